@@ -1,0 +1,287 @@
+#define _GNU_SOURCE
+#include "child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+#include "keeper.h"
+#include "util.h"
+
+/* How long something may outlive SIGKILL (in uninterruptible sleep) before the run goes on. */
+#define PATIENCE_NS (5 * PF_NS_PER_S)
+#define READ_BYTES 65536
+/* One turn of the loop drains at most so much of one child, so that none can keep it busy. */
+#define READS_PER_TURN 4
+
+int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
+{
+    *child = (struct pf_child){.keeper = -1, .control_fd = -1, .output_fd = -1, .park_fd = -1};
+    child->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (child->timer_fd < 0)
+        return pf_fail_errno(fault, PF_STEP_CHILD_PAGE);
+    int result = pf_child_page_map(&child->page, page_fd, fault);
+    if (result < 0)
+        return result;
+    char *extra = child->page->flags & PF_CHILD_NUMBERED ? child->attempt : NULL;
+    return pf_child_page_words(child->page, extra, &child->words, fault);
+}
+
+static void arm(struct pf_child *child, uint64_t at_ns)
+{
+    /* Absolute, so a moment in the past fires at once; 0 would disarm. */
+    struct itimerspec when = {.it_value = pf_timespec(at_ns)};
+    timerfd_settime(child->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void disarm(struct pf_child *child)
+{
+    struct itimerspec never = {0};
+    timerfd_settime(child->timer_fd, 0, &never, NULL);
+}
+
+static void begin(struct pf_child *child)
+{
+    child->stage = PF_STAGE_RUNNING;
+    if (child->deadline_ns == 0) { /* else it is a further attempt: they share one deadline */
+        child->page->start_ns = pf_now_ns();
+        child->deadline_ns = child->page->start_ns + child->page->timeout_ns;
+    }
+    atomic_store(&child->page->state, PF_CHILD_RUNNING);
+}
+
+int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
+{
+    int parked = (child->page->flags & PF_CHILD_PARKED) != 0;
+    int control[2] = {-1, -1}, output[2] = {-1, -1}, park[2] = {-1, -1};
+    int failed = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
+                 pipe2(output, O_CLOEXEC) < 0 || (parked && pipe2(park, O_CLOEXEC) < 0) ||
+                 fcntl(output[0], F_SETFL, O_NONBLOCK) < 0;
+
+    child->attempt_ended = 0;
+    child->page->attempts++;
+    atomic_store(&child->page->exec_error, 0);
+    snprintf(child->attempt, sizeof child->attempt, "PYFREEZE_ATTEMPT=%u", child->page->attempts);
+    if (!failed) {
+        child->keeper = fork();
+        if (child->keeper == 0) {
+            struct pf_keeper keeper = {.words = &child->words,
+                                       .page = child->page,
+                                       .control_fd = control[1],
+                                       .output_fd = output[1],
+                                       .park_fd = park[0],
+                                       .oom_score_adj = oom_score_adj};
+            pf_keeper_run(&keeper);
+        }
+        failed = child->keeper < 0;
+    }
+    int error = failed ? errno : 0;
+    pf_close_fd(&control[1]);
+    pf_close_fd(&output[1]);
+    pf_close_fd(&park[0]);
+    if (failed) {
+        pf_close_fd(&control[0]);
+        pf_close_fd(&output[0]);
+        pf_close_fd(&park[1]);
+        return pf_fail(fault, PF_STEP_CHILD_FORK, error);
+    }
+    child->control_fd = control[0];
+    child->output_fd = output[0];
+    child->park_fd = park[1];
+    child->stage = PF_STAGE_PARKED;
+    if (!parked) {
+        begin(child);
+        arm(child, child->deadline_ns);
+    }
+    return 0;
+}
+
+void pf_child_release(struct pf_child *child)
+{
+    char go = 1;
+    begin(child);
+    /* If the child is gone already, its keeper's report says so; the signal is blocked. */
+    (void)!PF_RETRY(write(child->park_fd, &go, 1));
+    pf_close_fd(&child->park_fd);
+    arm(child, child->deadline_ns);
+}
+
+void pf_child_on_output(struct pf_child *child)
+{
+    static char buffer[READ_BYTES]; /* one loop, one thread */
+    for (int i = 0; i < READS_PER_TURN && child->output_fd >= 0; i++) {
+        ssize_t length = PF_RETRY(read(child->output_fd, buffer, sizeof buffer));
+        if (length > 0)
+            pf_child_page_append(child->page, buffer, (uint32_t)length);
+        else if (length == 0 || errno != EAGAIN)
+            pf_close_fd(&child->output_fd);
+        else
+            return;
+    }
+}
+
+static void command_keeper(struct pf_child *child, enum pf_keeper_command command)
+{
+    char byte = (char)command;
+    /* A keeper that is gone has left nothing to end. */
+    if (child->control_fd >= 0)
+        (void)!PF_RETRY(send(child->control_fd, &byte, 1, MSG_NOSIGNAL));
+}
+
+static int has_succeeded(const struct pf_child *child)
+{
+    return child->attempt_ended && child->page->wait_status == 0 && !child->page->timed_out &&
+           !child->page->ended_early && atomic_load(&child->page->exec_error) == 0;
+}
+
+static enum pf_child_news report(struct pf_child *child)
+{
+    if (atomic_exchange(&child->page->state, PF_CHILD_ENDED) == PF_CHILD_ENDED)
+        return PF_CHILD_NOTHING; /* a success that was told before its remains ended */
+    return PF_CHILD_REPORTED;
+}
+
+static int is_reported(const struct pf_child *child)
+{
+    return atomic_load(&child->page->state) == PF_CHILD_ENDED;
+}
+
+static enum pf_child_news end_tree(struct pf_child *child)
+{
+    child->stage = PF_STAGE_ENDING;
+    command_keeper(child, PF_KEEPER_TERMINATE);
+    arm(child, pf_now_ns() + child->page->grace_ns);
+    return PF_CHILD_NOTHING;
+}
+
+/* The child itself has ended; its tree may not have. */
+static enum pf_child_news on_attempt_end(struct pf_child *child,
+                                         const struct pf_keeper_report *end)
+{
+    pf_child_on_output(child);
+    child->attempt_ended = 1;
+    child->page->wait_status = end->wait_status;
+    child->page->end_ns = end->ended_ns;
+    if (child->stage != PF_STAGE_RUNNING)
+        return PF_CHILD_NOTHING;
+    disarm(child);
+    if (!has_succeeded(child))
+        return end_tree(child);
+    child->stage = PF_STAGE_HELD;
+    if (child->page->flags & PF_CHILD_LEAVE)
+        command_keeper(child, PF_KEEPER_LEAVE);
+    return report(child);
+}
+
+/* Nothing of the attempt is left, or its keeper was killed by somebody. */
+static enum pf_child_news on_tree_end(struct pf_child *child)
+{
+    pf_child_on_output(child); /* more than a pipe holds, so this is the rest */
+    pf_close_fd(&child->output_fd);
+    pf_close_fd(&child->control_fd);
+    pf_close_fd(&child->park_fd);
+    disarm(child);
+    if (!child->attempt_ended) { /* somebody killed the keeper */
+        if (child->page->pid > 0)
+            kill(-child->page->pid, SIGKILL);
+        child->attempt_ended = 1;
+        child->page->wait_status = SIGKILL;
+        child->page->end_ns = pf_now_ns();
+    }
+    struct pf_child_page *page = child->page;
+    if (!is_reported(child) && page->attempts < page->attempts_allowed && !page->timed_out &&
+        !page->ended_early)
+        return PF_CHILD_AGAIN;
+    child->stage = PF_STAGE_OVER;
+    return report(child);
+}
+
+enum pf_child_news pf_child_on_control(struct pf_child *child)
+{
+    struct pf_keeper_report end;
+    ssize_t length = PF_RETRY(recv(child->control_fd, &end, sizeof end, MSG_DONTWAIT));
+    if (length == sizeof end)
+        return on_attempt_end(child, &end);
+    if (length < 0 && errno == EAGAIN)
+        return PF_CHILD_NOTHING;
+    return on_tree_end(child);
+}
+
+enum pf_child_news pf_child_on_timer(struct pf_child *child)
+{
+    uint64_t expirations;
+    if (read(child->timer_fd, &expirations, sizeof expirations) < 0)
+        return PF_CHILD_NOTHING; /* disarmed since: EAGAIN */
+    switch (child->stage) {
+    case PF_STAGE_RUNNING:
+        child->page->timed_out = 1;
+        return end_tree(child);
+    case PF_STAGE_ENDING:
+        child->stage = PF_STAGE_KILLING;
+        command_keeper(child, PF_KEEPER_KILL);
+        arm(child, pf_now_ns() + PATIENCE_NS);
+        return PF_CHILD_NOTHING;
+    case PF_STAGE_KILLING:
+        /* The keeper goes on alone: its socket ends here, and it sweeps until nothing is left. */
+        child->page->unkillable = 1;
+        pf_close_fd(&child->control_fd);
+        pf_close_fd(&child->output_fd);
+        child->stage = PF_STAGE_OVER;
+        return report(child);
+    case PF_STAGE_STAGED:
+    case PF_STAGE_PARKED:
+    case PF_STAGE_HELD:
+    case PF_STAGE_OVER:
+        break;
+    }
+    return PF_CHILD_NOTHING;
+}
+
+enum pf_child_news pf_child_end(struct pf_child *child)
+{
+    switch (child->stage) {
+    case PF_STAGE_STAGED:
+        child->stage = PF_STAGE_OVER;
+        child->page->ended_early = 1;
+        return report(child);
+    case PF_STAGE_PARKED:
+        /* It reads the end of its pipe and exits without having run anything. */
+        child->page->ended_early = 1;
+        pf_close_fd(&child->park_fd);
+        return end_tree(child);
+    case PF_STAGE_RUNNING:
+        child->page->ended_early = 1;
+        return end_tree(child);
+    case PF_STAGE_HELD: /* a success all the same: only what it left is ended */
+        return end_tree(child);
+    case PF_STAGE_ENDING:
+    case PF_STAGE_KILLING:
+    case PF_STAGE_OVER:
+        break;
+    }
+    return PF_CHILD_NOTHING;
+}
+
+void pf_child_abandon(struct pf_child *child)
+{
+    pf_close_fd(&child->control_fd); /* the keeper takes it for our death, and kills */
+    pf_close_fd(&child->output_fd);
+    pf_close_fd(&child->park_fd);
+    disarm(child);
+    child->stage = PF_STAGE_OVER;
+    report(child);
+}
+
+void pf_child_free(struct pf_child *child)
+{
+    pf_close_fd(&child->control_fd);
+    pf_close_fd(&child->output_fd);
+    pf_close_fd(&child->park_fd);
+    pf_close_fd(&child->timer_fd);
+    free(child->words.argv);
+    pf_child_page_unmap(child->page);
+    child->page = NULL;
+}

@@ -1,0 +1,57 @@
+/* child.h - the supervisor's view of one script or snapshot command, over all its attempts. */
+#ifndef PF_CHILD_H
+#define PF_CHILD_H
+#include <sys/types.h>
+
+#include "childpage.h"
+
+enum pf_child_stage {
+    PF_STAGE_STAGED,  /* waits for the client's death */
+    PF_STAGE_PARKED,  /* forked, right before execve */
+    PF_STAGE_RUNNING,
+    PF_STAGE_HELD,    /* succeeded; its keeper minds what it left running */
+    PF_STAGE_ENDING,  /* SIGTERM is sent to all that is left */
+    PF_STAGE_KILLING, /* SIGKILL too */
+    PF_STAGE_OVER
+};
+
+struct pf_child {
+    struct pf_child_page *page;
+    struct pf_child_words words;
+    enum pf_child_stage stage;
+    char attempt[PF_ATTEMPT_BYTES]; /* PYFREEZE_ATTEMPT=n */
+    pid_t keeper;
+    int control_fd; /* of the keeper; its end means that nothing of the tree is left */
+    int output_fd;
+    int park_fd;
+    int timer_fd;
+    uint64_t deadline_ns; /* for all attempts together */
+    int attempt_ended;    /* the child itself has ended; something of its tree may be left */
+};
+
+/* What a step of a child's life means to the rest of the supervisor. */
+enum pf_child_news {
+    PF_CHILD_NOTHING,
+    PF_CHILD_REPORTED, /* it is over, or as good as: tell the client */
+    PF_CHILD_AGAIN     /* its attempt failed and another one is due: pf_child_fork() */
+};
+
+/* Take over the page that a request brought. Nothing runs yet. */
+int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
+/* Fork the keeper and the next attempt; a parked child then waits for pf_child_release(). The
+ * caller watches control_fd and output_fd. */
+int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault);
+/* Let a parked child execve. Runs inside the window: two system calls, no allocation. */
+void pf_child_release(struct pf_child *child);
+
+enum pf_child_news pf_child_on_control(struct pf_child *child);
+enum pf_child_news pf_child_on_timer(struct pf_child *child);
+void pf_child_on_output(struct pf_child *child);
+
+/* SIGTERM, grace, SIGKILL to what is left of it; news comes from on_control and on_timer. */
+enum pf_child_news pf_child_end(struct pf_child *child);
+/* It cannot be started or watched: its keeper ends it, and here it is over. */
+void pf_child_abandon(struct pf_child *child);
+void pf_child_free(struct pf_child *child);
+
+#endif

@@ -1,0 +1,52 @@
+/* client.h - one run as the embedding process holds it. Internal to the client's files. */
+#ifndef PF_CLIENT_H
+#define PF_CLIENT_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "childpage.h"
+#include "page.h"
+
+#define PF_CLIENT_MAX_CHILDREN 512
+
+struct pf_run {
+    pid_t supervisor;
+    int pidfd;
+    int socket_fd;
+    int directory_fd;
+    int lock_fd;
+    int page_fd;
+    struct pf_page *page;
+    int *filesystem_fds; /* the supervisor's, to thaw with when it is lost; by slot, -1: none */
+    struct pf_child_page *children[PF_CLIENT_MAX_CHILDREN];
+    int child_count;
+
+    /* The window that is asked for: while `asked_ns` is not 0 the supervisor owes an answer. */
+    _Atomic uint64_t asked_ns;
+    uint64_t flush_limit_ns;
+
+    /* The guard watches the supervisor while the caller is busy in an open window. */
+    pthread_t guard;
+    int guard_runs;
+    int guard_fd; /* eventfd: look again, or stop */
+    _Atomic int guard_stop;
+
+    pthread_mutex_t rescue_lock;
+    int lost;            /* under rescue_lock: the supervisor is gone, what it froze was seen to */
+    int owner_is_dead;   /* its last thread too */
+};
+
+/* watch.c: whether the supervisor does its duty, and what to do when it does not. */
+uint64_t pf_mute_at(const struct pf_run *run);
+int pf_is_mute(const struct pf_run *run);
+/* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
+void pf_rescue(struct pf_run *run);
+int pf_is_lost(struct pf_run *run);
+int pf_guard_start(struct pf_run *run, pf_fault *fault);
+void pf_guard_look(struct pf_run *run);
+void pf_guard_end(struct pf_run *run);
+/* Wait until the supervisor's last thread has ended; 0: not within the time. */
+int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns);
+
+#endif

@@ -1,0 +1,192 @@
+#define _GNU_SOURCE
+#include "keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "fds.h"
+#include "tree.h"
+#include "util.h"
+
+/* How often the tree is swept for SIGKILL while something of it is left: soon again, because a
+ * process may have forked between our look at /proc and our kill; then ever more rarely. */
+#define SWEEP_FIRST_MS 2
+#define SWEEP_LAST_MS 1000
+
+struct state {
+    const struct pf_keeper *keeper;
+    int signal_fd;
+    pid_t child;
+    int child_ended;
+    int sweep_ms; /* 0: nothing is being killed */
+};
+
+/* ---- the child, until execve ---------------------------------------------------------------- */
+
+static void restore_signals(void)
+{
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    for (int signal = 1; signal <= SIGRTMAX; signal++)
+        sigaction(signal, &standard, NULL); /* refused for SIGKILL, SIGSTOP: they are default */
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void restore_oom_score(int value)
+{
+    char text[16];
+    PF_AUTO_FD fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    int length = snprintf(text, sizeof text, "%d", value);
+    if (fd >= 0) /* if it fails the child is merely better protected than it should be */
+        (void)!write(fd, text, (size_t)length);
+}
+
+static int wait_to_be_let_go(int park_fd)
+{
+    char byte;
+    return park_fd < 0 || PF_RETRY(read(park_fd, &byte, 1)) == 1;
+}
+
+static _Noreturn void become_the_program(const struct pf_keeper *keeper)
+{
+    const struct pf_child_words *words = keeper->words;
+    setsid(); /* cannot fail: a process just forked leads no group */
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(keeper->output_fd, 1) < 0 ||
+        dup2(keeper->output_fd, 2) < 0 || chdir(words->directory) < 0)
+        goto failed;
+    if (keeper->page->flags & PF_CHILD_UMASK_077)
+        umask(077);
+    restore_oom_score(keeper->oom_score_adj);
+    pf_close_all_but(&keeper->park_fd, 1);
+    restore_signals();
+    if (!wait_to_be_let_go(keeper->park_fd))
+        _exit(0); /* the supervisor gave the window up, or is gone */
+    pf_close_all_but(NULL, 0);
+    execve(words->path, words->argv, words->envp);
+failed:
+    atomic_store(&keeper->page->exec_error, errno);
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+/* ---- the keeper ----------------------------------------------------------------------------- */
+
+static void tell_end(struct state *state, int wait_status)
+{
+    struct pf_keeper_report report = {.wait_status = wait_status, .ended_ns = pf_now_ns()};
+    state->child_ended = 1;
+    /* If it cannot be told, the supervisor is gone, and the loop is about to see that. */
+    (void)!PF_RETRY(send(state->keeper->control_fd, &report, sizeof report, MSG_NOSIGNAL));
+}
+
+/* Returns whether any child is left, below us or about to become so. */
+static int reap(struct state *state)
+{
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid == 0)
+            return 1;
+        if (pid < 0)
+            return errno == EINTR;
+        if (pid == state->child)
+            tell_end(state, status);
+    }
+}
+
+static void terminate(struct state *state)
+{
+    pid_t group = state->child;
+    /* The script's own group at once, then whatever has left it. */
+    if (!state->child_ended)
+        kill(-group, SIGTERM);
+    pf_tree_signal(getpid(), SIGTERM, state->child_ended ? 0 : group);
+}
+
+static void sweep(struct state *state)
+{
+    if (!state->child_ended)
+        kill(-state->child, SIGKILL);
+    pf_tree_signal(getpid(), SIGKILL, 0);
+    state->sweep_ms = state->sweep_ms == 0 ? SWEEP_FIRST_MS : state->sweep_ms * 2;
+    if (state->sweep_ms > SWEEP_LAST_MS)
+        state->sweep_ms = SWEEP_LAST_MS;
+}
+
+static void obey(struct state *state)
+{
+    char command;
+    ssize_t length = PF_RETRY(recv(state->keeper->control_fd, &command, 1, MSG_DONTWAIT));
+    if (length == 1 && command == PF_KEEPER_LEAVE)
+        _exit(0);
+    if (length == 1 && command == PF_KEEPER_TERMINATE)
+        terminate(state);
+    else if (state->sweep_ms == 0) /* KILL, or the supervisor's death */
+        sweep(state);
+}
+
+/* Every signal is blocked since before the fork, so no SIGCHLD is lost before this exists. */
+static int own_signal_fd(void)
+{
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void start(struct state *state)
+{
+    state->signal_fd = own_signal_fd();
+    state->child = state->signal_fd < 0 ? -1 : fork();
+    if (state->child == 0)
+        become_the_program(state->keeper);
+    if (state->child < 0) {
+        atomic_store(&state->keeper->page->exec_error, errno);
+        tell_end(state, 126 << 8);
+    }
+    state->keeper->page->pid = state->child;
+    close(state->keeper->output_fd);
+    if (state->keeper->park_fd >= 0)
+        close(state->keeper->park_fd);
+}
+
+static void wait_for_news(struct state *state)
+{
+    int supervised = state->sweep_ms == 0;
+    struct pollfd fds[2] = {
+        {.fd = state->signal_fd, .events = POLLIN},
+        /* A socket that has ended is readable for ever: after that, only children matter. */
+        {.fd = supervised ? state->keeper->control_fd : -1, .events = POLLIN},
+    };
+    int count = poll(fds, 2, supervised ? -1 : state->sweep_ms);
+    struct signalfd_siginfo info;
+    while (count > 0 && fds[0].revents && read(state->signal_fd, &info, sizeof info) > 0)
+        ; /* that children changed is all it says; reap() finds out which */
+    if (count > 0 && fds[1].revents)
+        obey(state);
+    else if (!supervised)
+        sweep(state);
+}
+
+_Noreturn void pf_keeper_run(const struct pf_keeper *keeper)
+{
+    struct state state = {.keeper = keeper};
+    const int keep[] = {keeper->control_fd, keeper->output_fd, keeper->park_fd};
+    prctl(PR_SET_NAME, "pyfreeze-keeper");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    pf_close_all_but(keep, 3);
+    start(&state);
+    while (reap(&state))
+        wait_for_news(&state);
+    _exit(0);
+}

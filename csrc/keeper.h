@@ -1,0 +1,39 @@
+/* keeper.h - one small process between the supervisor and each child it runs.
+ *
+ * A keeper is a child subreaper, so everything that a script starts, however it detaches itself
+ * (setsid, double fork), stays below its keeper: which process belongs to which script needs no
+ * cgroup and no guess, also with several scripts side by side. It is also a kill switch: when the
+ * supervisor dies, the keeper's socket ends, and it kills what is below it.
+ */
+#ifndef PF_KEEPER_H
+#define PF_KEEPER_H
+#include <sys/types.h>
+
+#include "childpage.h"
+
+enum pf_keeper_command {
+    PF_KEEPER_TERMINATE = 'T', /* SIGTERM to the whole tree */
+    PF_KEEPER_KILL = 'K',      /* SIGKILL, until nothing is left */
+    PF_KEEPER_LEAVE = 'L'      /* go, and leave what still runs to itself */
+};
+
+/* Told once, when the child itself has ended. The keeper exits, and its socket ends, when nothing
+ * of the tree is left. */
+struct pf_keeper_report {
+    int32_t wait_status;
+    uint64_t ended_ns;
+};
+
+struct pf_keeper {
+    const struct pf_child_words *words;
+    struct pf_child_page *page;
+    int control_fd;
+    int output_fd; /* the child's stdout and stderr */
+    int park_fd;   /* the child reads one byte from it before execve, -1: it need not wait */
+    int oom_score_adj; /* for the child; the supervisor has lowered its own */
+};
+
+/* The keeper's whole life, in a process just forked. */
+_Noreturn void pf_keeper_run(const struct pf_keeper *keeper);
+
+#endif

@@ -1,0 +1,254 @@
+/* pyfreeze.h - what the embedding process sees of the C core.
+ *
+ * This is the only header that cffi reads: csrc/build_native.py strips the preprocessor lines and
+ * hands it the rest, so the two cannot drift. Keep it to plain declarations.
+ *
+ * Every function returns >= 0, or -errno with the caller's pf_fault filled in. All times are
+ * nanoseconds of CLOCK_MONOTONIC; all durations are nanoseconds.
+ */
+#ifndef PYFREEZE_H
+#define PYFREEZE_H
+#include <stdint.h>
+
+/* The step that failed. pf_step_text() says it in words; the object (a path, a mount) is the
+ * caller's to add, by the fault's index. */
+enum pf_step {
+    PF_STEP_NONE,
+    PF_STEP_DIRECTORY,   /* create and open the state directory */
+    PF_STEP_LOCK,        /* take the lock: EWOULDBLOCK is another run */
+    PF_STEP_PAGE,        /* create, size, map the state page */
+    PF_STEP_PAGE_READ,   /* a state page that a dead run left */
+    PF_STEP_PIDFD,       /* pidfd_open */
+    PF_STEP_SOCKET,      /* socketpair */
+    PF_STEP_SPAWN,       /* posix_spawn of the supervisor */
+    PF_STEP_READY,       /* the supervisor ended before it was ready */
+    PF_STEP_SETUP,       /* the supervisor's own descriptors, threads, memory */
+    PF_STEP_SEND,        /* a message to the supervisor */
+    PF_STEP_RECEIVE,     /* a message from the supervisor */
+    PF_STEP_OPEN,        /* open a mount point */
+    PF_STEP_VERIFY,      /* the descriptor is not the mount that was chosen */
+    PF_STEP_FLUSH,       /* syncfs */
+    PF_STEP_FREEZE,      /* FIFREEZE */
+    PF_STEP_THAW,        /* FITHAW */
+    PF_STEP_CHILD_PAGE,  /* the memory shared about one child */
+    PF_STEP_CHILD_FORK,  /* pipes and processes of one child */
+    PF_STEP_SEQUENCE,    /* a request that does not fit the state */
+    PF_STEP_GUARD,       /* the client's guard thread */
+    PF_STEP_COUNT
+};
+
+typedef struct {
+    int step;  /* enum pf_step */
+    int index; /* the filesystem or child it concerns, -1: none */
+    int error; /* errno */
+} pf_fault;
+
+const char *pf_step_text(int step);
+
+/* What a filesystem is doing, as its slot of the state page says. */
+enum pf_state {
+    PF_STATE_CHOSEN,
+    PF_STATE_OPEN,
+    PF_STATE_FREEZING, /* FIFREEZE entered and not returned: may become frozen any moment */
+    PF_STATE_FROZEN,
+    PF_STATE_THAWING,
+    PF_STATE_THAWED,
+    PF_STATE_FAILED,       /* never frozen by this run */
+    PF_STATE_FOREIGN_THAW, /* FITHAW found it not frozen: somebody else had thawed it */
+    PF_STATE_STUCK         /* FITHAW failed for good: may still be frozen */
+};
+
+/* What became of a window. */
+enum pf_verdict {
+    PF_VERDICT_NONE,
+    PF_VERDICT_GOOD,           /* frozen together from before the snapshot until after it */
+    PF_VERDICT_FREEZE_FAILED,  /* FIFREEZE or its flush failed; the fault tells */
+    PF_VERDICT_FREEZE_TIMEOUT, /* freezing took longer than allowed */
+    PF_VERDICT_EXPIRED,        /* the deadline passed before the snapshot ended */
+    PF_VERDICT_ABORTED,        /* a signal or the client asked to thaw at once */
+    PF_VERDICT_BROKEN,         /* a foreign thaw inside, or a thaw that failed */
+    PF_VERDICT_RESCUED         /* the supervisor was lost; the client thawed */
+};
+
+typedef struct {
+    const char *mount; /* absolute path, as in mountinfo */
+    uint64_t mount_id; /* of mountinfo; statx must report the same */
+    uint32_t device_major;
+    uint32_t device_minor;
+    uint32_t level; /* 0 is frozen first and thawed last */
+} pf_target;
+
+typedef struct {
+    const char *mount;
+    uint64_t mount_id;
+    uint32_t device_major;
+    uint32_t device_minor;
+    uint32_t level;
+    int state; /* enum pf_state */
+    int error; /* errno of what failed last, 0 */
+    int step;  /* enum pf_step that it belongs to */
+    uint32_t flush_rounds;
+    uint64_t flush_ns; /* the time spent in syncfs, all rounds */
+    uint64_t freeze_enter_ns;
+    uint64_t freeze_return_ns;
+    uint64_t thaw_enter_ns;
+    uint64_t thaw_return_ns;
+} pf_filesystem;
+
+/* ---- one run: the client's side of one supervisor ------------------------------------------- */
+
+typedef struct pf_run pf_run;
+
+typedef struct {
+    const char *program;   /* the supervisor */
+    const char *directory; /* the state directory, absolute */
+    const char *run_id;    /* at most 39 characters; names the state page */
+    const pf_target *targets;
+    uint32_t target_count;
+} pf_start_options;
+
+/* Take the lock, make the state page, start the supervisor and wait until it is ready. */
+int pf_start(pf_run **run, const pf_start_options *options, pf_fault *fault);
+
+/* The state directory's lock alone, for recovery. Returns a descriptor; closing it unlocks. */
+int pf_lock(const char *directory, pf_fault *fault);
+
+enum pf_event_kind {
+    PF_EVENT_TIMEOUT,     /* nothing came in time */
+    PF_EVENT_INTERRUPTED, /* a signal handler ran */
+    PF_EVENT_OPENED,      /* every filesystem is open, or the fault says which is not */
+    PF_EVENT_FLUSHED,
+    PF_EVENT_FROZEN, /* all are frozen: the window is open */
+    PF_EVENT_CLOSED, /* the window is over: everything is thawed, or told in the slots */
+    PF_EVENT_CHILD,  /* a child ended: index */
+    PF_EVENT_LOST    /* the supervisor died or was mute and was killed; what it froze is thawed */
+};
+
+typedef struct {
+    int kind;  /* enum pf_event_kind */
+    int index; /* of the child */
+    int verdict;
+    pf_fault fault;
+} pf_event;
+
+/* Wait for the next event; timeout_ns < 0: for ever. Returns PF_EVENT_INTERRUPTED when a signal
+ * handler ran; the signals in the thread's mask are let in only while it waits, so a caller that
+ * blocks them first and looks at its flags misses none. `unblocked` is that wait's mask: 1 for the
+ * empty one, 0 for the thread's own. */
+int pf_next(pf_run *run, int64_t timeout_ns, int unblocked, pf_event *event, pf_fault *fault);
+
+int pf_ask_open(pf_run *run, pf_fault *fault);
+
+typedef struct {
+    uint32_t rounds;   /* at most so many rounds of syncfs, 0: none */
+    uint64_t spend_ns; /* begin no further round after this */
+    uint64_t limit_ns; /* a round that has not ended by then fails the flush */
+} pf_flush_options;
+
+int pf_ask_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault);
+
+enum pf_window_flag {
+    PF_WINDOW_EXPEDITE = 1, /* raise rcu_expedited around the FIFREEZEs */
+    PF_WINDOW_REALTIME = 2  /* SCHED_FIFO for the supervisor's threads meanwhile */
+};
+
+typedef struct {
+    pf_flush_options flush;
+    uint64_t max_window_ns;        /* from the first FIFREEZE's entry */
+    uint64_t freeze_timeout_ns;    /* for all FIFREEZEs together */
+    uint32_t flags;                /* enum pf_window_flag */
+    int child;                     /* the parked child to let go while frozen, -1: none */
+    int notify_fd;                 /* without a child: written "frozen\n" when frozen, -1: none */
+    int done_fd;                   /* and thawed when this one becomes readable, -1: none */
+} pf_window_options;
+
+/* Flush, freeze, let the child go (or tell the peer), thaw. PF_EVENT_FROZEN comes only without a
+ * child; PF_EVENT_CLOSED always. With neither child nor done_fd the window stays open until
+ * pf_ask_thaw() or the deadline, and a thread of the client's watches the supervisor meanwhile. */
+int pf_ask_window(pf_run *run, const pf_window_options *window, pf_fault *fault);
+int pf_ask_thaw(pf_run *run, pf_fault *fault);
+/* Thaw at once and end the snapshot command: the window's verdict becomes PF_VERDICT_ABORTED. */
+int pf_ask_abort(pf_run *run, pf_fault *fault);
+
+enum pf_child_flag {
+    PF_CHILD_PARKED = 1,    /* fork now, wait right before execve until the window lets it go */
+    PF_CHILD_STAGED = 2,    /* keep; run it when the run ends, however it ends, unless replaced */
+    PF_CHILD_NUMBERED = 4,  /* add PYFREEZE_ATTEMPT to its environment */
+    PF_CHILD_LEAVE = 8,     /* what a success leaves running is never ended (a started service) */
+    PF_CHILD_UMASK_077 = 16, /* else the client's umask */
+    PF_CHILD_OUTLIVE = 32   /* the end of the client or of the run does not end it */
+};
+
+typedef struct {
+    const char *path;         /* execve's first argument */
+    const char *const *argv;  /* NULL-terminated */
+    const char *const *envp;  /* NULL-terminated */
+    const char *directory;    /* working directory */
+    uint32_t flags;           /* enum pf_child_flag */
+    uint32_t attempts;        /* run again after a failure, up to this many in all */
+    uint64_t timeout_ns;      /* over all attempts, from its start or release */
+    uint64_t grace_ns;        /* between SIGTERM and SIGKILL */
+    uint32_t output_bytes;    /* how much of its output is kept: the last so many */
+    int replaces;             /* a staged child that this one makes superfluous, -1: none */
+} pf_child_options;
+
+/* Returns the child's index. Its end comes as PF_EVENT_CHILD. */
+int pf_ask_child(pf_run *run, const pf_child_options *options, pf_fault *fault);
+/* SIGTERM, grace, SIGKILL to the child's whole tree. */
+int pf_ask_end(pf_run *run, int child, pf_fault *fault);
+
+enum pf_child_state {
+    PF_CHILD_WAITING, /* staged or parked */
+    PF_CHILD_RUNNING,
+    PF_CHILD_ENDED
+};
+
+typedef struct {
+    int state; /* enum pf_child_state */
+    int pid;
+    uint32_t attempts;  /* how often it was started */
+    int wait_status;    /* as waitpid gives it */
+    int exec_error;     /* errno of execve or of what comes before it, 0 */
+    int timed_out;      /* its deadline passed */
+    int ended_early;    /* pf_ask_end, an abort or the client's death ended it */
+    int unkillable;     /* something of it is still there after SIGKILL */
+    uint64_t start_ns;  /* of the first attempt's start, or its release */
+    uint64_t end_ns;    /* when its end was noticed */
+    uint64_t output_total; /* bytes it has written; more than is kept: the head is gone */
+} pf_child_report;
+
+int pf_child_read(pf_run *run, int child, pf_child_report *report, pf_fault *fault);
+/* The kept output, oldest byte first; returns how many bytes were copied. */
+int pf_child_output(pf_run *run, int child, char *buffer, uint32_t size, pf_fault *fault);
+
+int pf_filesystem_read(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
+int pf_supervisor_pid(pf_run *run);
+
+/* End the run: what scripts left is ended, the supervisor exits, page and lock go. Returns how many
+ * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run. */
+int pf_close(pf_run *run, pf_fault *fault);
+/* In a forked child: forget the run without touching what it owns. */
+void pf_forget(pf_run *run);
+
+/* ---- what a dead run left ------------------------------------------------------------------- */
+
+typedef struct pf_record pf_record;
+
+typedef struct {
+    char run_id[40];
+    int client_pid;
+    int supervisor_pid;
+    int same_boot; /* 0: from before the last boot, nothing of it can be frozen */
+    uint32_t count;
+    int rcu_saved; /* the value of rcu_expedited to put back, -1: none */
+} pf_record_header;
+
+int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
+int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault);
+/* Thaw one filesystem through `mount`, which must have that mount id. */
+int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
+                   pf_fault *fault);
+int pf_record_restore_rcu(pf_record *record, pf_fault *fault);
+void pf_record_close(pf_record *record);
+
+#endif

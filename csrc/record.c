@@ -1,0 +1,80 @@
+/* record.c - the state page of a run that is dead, read and thawed by a later process. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rcu.h"
+#include "thaw.h"
+#include "util.h"
+
+struct pf_record {
+    struct pf_page *page;
+};
+
+int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault)
+{
+    PF_AUTO_FD fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return pf_fail_errno(fault, PF_STEP_PAGE_READ);
+    struct pf_page *page;
+    int result = pf_page_map(&page, fd, fault);
+    if (result < 0)
+        return result;
+    *record = malloc(sizeof **record);
+    if (!*record) {
+        pf_page_unmap(page);
+        return pf_fail(fault, PF_STEP_PAGE_READ, ENOMEM);
+    }
+    (*record)->page = page;
+
+    char boot_id[PF_ID_SIZE];
+    pf_page_boot_id(boot_id);
+    *header = (pf_record_header){
+        .client_pid = page->client_pid,
+        .supervisor_pid = atomic_load(&page->supervisor_pid),
+        .same_boot = boot_id[0] == '\0' || strcmp(boot_id, page->boot_id) == 0,
+        .count = page->count,
+        .rcu_saved = atomic_load(&page->rcu_saved),
+    };
+    memcpy(header->run_id, page->run_id, sizeof header->run_id);
+    return 0;
+}
+
+int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault)
+{
+    if (index >= record->page->count)
+        return pf_fail(fault, PF_STEP_PAGE_READ, ERANGE);
+    pf_slot_read(record->page, index, out);
+    return 0;
+}
+
+int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
+                   pf_fault *fault)
+{
+    if (index >= record->page->count)
+        return pf_fail(fault, PF_STEP_PAGE_READ, ERANGE);
+    struct pf_slot *slot = &record->page->slots[index];
+    if (!pf_state_needs_thaw(pf_slot_state(slot)))
+        return 0;
+    PF_AUTO_FD fd = pf_open_mount(mount, mount_id, fault);
+    if (fd < 0)
+        return fd;
+    /* FOREIGN_THAW here only says that it is thawed already, which is what we want. */
+    if (pf_thaw(slot, fd) == PF_STATE_STUCK)
+        return pf_fail_at(fault, PF_STEP_THAW, (int)index, slot->error);
+    return 0;
+}
+
+int pf_record_restore_rcu(pf_record *record, pf_fault *fault)
+{
+    PF_AUTO_FD fd = pf_rcu_open();
+    int result = pf_rcu_restore(record->page, fd);
+    return result < 0 ? pf_fail(fault, PF_STEP_PAGE_READ, -result) : 0;
+}
+
+void pf_record_close(pf_record *record)
+{
+    pf_page_unmap(record->page);
+    free(record);
+}

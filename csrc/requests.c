@@ -1,0 +1,222 @@
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "supervisor.h"
+#include "util.h"
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+static void send_to_client(struct pf_supervisor *supervisor, const struct pf_message *message,
+                           const int *fds, int count)
+{
+    pf_fault ignored;
+    /* A client that is gone, or whose queue is full because it reads nothing any more, is found out
+     * by its pidfd; nothing here depends on the message. */
+    if (supervisor->client_lives)
+        (void)!pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored);
+}
+
+void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault)
+{
+    struct pf_message message = {.kind = kind, .index = index, .fault_index = -1};
+    if (fault) {
+        message.step = fault->step;
+        message.fault_index = fault->index;
+        message.error = fault->error;
+    }
+    send_to_client(supervisor, &message, NULL, 0);
+}
+
+void pf_tell_closed(struct pf_supervisor *supervisor)
+{
+    const pf_fault *fault = &supervisor->window.fault;
+    struct pf_message message = {.kind = PF_TELL_CLOSED,
+                                 .index = -1,
+                                 .verdict = supervisor->window.verdict,
+                                 .step = fault->step,
+                                 .fault_index = fault->index,
+                                 .error = fault->error};
+    send_to_client(supervisor, &message, NULL, 0);
+}
+
+void pf_tell_descriptor(struct pf_supervisor *supervisor, int index, int fd)
+{
+    struct pf_message message = {.kind = PF_TELL_DESCRIPTOR, .index = index, .fault_index = -1};
+    send_to_client(supervisor, &message, &fd, 1);
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+static pf_flush_options flush_of(const struct pf_message *message)
+{
+    return (pf_flush_options){.rounds = message->rounds,
+                              .spend_ns = message->spend_ns,
+                              .limit_ns = message->limit_ns};
+}
+
+static void begin_flush(struct pf_supervisor *supervisor, const struct pf_message *message)
+{
+    pf_fault fault;
+    supervisor->window.flush = flush_of(message);
+    if (pf_window_begin_flush(&supervisor->window, &fault) < 0)
+        pf_tell(supervisor, PF_TELL_FLUSHED, -1, &fault);
+}
+
+static void begin_open(struct pf_supervisor *supervisor)
+{
+    pf_fault fault;
+    if (pf_window_begin_open(&supervisor->window, &fault) < 0)
+        pf_tell(supervisor, PF_TELL_OPENED, -1, &fault);
+}
+
+static int is_parked(struct pf_supervisor *supervisor, int index)
+{
+    struct pf_child *child = pf_child_at(supervisor, index);
+    return child && child->stage == PF_STAGE_PARKED;
+}
+
+static int take_peer(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
+{
+    supervisor->notify_fd = pf_keep_fd(&fds[0]);
+    supervisor->peer_fd = pf_keep_fd(&fds[1]);
+    if (supervisor->peer_fd < 0)
+        return 0;
+    int result = pf_watch(supervisor, supervisor->peer_fd, PF_SOURCE_PEER, -1);
+    return result < 0 ? pf_fail(fault, PF_STEP_SETUP, -result) : 0;
+}
+
+static void begin_window(struct pf_supervisor *supervisor, const struct pf_message *message,
+                         int fds[PF_WIRE_MAX_FDS])
+{
+    struct pf_window *window = &supervisor->window;
+    pf_fault fault;
+    int result;
+    if (message->index >= 0 && !is_parked(supervisor, message->index))
+        result = pf_fail_at(&fault, PF_STEP_SEQUENCE, message->index, ECHILD);
+    else
+        result = take_peer(supervisor, fds, &fault);
+    if (result == 0) {
+        supervisor->snapshot_child = message->index;
+        window->flush = flush_of(message);
+        window->max_window_ns = message->max_window_ns;
+        window->freeze_timeout_ns = message->freeze_timeout_ns;
+        window->flags = message->flags;
+        result = pf_window_begin_freeze(window, &fault);
+    }
+    if (result < 0) {
+        window->verdict = PF_VERDICT_FREEZE_FAILED;
+        window->fault = fault;
+        pf_tell_closed(supervisor);
+    }
+}
+
+static int make_child(struct pf_child **child, int page_fd, pf_fault *fault)
+{
+    *child = calloc(1, sizeof **child);
+    if (!*child)
+        return pf_fail(fault, PF_STEP_CHILD_PAGE, ENOMEM);
+    int result = pf_child_adopt(*child, page_fd, fault);
+    if (result < 0) {
+        pf_child_free(*child);
+        free(*child);
+    }
+    return result;
+}
+
+static int add_child(struct pf_supervisor *supervisor, int index, int page_fd, pf_fault *fault)
+{
+    if (index < 0 || index >= PF_MAX_CHILDREN)
+        return pf_fail(fault, PF_STEP_SEQUENCE, EAGAIN);
+    /* Forking and allocating have no place inside a window. */
+    if (supervisor->children[index] || !pf_window_is_idle(&supervisor->window))
+        return pf_fail(fault, PF_STEP_SEQUENCE, EBUSY);
+    struct pf_child *child;
+    int result = make_child(&child, page_fd, fault);
+    if (result < 0)
+        return result;
+    supervisor->children[index] = child;
+    if (index >= supervisor->child_count)
+        supervisor->child_count = index + 1;
+    result = pf_watch(supervisor, child->timer_fd, PF_SOURCE_TIMER, index);
+    if (result < 0)
+        return pf_fail(fault, PF_STEP_CHILD_PAGE, -result);
+    return child->page->flags & PF_CHILD_STAGED ? 0 : pf_start_child(supervisor, index, fault);
+}
+
+/* The client numbers its children itself. */
+static void begin_child(struct pf_supervisor *supervisor, const struct pf_message *message,
+                        int page_fd)
+{
+    pf_fault fault;
+    struct pf_child *replaced = pf_child_at(supervisor, message->replaces);
+    if (replaced && replaced->stage == PF_STAGE_STAGED)
+        pf_child_end(replaced);
+    if (add_child(supervisor, message->index, page_fd, &fault) < 0)
+        pf_tell(supervisor, PF_TELL_CHILD, message->index, &fault);
+}
+
+static void end_child(struct pf_supervisor *supervisor, int index)
+{
+    struct pf_child *child = pf_child_at(supervisor, index);
+    if (child)
+        pf_on_child_news(supervisor, index, pf_child_end(child));
+}
+
+static void abort_window(struct pf_supervisor *supervisor)
+{
+    pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
+    end_child(supervisor, supervisor->snapshot_child);
+}
+
+static void obey(struct pf_supervisor *supervisor, const struct pf_message *message,
+                 int fds[PF_WIRE_MAX_FDS])
+{
+    switch (message->kind) {
+    case PF_ASK_OPEN:
+        begin_open(supervisor);
+        break;
+    case PF_ASK_FLUSH:
+        begin_flush(supervisor, message);
+        break;
+    case PF_ASK_WINDOW:
+        begin_window(supervisor, message, fds);
+        break;
+    case PF_ASK_THAW:
+        pf_window_finish(&supervisor->window);
+        break;
+    case PF_ASK_ABORT:
+        abort_window(supervisor);
+        break;
+    case PF_ASK_CHILD:
+        begin_child(supervisor, message, fds[0]);
+        break;
+    case PF_ASK_END:
+        end_child(supervisor, message->index);
+        break;
+    case PF_ASK_BYE:
+        pf_leave(supervisor);
+        break;
+    default: /* of no version of the client that we know */
+        break;
+    }
+}
+
+void pf_serve(struct pf_supervisor *supervisor)
+{
+    struct pf_message message;
+    int fds[PF_WIRE_MAX_FDS];
+    pf_fault fault;
+    int result = pf_wire_receive(PF_FD_SOCKET, &message, fds, &fault);
+    if (result == -EAGAIN)
+        return;
+    if (result == -EPIPE || result == -ECONNRESET) {
+        /* The client has closed its end without a word: it is going, or gone. */
+        pf_on_client_death(supervisor);
+        return;
+    }
+    if (result == 0)
+        obey(supervisor, &message, fds);
+    for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
+        pf_close_fd(&fds[i]);
+}

@@ -1,0 +1,165 @@
+/* supervisor.c - the program: one loop that owns every freeze, every thaw and every script. */
+#define _GNU_SOURCE
+#include "supervisor.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#include "util.h"
+
+#define EVENTS_PER_TURN 32
+
+static void tell_peer(struct pf_supervisor *supervisor)
+{
+    static const char word[] = "frozen\n";
+    /* If the peer cannot be told, it will not answer, and the deadline ends the window. */
+    if (supervisor->notify_fd >= 0)
+        (void)!PF_RETRY(write(supervisor->notify_fd, word, sizeof word - 1));
+}
+
+static void on_frozen(struct pf_supervisor *supervisor)
+{
+    struct pf_child *child = pf_child_at(supervisor, supervisor->snapshot_child);
+    if (child && child->stage == PF_STAGE_PARKED) {
+        pf_child_release(child);
+    } else if (child) { /* it died while it was parked */
+        pf_window_finish(&supervisor->window);
+    } else {
+        tell_peer(supervisor);
+        pf_tell(supervisor, PF_TELL_FROZEN, -1, NULL);
+    }
+}
+
+static void on_closed(struct pf_supervisor *supervisor)
+{
+    int index = supervisor->snapshot_child;
+    struct pf_child *child = pf_child_at(supervisor, index);
+    pf_close_fd(&supervisor->notify_fd);
+    pf_close_fd(&supervisor->peer_fd);
+    pf_tell_closed(supervisor);
+    if (child && (child->stage == PF_STAGE_PARKED || child->stage == PF_STAGE_RUNNING))
+        pf_on_child_news(supervisor, index, pf_child_end(child));
+    supervisor->snapshot_child = -1;
+}
+
+static void tell_opened(struct pf_supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->page->count; i++)
+        if (supervisor->workers[i].fd >= 0)
+            pf_tell_descriptor(supervisor, (int)i, supervisor->workers[i].fd);
+    pf_tell(supervisor, PF_TELL_OPENED, -1, &supervisor->window.fault);
+}
+
+static void advance_window(struct pf_supervisor *supervisor)
+{
+    for (;;)
+        switch (pf_window_advance(&supervisor->window)) {
+        case PF_NEWS_OPENED:
+            tell_opened(supervisor);
+            break;
+        case PF_NEWS_FLUSHED:
+            pf_tell(supervisor, PF_TELL_FLUSHED, -1, &supervisor->window.fault);
+            break;
+        case PF_NEWS_FROZEN:
+            on_frozen(supervisor);
+            break;
+        case PF_NEWS_CLOSED:
+            on_closed(supervisor);
+            break;
+        case PF_NEWS_NONE:
+            return;
+        }
+}
+
+static void on_signals(struct pf_supervisor *supervisor)
+{
+    struct signalfd_siginfo info;
+    while (read(supervisor->signal_fd, &info, sizeof info) == sizeof info)
+        if (info.ssi_signo != SIGCHLD)
+            pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
+    /* Keepers tell of their children by their sockets; here they, and orphans that outlived their
+     * keeper, are only buried. */
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+
+static void on_workers(struct pf_supervisor *supervisor)
+{
+    uint64_t ends;
+    (void)!read(supervisor->done_fd, &ends, sizeof ends); /* the workers themselves say which */
+}
+
+static void on_child(struct pf_supervisor *supervisor, enum pf_source source, int index)
+{
+    struct pf_child *child = pf_child_at(supervisor, index);
+    if (!child)
+        return;
+    if (source == PF_SOURCE_OUTPUT)
+        pf_child_on_output(child);
+    else if (source == PF_SOURCE_TIMER)
+        pf_on_child_news(supervisor, index, pf_child_on_timer(child));
+    else if (child->control_fd >= 0) /* an event of this turn may have closed it */
+        pf_on_child_news(supervisor, index, pf_child_on_control(child));
+}
+
+static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
+{
+    enum pf_source source = (enum pf_source)(data >> 32);
+    int index = (int)(uint32_t)data;
+    switch (source) {
+    case PF_SOURCE_SOCKET:
+        if (supervisor->client_lives)
+            pf_serve(supervisor);
+        break;
+    case PF_SOURCE_CLIENT:
+        pf_on_client_death(supervisor);
+        break;
+    case PF_SOURCE_SIGNALS:
+        on_signals(supervisor);
+        break;
+    case PF_SOURCE_WORKERS:
+        on_workers(supervisor);
+        break;
+    case PF_SOURCE_DEADLINE:
+        pf_window_on_deadline(&supervisor->window);
+        break;
+    case PF_SOURCE_LIMIT:
+        pf_window_on_limit(&supervisor->window);
+        break;
+    case PF_SOURCE_PEER:
+        pf_window_finish(&supervisor->window);
+        break;
+    case PF_SOURCE_CONTROL:
+    case PF_SOURCE_OUTPUT:
+    case PF_SOURCE_TIMER:
+        on_child(supervisor, source, index);
+        break;
+    }
+}
+
+static void turn(struct pf_supervisor *supervisor)
+{
+    struct epoll_event events[EVENTS_PER_TURN];
+    /* -1 is EINTR at most (a stop and a continue): the next turn sees what there is. */
+    int count = epoll_wait(supervisor->epoll_fd, events, EVENTS_PER_TURN, -1);
+    for (int i = 0; i < count; i++) {
+        dispatch(supervisor, events[i].data.u64);
+        advance_window(supervisor);
+    }
+}
+
+int main(void)
+{
+    static struct pf_supervisor supervisor;
+    pf_fault fault;
+    if (pf_setup(&supervisor, &fault) < 0) {
+        pf_tell(&supervisor, PF_TELL_READY, -1, &fault);
+        return 1;
+    }
+    pf_tell(&supervisor, PF_TELL_READY, -1, NULL);
+    while (!pf_has_left(&supervisor))
+        turn(&supervisor);
+    return 0;
+}

@@ -1,0 +1,69 @@
+/* supervisor.h - the supervisor program's one state. */
+#ifndef PF_SUPERVISOR_H
+#define PF_SUPERVISOR_H
+#include "child.h"
+#include "window.h"
+#include "wire.h"
+
+#define PF_MAX_CHILDREN 512
+
+/* What a descriptor in the epoll set is; its index, if any, is in the low half of the data. */
+enum pf_source {
+    PF_SOURCE_SOCKET,
+    PF_SOURCE_CLIENT,
+    PF_SOURCE_SIGNALS,
+    PF_SOURCE_WORKERS,
+    PF_SOURCE_DEADLINE,
+    PF_SOURCE_LIMIT,
+    PF_SOURCE_PEER,
+    PF_SOURCE_CONTROL,
+    PF_SOURCE_OUTPUT,
+    PF_SOURCE_TIMER
+};
+
+struct pf_supervisor {
+    struct pf_page *page;
+    struct pf_worker *workers;
+    struct pf_window window;
+    struct pf_child *children[PF_MAX_CHILDREN]; /* by the client's numbers; NULL: none */
+    int child_count;
+
+    int epoll_fd;
+    int signal_fd;
+    int done_fd; /* eventfd of the workers */
+    int oom_score_adj; /* as it was before it was lowered: the children's */
+
+    int client_lives;
+    int leaving;        /* PF_ASK_BYE came, or the client died: end what is left, then go */
+    int staged_begun;   /* leaving: the staged children have been started */
+    int told_bye;
+    int snapshot_child; /* let go when frozen, -1: none */
+    int notify_fd;      /* the window's peer, -1: none */
+    int peer_fd;
+};
+
+static inline struct pf_child *pf_child_at(struct pf_supervisor *supervisor, int index)
+{
+    return index >= 0 && index < supervisor->child_count ? supervisor->children[index] : NULL;
+}
+
+/* setup.c: from a process just exec'd to one that can serve. */
+int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault);
+int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, int index);
+
+/* requests.c: what the client asks, and what it is told. */
+void pf_serve(struct pf_supervisor *supervisor);
+void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index,
+             const pf_fault *fault);
+void pf_tell_closed(struct pf_supervisor *supervisor);
+void pf_tell_descriptor(struct pf_supervisor *supervisor, int index, int fd);
+
+/* lifecycle.c: children and the end of the run. */
+int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault);
+void pf_on_child_news(struct pf_supervisor *supervisor, int index, enum pf_child_news news);
+void pf_on_client_death(struct pf_supervisor *supervisor);
+void pf_leave(struct pf_supervisor *supervisor);
+/* Does what is due of leaving; returns whether nothing is left to wait for. */
+int pf_has_left(struct pf_supervisor *supervisor);
+
+#endif

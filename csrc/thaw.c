@@ -1,0 +1,89 @@
+#define _GNU_SOURCE
+#include "thaw.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "util.h"
+
+#define ATTEMPTS 6
+#define PAUSE_NS (5 * PF_NS_PER_MS)
+
+int pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault)
+{
+    PF_AUTO_FD fd = PF_RETRY(open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC));
+    if (fd < 0)
+        return pf_fail_errno(fault, PF_STEP_OPEN);
+
+    /* The mount's id, not st_dev: btrfs gives every subvolume an anonymous device of its own, which
+     * mountinfo does not show. Between the look-up and this open something may have been mounted
+     * over the path, or the filesystem unmounted; then the id differs. */
+    struct statx status;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0)
+        return pf_fail_errno(fault, PF_STEP_VERIFY);
+    if (!(status.stx_mask & STATX_MNT_ID))
+        return pf_fail(fault, PF_STEP_VERIFY, ENOSYS);
+    if (status.stx_mnt_id != mount_id)
+        return pf_fail(fault, PF_STEP_VERIFY, ESTALE);
+    return pf_keep_fd(&fd);
+}
+
+static uint32_t finish(struct pf_slot *slot, uint32_t state, int error)
+{
+    slot->thaw_return_ns = pf_now_ns();
+    if (error != 0) {
+        slot->error = error;
+        slot->step = PF_STEP_THAW;
+    }
+    atomic_store(&slot->state, state);
+    return state;
+}
+
+uint32_t pf_thaw(struct pf_slot *slot, int fd)
+{
+    slot->thaw_enter_ns = pf_now_ns();
+    atomic_store(&slot->state, PF_STATE_THAWING);
+
+    int error = 0;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        if (ioctl(fd, FITHAW, 0) == 0)
+            return finish(slot, PF_STATE_THAWED, 0);
+        error = errno;
+        /* thaw_super() says EINVAL when s_writers.frozen is not SB_FREEZE_COMPLETE. */
+        if (error == EINVAL)
+            return finish(slot, PF_STATE_FOREIGN_THAW, error);
+        /* Any other error leaves the filesystem frozen: unfreeze_fs failed, or the call never got
+         * that far. The second time often works; a pause is for what needs a moment. */
+        if (attempt > 0) {
+            struct timespec pause = pf_timespec(PAUSE_NS);
+            nanosleep(&pause, NULL);
+        }
+    }
+    return finish(slot, PF_STATE_STUCK, error);
+}
+
+uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
+{
+    uint32_t deepest = 0;
+    for (uint32_t i = 0; i < page->count; i++)
+        if (page->slots[i].level > deepest)
+            deepest = page->slots[i].level;
+
+    for (uint32_t level = deepest + 1; level-- > 0;)
+        for (uint32_t i = 0; i < page->count; i++) {
+            struct pf_slot *slot = &page->slots[i];
+            uint32_t before = pf_slot_state(slot);
+            if (slot->level != level || fds[i] < 0 || !pf_state_needs_thaw(before) ||
+                (before == PF_STATE_FREEZING && !owner_is_dead))
+                continue;
+            /* Caught between the two: EINVAL then means that it never became frozen, or that the
+             * supervisor's own FITHAW had already worked. Neither is somebody else's doing. */
+            uint32_t after = pf_thaw(slot, fds[i]);
+            if (after == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
+                atomic_store(&slot->state, before == PF_STATE_FREEZING ? PF_STATE_FAILED
+                                                                       : PF_STATE_THAWED);
+        }
+    return pf_page_count_needing_thaw(page);
+}

@@ -1,0 +1,18 @@
+/* thaw.h - open one mount and be sure of it; thaw one filesystem and be sure of that. Shared by the
+ * supervisor's workers, the client's rescue and the recovery of what a dead run left. */
+#ifndef PF_THAW_H
+#define PF_THAW_H
+#include "page.h"
+
+/* Open a mount point and verify that the descriptor is the mount that was chosen. */
+int pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault);
+/* FITHAW until it has worked, or is known to be another's doing, or has failed for good. Writes the
+ * slot's state and times. Returns the new state. */
+uint32_t pf_thaw(struct pf_slot *slot, int fd);
+/* Thaw all that needs it, deepest level first: the reverse of the order of freezing. `fds` by slot;
+ * -1 is passed over. A FIFREEZE whose thread may still be in the kernel is waited for by FITHAW,
+ * possibly for ever; unless its process is dead, it is passed over too. Returns how many may still
+ * be frozen. */
+uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead);
+
+#endif

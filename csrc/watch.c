@@ -1,0 +1,131 @@
+#define _GNU_SOURCE
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+
+#include "client.h"
+#include "rcu.h"
+#include "thaw.h"
+#include "util.h"
+
+/* Beyond its deadline a supervisor that is alive has long begun to thaw. */
+#define MARGIN_NS (250 * PF_NS_PER_MS)
+/* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
+#define THAW_MARGIN_NS (30 * PF_NS_PER_S)
+#define DEATH_NS (1 * PF_NS_PER_S)
+
+uint64_t pf_mute_at(const struct pf_run *run)
+{
+    uint64_t asked = atomic_load(&run->asked_ns);
+    if (asked == 0)
+        return UINT64_MAX;
+    uint64_t deadline = atomic_load(&run->page->deadline_ns);
+    uint64_t thaw = atomic_load(&run->page->thawing) ? THAW_MARGIN_NS : MARGIN_NS;
+    if (deadline == 0) /* not frozen yet, or not any more */
+        return asked + run->flush_limit_ns + THAW_MARGIN_NS;
+    return deadline + thaw;
+}
+
+int pf_is_mute(const struct pf_run *run)
+{
+    return pf_now_ns() >= pf_mute_at(run);
+}
+
+int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
+{
+    /* A pidfd is readable when the thread group's last thread has ended (do_notify_pidfd), not
+     * before: a thread that hangs in FIFREEZE counts. */
+    struct pollfd death = {.fd = run->pidfd, .events = POLLIN};
+    uint64_t until = pf_now_ns() + timeout_ns;
+    for (;;) {
+        uint64_t now = pf_now_ns();
+        struct timespec left = pf_timespec(until > now ? until - now : 0);
+        int result = ppoll(&death, 1, &left, NULL);
+        if (result >= 0)
+            return result;
+    }
+}
+
+int pf_is_lost(struct pf_run *run)
+{
+    pthread_mutex_lock(&run->rescue_lock);
+    int lost = run->lost;
+    pthread_mutex_unlock(&run->rescue_lock);
+    return lost;
+}
+
+void pf_rescue(struct pf_run *run)
+{
+    pthread_mutex_lock(&run->rescue_lock);
+    if (!run->lost) {
+        /* One owner: nobody thaws beside a supervisor that may wake up again. */
+        syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
+        run->owner_is_dead = pf_wait_for_death(run, DEATH_NS);
+        pf_thaw_all(run->page, run->filesystem_fds, run->owner_is_dead);
+        PF_AUTO_FD rcu_fd = pf_rcu_open();
+        pf_rcu_restore(run->page, rcu_fd);
+        atomic_store(&run->asked_ns, 0);
+        run->lost = 1;
+    }
+    pthread_mutex_unlock(&run->rescue_lock);
+}
+
+/* ---- the guard ------------------------------------------------------------------------------ */
+
+static void *guard(void *argument)
+{
+    struct pf_run *run = argument;
+    struct pollfd fds[2] = {{.fd = run->pidfd, .events = POLLIN},
+                            {.fd = run->guard_fd, .events = POLLIN}};
+    while (!atomic_load(&run->guard_stop)) {
+        uint64_t now = pf_now_ns(), mute_at = pf_mute_at(run);
+        struct timespec left = pf_timespec(mute_at > now ? mute_at - now : 0);
+        int count = ppoll(fds, 2, mute_at == UINT64_MAX ? NULL : &left, NULL);
+        uint64_t looks;
+        if (count > 0 && fds[1].revents)
+            (void)!read(run->guard_fd, &looks, sizeof looks);
+        if (atomic_load(&run->guard_stop))
+            break;
+        if ((count > 0 && fds[0].revents) || pf_is_mute(run)) {
+            pf_rescue(run);
+            break;
+        }
+    }
+    return NULL;
+}
+
+int pf_guard_start(struct pf_run *run, pf_fault *fault)
+{
+    atomic_store(&run->guard_stop, 0);
+    /* The embedding process's signals are for its own threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    int error = pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (error == 0) {
+        error = pthread_create(&run->guard, NULL, guard, run);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (error != 0)
+        return pf_fail(fault, PF_STEP_GUARD, error);
+    run->guard_runs = 1;
+    return 0;
+}
+
+void pf_guard_look(struct pf_run *run)
+{
+    uint64_t one = 1;
+    if (run->guard_runs) /* cannot fail: the counter never comes near its maximum */
+        (void)!PF_RETRY(write(run->guard_fd, &one, sizeof one));
+}
+
+void pf_guard_end(struct pf_run *run)
+{
+    if (!run->guard_runs)
+        return;
+    atomic_store(&run->guard_stop, 1);
+    pf_guard_look(run);
+    pthread_join(run->guard, NULL);
+    run->guard_runs = 0;
+}

@@ -1,0 +1,428 @@
+#define _GNU_SOURCE
+#include "window.h"
+
+#include <sched.h>
+#include <sys/timerfd.h>
+
+#include "rcu.h"
+#include "util.h"
+
+#define OPEN_LIMIT_NS (10 * PF_NS_PER_S)
+#define THAW_LIMIT_NS (10 * PF_NS_PER_S)
+/* For a FIFREEZE that was given up but does not hang: it returns within this. */
+#define SETTLE_LIMIT_NS (20 * PF_NS_PER_MS)
+/* A round of syncfs this short has nothing left to gain from another one. */
+#define CONVERGED_NS (300 * 1000ull)
+
+int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,
+                   pf_fault *fault)
+{
+    *window = (struct pf_window){.page = page, .workers = workers, .levels = 1};
+    for (uint32_t i = 0; i < page->count; i++)
+        if (page->slots[i].level >= window->levels)
+            window->levels = page->slots[i].level + 1;
+    window->rcu_fd = pf_rcu_open();
+    window->deadline_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    window->limit_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (window->deadline_fd < 0 || window->limit_fd < 0)
+        return pf_fail_errno(fault, PF_STEP_SETUP);
+    return 0;
+}
+
+/* ---- timers --------------------------------------------------------------------------------- */
+
+static void arm(int timer_fd, uint64_t at_ns)
+{
+    struct itimerspec when = {.it_value = pf_timespec(at_ns)};
+    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void disarm(int timer_fd)
+{
+    struct itimerspec never = {0};
+    timerfd_settime(timer_fd, 0, &never, NULL);
+}
+
+static int has_fired(int timer_fd)
+{
+    uint64_t expirations;
+    return read(timer_fd, &expirations, sizeof expirations) > 0; /* else EAGAIN: set anew since */
+}
+
+/* ---- jobs for a level ----------------------------------------------------------------------- */
+
+static int wants(const struct pf_worker *worker, enum pf_job job)
+{
+    uint32_t state = pf_slot_state(worker->slot);
+    switch (job) {
+    case PF_JOB_OPEN:
+        return state == PF_STATE_CHOSEN;
+    case PF_JOB_FLUSH:
+    case PF_JOB_FREEZE:
+        return state == PF_STATE_OPEN;
+    case PF_JOB_THAW:
+        return state == PF_STATE_FROZEN;
+    case PF_JOB_NONE:
+        break;
+    }
+    return 0;
+}
+
+static void post_level(struct pf_window *window, enum pf_job job)
+{
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        struct pf_worker *worker = &window->workers[i];
+        worker->awaited = worker->slot->level == window->level && wants(worker, job);
+        if (worker->awaited)
+            pf_worker_post(worker, job);
+    }
+}
+
+static int is_level_done(const struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i]))
+            return 0;
+    return 1;
+}
+
+/* The first filesystem that the present stage failed on, as a fault; -1: none. */
+static int find_failed(const struct pf_window *window, uint32_t step, pf_fault *fault)
+{
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        const struct pf_slot *slot = &window->page->slots[i];
+        if (slot->error != 0 && slot->step == step) {
+            pf_fail_at(fault, (int)step, (int)i, slot->error);
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* What hangs is left to itself; the stage goes on without it. */
+static void stop_waiting(struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        window->workers[i].awaited = 0;
+}
+
+static void blame_busy(struct pf_window *window, int step, int error)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i])) {
+            pf_fail_at(&window->fault, step, (int)i, error);
+            return;
+        }
+    pf_fail(&window->fault, step, error);
+}
+
+/* ---- beginnings ----------------------------------------------------------------------------- */
+
+static int require_idle(const struct pf_window *window, pf_fault *fault)
+{
+    if (window->stage != PF_WINDOW_IDLE || pf_window_is_pending(window))
+        return pf_fail(fault, PF_STEP_SEQUENCE, EBUSY);
+    return 0;
+}
+
+static int require_open(const struct pf_window *window, pf_fault *fault)
+{
+    int result = require_idle(window, fault);
+    for (uint32_t i = 0; i < window->page->count && result == 0; i++)
+        if (pf_slot_state(&window->page->slots[i]) != PF_STATE_OPEN)
+            result = pf_fail_at(fault, PF_STEP_SEQUENCE, (int)i, EBADF);
+    return result;
+}
+
+int pf_window_begin_open(struct pf_window *window, pf_fault *fault)
+{
+    int result = require_idle(window, fault);
+    if (result < 0)
+        return result;
+    window->stage = PF_WINDOW_OPENING;
+    window->level = 0;
+    window->fault = (pf_fault){.index = -1};
+    arm(window->limit_fd, pf_now_ns() + OPEN_LIMIT_NS);
+    post_level(window, PF_JOB_OPEN);
+    return 0;
+}
+
+static void begin_round(struct pf_window *window)
+{
+    window->level = 0;
+    window->round_begin_ns = pf_now_ns();
+    post_level(window, PF_JOB_FLUSH);
+}
+
+static void begin_flushing(struct pf_window *window, int freeze_follows)
+{
+    window->stage = PF_WINDOW_FLUSHING;
+    window->freeze_follows = freeze_follows;
+    window->fault = (pf_fault){.index = -1};
+    window->round = 0;
+    window->round_before_ns = UINT64_MAX;
+    window->flush_begin_ns = pf_now_ns();
+    arm(window->limit_fd, window->flush_begin_ns + window->flush.limit_ns);
+    begin_round(window);
+}
+
+int pf_window_begin_flush(struct pf_window *window, pf_fault *fault)
+{
+    int result = require_open(window, fault);
+    if (result == 0)
+        begin_flushing(window, 0);
+    return result;
+}
+
+static void set_realtime(struct pf_window *window, int realtime)
+{
+    if (!(window->flags & PF_WINDOW_REALTIME))
+        return;
+    /* What is forked meanwhile, scripts above all, must not inherit it. */
+    struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
+    sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK,
+                       &parameters);
+    for (uint32_t i = 0; i < window->page->count; i++)
+        pf_worker_set_realtime(&window->workers[i], realtime);
+}
+
+static void begin_freezing(struct pf_window *window)
+{
+    if (window->flags & PF_WINDOW_EXPEDITE)
+        pf_rcu_raise(window->page, window->rcu_fd);
+    uint64_t now = pf_now_ns();
+    /* Both before the first FIFREEZE: the deadline counts from it, and the client, which reads it
+     * from the page, must be able to hold us to it. */
+    atomic_store(&window->page->deadline_ns, now + window->max_window_ns);
+    arm(window->deadline_fd, now + window->max_window_ns);
+    arm(window->limit_fd, now + window->freeze_timeout_ns);
+    window->stage = PF_WINDOW_FREEZING;
+    window->level = 0;
+    post_level(window, PF_JOB_FREEZE);
+}
+
+int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault)
+{
+    int result = require_idle(window, fault);
+    if (result < 0)
+        return result;
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        struct pf_slot *slot = &window->page->slots[i];
+        if (pf_slot_state(slot) == PF_STATE_THAWED) /* by an earlier window of this run */
+            atomic_store(&slot->state, PF_STATE_OPEN);
+        slot->error = 0;
+        slot->step = PF_STEP_NONE;
+        atomic_store(&window->workers[i].abandoned, 0);
+    }
+    result = require_open(window, fault);
+    if (result < 0)
+        return result;
+    window->verdict = PF_VERDICT_NONE;
+    atomic_store(&window->page->thawing, 0);
+    set_realtime(window, 1);
+    begin_flushing(window, 1);
+    return 0;
+}
+
+/* ---- the way through ------------------------------------------------------------------------ */
+
+static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
+{
+    if (window->verdict == PF_VERDICT_NONE)
+        window->verdict = verdict;
+    atomic_store(&window->page->thawing, 1);
+    disarm(window->deadline_fd);
+    arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+    window->stage = PF_WINDOW_THAWING;
+    /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
+     * is set before post_level() looks at the states (see do_freeze() for the other half). */
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (pf_worker_busy(&window->workers[i]))
+            atomic_store(&window->workers[i].abandoned, 1);
+    window->level = window->levels - 1;
+    post_level(window, PF_JOB_THAW);
+    pf_rcu_restore(window->page, window->rcu_fd);
+}
+
+static void begin_settling(struct pf_window *window)
+{
+    window->stage = PF_WINDOW_SETTLING;
+    arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
+    for (uint32_t i = 0; i < window->page->count; i++)
+        window->workers[i].awaited = 1; /* idle ones are done already */
+}
+
+static enum pf_window_news close_window(struct pf_window *window)
+{
+    disarm(window->limit_fd);
+    pf_rcu_restore(window->page, window->rcu_fd);
+    if (window->verdict == PF_VERDICT_GOOD)
+        for (uint32_t i = 0; i < window->page->count; i++)
+            if (pf_slot_state(&window->page->slots[i]) != PF_STATE_THAWED) {
+                window->verdict = PF_VERDICT_BROKEN;
+                pf_fail_at(&window->fault, PF_STEP_THAW, (int)i, window->page->slots[i].error);
+                break;
+            }
+    atomic_store(&window->page->deadline_ns, 0);
+    set_realtime(window, 0);
+    window->stage = PF_WINDOW_IDLE;
+    return PF_NEWS_CLOSED;
+}
+
+static int has_converged(struct pf_window *window)
+{
+    uint64_t now = pf_now_ns();
+    uint64_t took = now - window->round_begin_ns;
+    uint64_t before = window->round_before_ns;
+    window->round_before_ns = took;
+    return ++window->round >= window->flush.rounds || took <= CONVERGED_NS ||
+           now - window->flush_begin_ns >= window->flush.spend_ns || took >= before - before / 4;
+}
+
+static enum pf_window_news end_flushing(struct pf_window *window)
+{
+    int failed = find_failed(window, PF_STEP_FLUSH, &window->fault) >= 0;
+    if (window->freeze_follows && failed) {
+        begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
+        return PF_NEWS_NONE;
+    }
+    if (window->freeze_follows) {
+        begin_freezing(window);
+        return PF_NEWS_NONE;
+    }
+    disarm(window->limit_fd);
+    window->stage = PF_WINDOW_IDLE;
+    return PF_NEWS_FLUSHED;
+}
+
+static enum pf_window_news end_level(struct pf_window *window)
+{
+    switch (window->stage) {
+    case PF_WINDOW_OPENING:
+        if (++window->level < window->levels) {
+            post_level(window, PF_JOB_OPEN);
+            return PF_NEWS_NONE;
+        }
+        if (find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
+            find_failed(window, PF_STEP_VERIFY, &window->fault);
+        disarm(window->limit_fd);
+        window->stage = PF_WINDOW_IDLE;
+        return PF_NEWS_OPENED;
+    case PF_WINDOW_FLUSHING:
+        /* What lies on another filesystem first: flushing it dirties the one below. */
+        if (window->flush.rounds > 0 && ++window->level < window->levels)
+            post_level(window, PF_JOB_FLUSH);
+        else if (window->flush.rounds > 0 && !has_converged(window))
+            begin_round(window);
+        else
+            return end_flushing(window);
+        return PF_NEWS_NONE;
+    case PF_WINDOW_FREEZING:
+        if (find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
+            begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
+        } else if (++window->level < window->levels) {
+            post_level(window, PF_JOB_FREEZE);
+        } else {
+            pf_rcu_restore(window->page, window->rcu_fd);
+            window->stage = PF_WINDOW_OPEN;
+            return PF_NEWS_FROZEN;
+        }
+        return PF_NEWS_NONE;
+    case PF_WINDOW_THAWING:
+        if (window->level > 0) {
+            window->level--;
+            post_level(window, PF_JOB_THAW);
+        } else {
+            begin_settling(window);
+        }
+        return PF_NEWS_NONE;
+    case PF_WINDOW_SETTLING:
+        return close_window(window);
+    case PF_WINDOW_IDLE:
+    case PF_WINDOW_OPEN:
+        break;
+    }
+    return PF_NEWS_NONE;
+}
+
+enum pf_window_news pf_window_advance(struct pf_window *window)
+{
+    while (window->stage != PF_WINDOW_IDLE && window->stage != PF_WINDOW_OPEN &&
+           is_level_done(window)) {
+        enum pf_window_news news = end_level(window);
+        if (news != PF_NEWS_NONE)
+            return news;
+    }
+    return PF_NEWS_NONE;
+}
+
+void pf_window_finish(struct pf_window *window)
+{
+    if (window->stage != PF_WINDOW_OPEN)
+        return;
+    int late = pf_now_ns() >= atomic_load(&window->page->deadline_ns);
+    begin_thawing(window, late ? PF_VERDICT_EXPIRED : PF_VERDICT_GOOD);
+}
+
+void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict)
+{
+    int flushes = window->stage == PF_WINDOW_FLUSHING && window->freeze_follows;
+    if (flushes || window->stage == PF_WINDOW_FREEZING || window->stage == PF_WINDOW_OPEN)
+        begin_thawing(window, verdict);
+}
+
+void pf_window_on_deadline(struct pf_window *window)
+{
+    if (!has_fired(window->deadline_fd))
+        return;
+    if (window->stage == PF_WINDOW_FREEZING)
+        blame_busy(window, PF_STEP_FREEZE, ETIMEDOUT);
+    pf_window_give_up(window, PF_VERDICT_EXPIRED);
+}
+
+void pf_window_on_limit(struct pf_window *window)
+{
+    if (!has_fired(window->limit_fd))
+        return;
+    switch (window->stage) {
+    case PF_WINDOW_FREEZING:
+        blame_busy(window, PF_STEP_FREEZE, ETIMEDOUT);
+        pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
+        break;
+    case PF_WINDOW_FLUSHING:
+        blame_busy(window, PF_STEP_FLUSH, ETIMEDOUT);
+        if (window->freeze_follows)
+            pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
+        window->flush.rounds = 0; /* and without freezing: no further level, no further round */
+        stop_waiting(window);
+        break;
+    case PF_WINDOW_OPENING:
+        blame_busy(window, PF_STEP_OPEN, ETIMEDOUT);
+        window->level = window->levels - 1;
+        stop_waiting(window);
+        break;
+    case PF_WINDOW_THAWING: /* the levels above it are tried all the same */
+        arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+        stop_waiting(window);
+        break;
+    case PF_WINDOW_SETTLING:
+        stop_waiting(window);
+        break;
+    case PF_WINDOW_IDLE:
+    case PF_WINDOW_OPEN:
+        break;
+    }
+}
+
+int pf_window_is_idle(const struct pf_window *window)
+{
+    return window->stage == PF_WINDOW_IDLE;
+}
+
+int pf_window_is_pending(const struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (pf_worker_busy(&window->workers[i]))
+            return 1;
+    return 0;
+}

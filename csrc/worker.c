@@ -1,0 +1,149 @@
+#define _GNU_SOURCE
+#include "worker.h"
+
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "thaw.h"
+#include "util.h"
+
+/* Locked memory counts whole, so the stacks are small: nothing here formats or recurses. */
+#define STACK_BYTES (32u * 1024u)
+
+static void sleep_until_changed(_Atomic uint32_t *word, uint32_t seen)
+{
+    /* EAGAIN: it changed before we slept; EINTR cannot be, every signal is blocked. The caller
+     * looks at the word again in any case. */
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void fail_slot(struct pf_slot *slot, const pf_fault *fault)
+{
+    slot->error = fault->error;
+    slot->step = (uint32_t)fault->step;
+    atomic_store(&slot->state, PF_STATE_FAILED);
+}
+
+static void do_open(struct pf_worker *worker)
+{
+    pf_fault fault;
+    int fd = pf_open_mount(pf_page_mount(worker->page, worker->slot), worker->slot->mount_id,
+                           &fault);
+    if (fd < 0) {
+        fail_slot(worker->slot, &fault);
+        return;
+    }
+    worker->fd = fd;
+    atomic_store(&worker->slot->state, PF_STATE_OPEN);
+}
+
+static void do_flush(struct pf_worker *worker)
+{
+    struct pf_slot *slot = worker->slot;
+    uint64_t begin = pf_now_ns();
+    int error = PF_RETRY(syncfs(worker->fd)) < 0 ? errno : 0;
+    slot->flush_ns += pf_now_ns() - begin;
+    slot->flush_rounds++;
+    if (error != 0) {
+        slot->error = error;
+        slot->step = PF_STEP_FLUSH;
+    }
+}
+
+static void do_freeze(struct pf_worker *worker)
+{
+    struct pf_slot *slot = worker->slot;
+    if (atomic_load(&worker->abandoned)) /* given up before it began */
+        return;
+    slot->freeze_enter_ns = pf_now_ns();
+    atomic_store(&slot->state, PF_STATE_FREEZING);
+    int error = ioctl(worker->fd, FIFREEZE, 0) < 0 ? errno : 0;
+    slot->freeze_return_ns = pf_now_ns();
+    if (error != 0) {
+        fail_slot(slot, &(pf_fault){.step = PF_STEP_FREEZE, .error = error});
+        return;
+    }
+    atomic_store(&slot->state, PF_STATE_FROZEN);
+    /* The loop sets `abandoned` and then looks at the state; we set the state and then look at
+     * `abandoned`. One of us sees the other, so a late freeze is always thawed. Both may: the
+     * loop's thaw comes as a job to this same thread and finds nothing left to do. */
+    if (atomic_load(&worker->abandoned))
+        pf_thaw(slot, worker->fd);
+}
+
+static void do_thaw(struct pf_worker *worker)
+{
+    if (pf_slot_state(worker->slot) == PF_STATE_FROZEN)
+        pf_thaw(worker->slot, worker->fd);
+}
+
+static void *run(void *argument)
+{
+    struct pf_worker *worker = argument;
+    for (uint32_t seen = 0;; seen++) {
+        while (atomic_load(&worker->posted) == seen)
+            sleep_until_changed(&worker->posted, seen);
+        switch (worker->job) {
+        case PF_JOB_OPEN:
+            do_open(worker);
+            break;
+        case PF_JOB_FLUSH:
+            do_flush(worker);
+            break;
+        case PF_JOB_FREEZE:
+            do_freeze(worker);
+            break;
+        case PF_JOB_THAW:
+            do_thaw(worker);
+            break;
+        case PF_JOB_NONE:
+            break;
+        }
+        atomic_store(&worker->done, seen + 1);
+        uint64_t one = 1;
+        /* Cannot fail: the counter never comes near its maximum. */
+        (void)!PF_RETRY(write(worker->done_fd, &one, sizeof one));
+    }
+    return NULL;
+}
+
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd,
+                     pf_fault *fault)
+{
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0)
+        return pf_fail(fault, PF_STEP_SETUP, error);
+    size_t stack = STACK_BYTES > (size_t)PTHREAD_STACK_MIN ? STACK_BYTES
+                                                           : (size_t)PTHREAD_STACK_MIN;
+    error = pthread_attr_setstacksize(&attributes, stack);
+    for (uint32_t i = 0; i < page->count && error == 0; i++) {
+        workers[i] = (struct pf_worker){
+            .page = page, .slot = &page->slots[i], .fd = -1, .done_fd = done_fd};
+        error = pthread_create(&workers[i].thread, &attributes, run, &workers[i]);
+    }
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 0 : pf_fail(fault, PF_STEP_SETUP, error);
+}
+
+void pf_worker_post(struct pf_worker *worker, enum pf_job job)
+{
+    worker->job = job;
+    atomic_fetch_add(&worker->posted, 1);
+    syscall(SYS_futex, &worker->posted, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+int pf_worker_busy(const struct pf_worker *worker)
+{
+    return atomic_load(&worker->done) != atomic_load(&worker->posted);
+}
+
+void pf_worker_set_realtime(struct pf_worker *worker, int realtime)
+{
+    struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
+    pthread_setschedparam(worker->thread, realtime ? SCHED_FIFO : SCHED_OTHER, &parameters);
+}

@@ -1,0 +1,43 @@
+/* worker.h - one parked thread per filesystem.
+ *
+ * A FIFREEZE can hang in the kernel, uninterruptible, for as long as it likes; only a thread of its
+ * own can be spared for it. Workers are created before anything is frozen and sleep on a futex.
+ */
+#ifndef PF_WORKER_H
+#define PF_WORKER_H
+#include <pthread.h>
+
+#include "page.h"
+
+enum pf_job {
+    PF_JOB_NONE,
+    PF_JOB_OPEN,
+    PF_JOB_FLUSH,
+    PF_JOB_FREEZE,
+    PF_JOB_THAW,
+};
+
+struct pf_worker {
+    pthread_t thread;
+    struct pf_page *page;
+    struct pf_slot *slot;
+    int fd;                /* of the filesystem, -1: not open */
+    int done_fd;           /* eventfd: written at each job's end */
+    enum pf_job job;       /* written by the loop before `posted` */
+    int awaited;           /* the loop's own: its present stage waits for this worker */
+    _Atomic uint32_t posted; /* futex: how many jobs it was given */
+    _Atomic uint32_t done;   /* how many of them have ended */
+    /* Set while its FIFREEZE hangs and nobody waits for it any more: it thaws what it froze itself,
+     * whenever that may be. */
+    _Atomic uint32_t abandoned;
+};
+
+/* Create `count` parked workers for the slots of a page. */
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd,
+                     pf_fault *fault);
+void pf_worker_post(struct pf_worker *worker, enum pf_job job);
+int pf_worker_busy(const struct pf_worker *worker);
+/* SCHED_FIFO or back to SCHED_OTHER; without the privilege nothing changes. */
+void pf_worker_set_realtime(struct pf_worker *worker, int realtime);
+
+#endif
