@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 
 #include "keeper.h"
+#include "timer.h"
 #include "util.h"
 
 /* How long something may outlive SIGKILL (in uninterruptible sleep) before the run goes on. */
@@ -20,7 +20,7 @@
 int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
 {
     *child = (struct pf_child){.keeper = -1, .control_fd = -1, .output_fd = -1, .park_fd = -1};
-    child->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    child->timer_fd = pf_timer_create();
     if (child->timer_fd < 0)
         return pf_fail_errno(fault, PF_STEP_CHILD_PAGE);
     int result = pf_child_page_map(&child->page, page_fd, fault);
@@ -28,19 +28,6 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
         return result;
     char *extra = child->page->flags & PF_CHILD_NUMBERED ? child->attempt : NULL;
     return pf_child_page_words(child->page, extra, &child->words, fault);
-}
-
-static void arm(struct pf_child *child, uint64_t at_ns)
-{
-    /* Absolute, so a moment in the past fires at once; 0 would disarm. */
-    struct itimerspec when = {.it_value = pf_timespec(at_ns)};
-    timerfd_settime(child->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-static void disarm(struct pf_child *child)
-{
-    struct itimerspec never = {0};
-    timerfd_settime(child->timer_fd, 0, &never, NULL);
 }
 
 static void begin(struct pf_child *child)
@@ -94,7 +81,7 @@ int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
     child->stage = PF_STAGE_PARKED;
     if (!parked) {
         begin(child);
-        arm(child, child->deadline_ns);
+        pf_timer_arm(child->timer_fd, child->deadline_ns);
     }
     return 0;
 }
@@ -106,7 +93,7 @@ void pf_child_release(struct pf_child *child)
     /* If the child is gone already, its keeper's report says so; the signal is blocked. */
     (void)!PF_RETRY(write(child->park_fd, &go, 1));
     pf_close_fd(&child->park_fd);
-    arm(child, child->deadline_ns);
+    pf_timer_arm(child->timer_fd, child->deadline_ns);
 }
 
 void pf_child_on_output(struct pf_child *child)
@@ -153,7 +140,7 @@ static enum pf_child_news end_tree(struct pf_child *child)
 {
     child->stage = PF_STAGE_ENDING;
     command_keeper(child, PF_KEEPER_TERMINATE);
-    arm(child, pf_now_ns() + child->page->grace_ns);
+    pf_timer_arm(child->timer_fd, pf_now_ns() + child->page->grace_ns);
     return PF_CHILD_NOTHING;
 }
 
@@ -167,7 +154,7 @@ static enum pf_child_news on_attempt_end(struct pf_child *child,
     child->page->end_ns = end->ended_ns;
     if (child->stage != PF_STAGE_RUNNING)
         return PF_CHILD_NOTHING;
-    disarm(child);
+    pf_timer_disarm(child->timer_fd);
     if (!has_succeeded(child))
         return end_tree(child);
     child->stage = PF_STAGE_HELD;
@@ -183,7 +170,7 @@ static enum pf_child_news on_tree_end(struct pf_child *child)
     pf_close_fd(&child->output_fd);
     pf_close_fd(&child->control_fd);
     pf_close_fd(&child->park_fd);
-    disarm(child);
+    pf_timer_disarm(child->timer_fd);
     if (!child->attempt_ended) { /* somebody killed the keeper */
         if (child->page->pid > 0)
             kill(-child->page->pid, SIGKILL);
@@ -212,9 +199,8 @@ enum pf_child_news pf_child_on_control(struct pf_child *child)
 
 enum pf_child_news pf_child_on_timer(struct pf_child *child)
 {
-    uint64_t expirations;
-    if (read(child->timer_fd, &expirations, sizeof expirations) < 0)
-        return PF_CHILD_NOTHING; /* disarmed since: EAGAIN */
+    if (!pf_timer_has_fired(child->timer_fd))
+        return PF_CHILD_NOTHING;
     switch (child->stage) {
     case PF_STAGE_RUNNING:
         child->page->timed_out = 1;
@@ -222,7 +208,7 @@ enum pf_child_news pf_child_on_timer(struct pf_child *child)
     case PF_STAGE_ENDING:
         child->stage = PF_STAGE_KILLING;
         command_keeper(child, PF_KEEPER_KILL);
-        arm(child, pf_now_ns() + PATIENCE_NS);
+        pf_timer_arm(child->timer_fd, pf_now_ns() + PATIENCE_NS);
         return PF_CHILD_NOTHING;
     case PF_STAGE_KILLING:
         /* The keeper goes on alone: its socket ends here, and it sweeps until nothing is left. */
@@ -270,7 +256,7 @@ void pf_child_abandon(struct pf_child *child)
     pf_close_fd(&child->control_fd); /* the keeper takes it for our death, and kills */
     pf_close_fd(&child->output_fd);
     pf_close_fd(&child->park_fd);
-    disarm(child);
+    pf_timer_disarm(child->timer_fd);
     child->stage = PF_STAGE_OVER;
     report(child);
 }

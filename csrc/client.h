@@ -2,6 +2,7 @@
 #ifndef PF_CLIENT_H
 #define PF_CLIENT_H
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -32,10 +33,23 @@ struct pf_run {
     int guard_fd; /* eventfd: look again, or stop */
     _Atomic int guard_stop;
 
+    int signals_held;
+    sigset_t signals_before;
+
     pthread_mutex_t rescue_lock;
     int lost;            /* under rescue_lock: the supervisor is gone, what it froze was seen to */
     int owner_is_dead;   /* its last thread too */
 };
+
+struct pf_message;
+
+/* hear.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
+ * and rescued; -EINTR: a signal handler ran, let in by `mask`. */
+int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf_message *message,
+                    pf_fault *fault);
+
+/* ask.c: a request that needs no more than its kind (enum pf_ask). */
+int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault);
 
 /* watch.c: whether the supervisor does its duty, and what to do when it does not. */
 uint64_t pf_mute_at(const struct pf_run *run);

@@ -131,11 +131,14 @@ typedef struct {
     pf_fault fault;
 } pf_event;
 
-/* Wait for the next event; timeout_ns < 0: for ever. Returns PF_EVENT_INTERRUPTED when a signal
- * handler ran; the signals in the thread's mask are let in only while it waits, so a caller that
- * blocks them first and looks at its flags misses none. `unblocked` is that wait's mask: 1 for the
- * empty one, 0 for the thread's own. */
-int pf_next(pf_run *run, int64_t timeout_ns, int unblocked, pf_event *event, pf_fault *fault);
+/* Block the calling thread's signals, and let them in again. Between the two, pf_next() lets in what
+ * was not blocked before, but only while it waits: a caller that holds them, looks at its flags and
+ * then calls misses none. */
+void pf_hold_signals(pf_run *run);
+void pf_release_signals(pf_run *run);
+
+/* Wait for the next event; timeout_ns < 0: for ever. */
+int pf_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *fault);
 
 int pf_ask_open(pf_run *run, pf_fault *fault);
 

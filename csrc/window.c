@@ -2,9 +2,9 @@
 #include "window.h"
 
 #include <sched.h>
-#include <sys/timerfd.h>
 
 #include "rcu.h"
+#include "timer.h"
 #include "util.h"
 
 #define OPEN_LIMIT_NS (10 * PF_NS_PER_S)
@@ -22,31 +22,11 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
         if (page->slots[i].level >= window->levels)
             window->levels = page->slots[i].level + 1;
     window->rcu_fd = pf_rcu_open();
-    window->deadline_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    window->limit_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    window->deadline_fd = pf_timer_create();
+    window->limit_fd = pf_timer_create();
     if (window->deadline_fd < 0 || window->limit_fd < 0)
         return pf_fail_errno(fault, PF_STEP_SETUP);
     return 0;
-}
-
-/* ---- timers --------------------------------------------------------------------------------- */
-
-static void arm(int timer_fd, uint64_t at_ns)
-{
-    struct itimerspec when = {.it_value = pf_timespec(at_ns)};
-    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-static void disarm(int timer_fd)
-{
-    struct itimerspec never = {0};
-    timerfd_settime(timer_fd, 0, &never, NULL);
-}
-
-static int has_fired(int timer_fd)
-{
-    uint64_t expirations;
-    return read(timer_fd, &expirations, sizeof expirations) > 0; /* else EAGAIN: set anew since */
 }
 
 /* ---- jobs for a level ----------------------------------------------------------------------- */
@@ -142,7 +122,7 @@ int pf_window_begin_open(struct pf_window *window, pf_fault *fault)
     window->stage = PF_WINDOW_OPENING;
     window->level = 0;
     window->fault = (pf_fault){.index = -1};
-    arm(window->limit_fd, pf_now_ns() + OPEN_LIMIT_NS);
+    pf_timer_arm(window->limit_fd, pf_now_ns() + OPEN_LIMIT_NS);
     post_level(window, PF_JOB_OPEN);
     return 0;
 }
@@ -162,7 +142,7 @@ static void begin_flushing(struct pf_window *window, int freeze_follows)
     window->round = 0;
     window->round_before_ns = UINT64_MAX;
     window->flush_begin_ns = pf_now_ns();
-    arm(window->limit_fd, window->flush_begin_ns + window->flush.limit_ns);
+    pf_timer_arm(window->limit_fd, window->flush_begin_ns + window->flush.limit_ns);
     begin_round(window);
 }
 
@@ -194,8 +174,8 @@ static void begin_freezing(struct pf_window *window)
     /* Both before the first FIFREEZE: the deadline counts from it, and the client, which reads it
      * from the page, must be able to hold us to it. */
     atomic_store(&window->page->deadline_ns, now + window->max_window_ns);
-    arm(window->deadline_fd, now + window->max_window_ns);
-    arm(window->limit_fd, now + window->freeze_timeout_ns);
+    pf_timer_arm(window->deadline_fd, now + window->max_window_ns);
+    pf_timer_arm(window->limit_fd, now + window->freeze_timeout_ns);
     window->stage = PF_WINDOW_FREEZING;
     window->level = 0;
     post_level(window, PF_JOB_FREEZE);
@@ -231,8 +211,8 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
     if (window->verdict == PF_VERDICT_NONE)
         window->verdict = verdict;
     atomic_store(&window->page->thawing, 1);
-    disarm(window->deadline_fd);
-    arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+    pf_timer_disarm(window->deadline_fd);
+    pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
     window->stage = PF_WINDOW_THAWING;
     /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
      * is set before post_level() looks at the states (see do_freeze() for the other half). */
@@ -247,14 +227,14 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
 static void begin_settling(struct pf_window *window)
 {
     window->stage = PF_WINDOW_SETTLING;
-    arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
+    pf_timer_arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
     for (uint32_t i = 0; i < window->page->count; i++)
         window->workers[i].awaited = 1; /* idle ones are done already */
 }
 
 static enum pf_window_news close_window(struct pf_window *window)
 {
-    disarm(window->limit_fd);
+    pf_timer_disarm(window->limit_fd);
     pf_rcu_restore(window->page, window->rcu_fd);
     if (window->verdict == PF_VERDICT_GOOD)
         for (uint32_t i = 0; i < window->page->count; i++)
@@ -290,7 +270,7 @@ static enum pf_window_news end_flushing(struct pf_window *window)
         begin_freezing(window);
         return PF_NEWS_NONE;
     }
-    disarm(window->limit_fd);
+    pf_timer_disarm(window->limit_fd);
     window->stage = PF_WINDOW_IDLE;
     return PF_NEWS_FLUSHED;
 }
@@ -305,7 +285,7 @@ static enum pf_window_news end_level(struct pf_window *window)
         }
         if (find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
             find_failed(window, PF_STEP_VERIFY, &window->fault);
-        disarm(window->limit_fd);
+        pf_timer_disarm(window->limit_fd);
         window->stage = PF_WINDOW_IDLE;
         return PF_NEWS_OPENED;
     case PF_WINDOW_FLUSHING:
@@ -373,7 +353,7 @@ void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict)
 
 void pf_window_on_deadline(struct pf_window *window)
 {
-    if (!has_fired(window->deadline_fd))
+    if (!pf_timer_has_fired(window->deadline_fd))
         return;
     if (window->stage == PF_WINDOW_FREEZING)
         blame_busy(window, PF_STEP_FREEZE, ETIMEDOUT);
@@ -382,7 +362,7 @@ void pf_window_on_deadline(struct pf_window *window)
 
 void pf_window_on_limit(struct pf_window *window)
 {
-    if (!has_fired(window->limit_fd))
+    if (!pf_timer_has_fired(window->limit_fd))
         return;
     switch (window->stage) {
     case PF_WINDOW_FREEZING:
@@ -402,7 +382,7 @@ void pf_window_on_limit(struct pf_window *window)
         stop_waiting(window);
         break;
     case PF_WINDOW_THAWING: /* the levels above it are tried all the same */
-        arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+        pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
         stop_waiting(window);
         break;
     case PF_WINDOW_SETTLING:

@@ -1,0 +1,236 @@
+/* start.c - the embedding process's side: making the state, starting a supervisor, ending the run. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "client.h"
+#include "statedir.h"
+#include "util.h"
+#include "wire.h"
+
+#define READY_NS (10 * PF_NS_PER_S)
+#define FAREWELL_NS (15 * PF_NS_PER_S)
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+static void release(pf_run *run)
+{
+    for (uint32_t i = 0; run->filesystem_fds && i < run->page->count; i++)
+        pf_close_fd(&run->filesystem_fds[i]);
+    free(run->filesystem_fds);
+    for (int i = 0; i < run->child_count; i++)
+        pf_child_page_unmap(run->children[i]);
+    pf_page_unmap(run->page);
+    int *const fds[] = {&run->pidfd,   &run->socket_fd, &run->directory_fd,
+                        &run->lock_fd, &run->page_fd,   &run->guard_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        pf_close_fd(fds[i]);
+    pthread_mutex_destroy(&run->rescue_lock);
+    free(run);
+}
+
+static void remove_page(pf_run *run)
+{
+    char name[PF_ID_SIZE + 8];
+    pf_page_file_name(name, run->page->run_id);
+    unlinkat(run->directory_fd, name, 0);
+}
+
+static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fault)
+{
+    run->directory_fd = pf_statedir_open(options->directory, fault);
+    if (run->directory_fd < 0)
+        return run->directory_fd;
+    run->lock_fd = pf_statedir_lock(run->directory_fd, fault);
+    if (run->lock_fd < 0)
+        return run->lock_fd;
+    run->page_fd = pf_page_create(&run->page, run->directory_fd, options, fault);
+    if (run->page_fd < 0)
+        return run->page_fd;
+    run->guard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    run->filesystem_fds = calloc(options->target_count + 1, sizeof *run->filesystem_fds);
+    if (run->guard_fd < 0 || !run->filesystem_fds) {
+        remove_page(run);
+        return pf_fail_errno(fault, PF_STEP_PAGE);
+    }
+    for (uint32_t i = 0; i < options->target_count; i++)
+        run->filesystem_fds[i] = -1;
+    return 0;
+}
+
+/* Descriptors for the supervisor go through numbers above the ones it expects them at, so that
+ * none is overwritten before it has been copied. */
+static int add_descriptors(posix_spawn_file_actions_t *actions, int high[PF_FD_END],
+                           const int fds[PF_FD_END])
+{
+    int error = 0;
+    for (int fd = 0; fd < PF_FD_SOCKET && error == 0; fd++)
+        error = posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_RDWR, 0);
+    for (int fd = PF_FD_SOCKET; fd < PF_FD_END && error == 0; fd++) {
+        high[fd] = fcntl(fds[fd], F_DUPFD_CLOEXEC, PF_FD_END);
+        error = high[fd] < 0 ? errno : posix_spawn_file_actions_adddup2(actions, high[fd], fd);
+    }
+    return error;
+}
+
+static int spawn(pf_run *run, const char *program, const int fds[PF_FD_END])
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int high[PF_FD_END] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0)
+        return error;
+    error = posix_spawnattr_init(&attributes);
+    if (error == 0) {
+        /* A session of its own: the terminal's Ctrl-C is for the client, which then decides. All
+         * signals blocked from the first instruction: none can end it before it has a signalfd. */
+        sigset_t all;
+        sigfillset(&all);
+        posix_spawnattr_setsigmask(&attributes, &all);
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+        error = add_descriptors(&actions, high, fds);
+        char *const argv[] = {(char *)(uintptr_t)program, run->page->run_id, NULL};
+        char *const envp[] = {NULL};
+        if (error == 0)
+            error = posix_spawn(&run->supervisor, program, &actions, &attributes, argv, envp);
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    for (int fd = 0; fd < PF_FD_END; fd++)
+        pf_close_fd(&high[fd]);
+    return error;
+}
+
+static int start_supervisor(pf_run *run, const pf_start_options *options, pf_fault *fault)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return pf_fail_errno(fault, PF_STEP_SOCKET);
+    run->socket_fd = pair[0];
+    PF_AUTO_FD theirs = pair[1];
+    PF_AUTO_FD self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (self < 0)
+        return pf_fail_errno(fault, PF_STEP_PIDFD);
+
+    const int fds[PF_FD_END] = {
+        [PF_FD_SOCKET] = theirs,        [PF_FD_PAGE] = run->page_fd, [PF_FD_CLIENT] = self,
+        [PF_FD_LOCK] = run->lock_fd,    [PF_FD_DIRECTORY] = run->directory_fd};
+    int error = spawn(run, options->program, fds);
+    if (error != 0)
+        return pf_fail(fault, PF_STEP_SPAWN, error);
+    atomic_store(&run->page->supervisor_pid, run->supervisor);
+    run->pidfd = (int)syscall(SYS_pidfd_open, run->supervisor, 0);
+    if (run->pidfd < 0) {
+        int saved = errno;
+        kill(run->supervisor, SIGKILL);
+        waitpid(run->supervisor, NULL, 0);
+        return pf_fail(fault, PF_STEP_PIDFD, saved);
+    }
+    return 0;
+}
+
+static int wait_until_ready(pf_run *run, pf_fault *fault)
+{
+    struct pf_message message;
+    uint64_t until = pf_now_ns() + READY_NS;
+    int result;
+    do
+        result = pf_next_message(run, until, NULL, &message, fault);
+    while (result == -EINTR);
+    if (result == 1 && message.error != 0)
+        return pf_fail(fault, message.step, message.error);
+    if (result == 1)
+        return message.kind == PF_TELL_READY ? 0 : pf_fail(fault, PF_STEP_READY, EBADMSG);
+    return pf_fail(fault, PF_STEP_READY, result == 0 ? ETIMEDOUT : -result);
+}
+
+int pf_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
+{
+    pf_run *run = calloc(1, sizeof *run);
+    if (!run)
+        return pf_fail(fault, PF_STEP_PAGE, ENOMEM);
+    run->pidfd = run->socket_fd = run->directory_fd = run->lock_fd = run->page_fd = -1;
+    run->guard_fd = -1;
+    pthread_mutex_init(&run->rescue_lock, NULL);
+
+    int result = make_state(run, options, fault);
+    if (result == 0) {
+        result = start_supervisor(run, options, fault);
+        if (result == 0)
+            result = wait_until_ready(run, fault);
+        if (result < 0 && run->pidfd >= 0) {
+            pf_rescue(run);
+            waitpid(run->supervisor, NULL, WNOHANG);
+        }
+        if (result < 0)
+            remove_page(run);
+    }
+    if (result < 0) {
+        release(run);
+        return result;
+    }
+    *out = run;
+    return 0;
+}
+
+/* ---- ending --------------------------------------------------------------------------------- */
+
+/* The longest that anything still running may take by its own rights. */
+static uint64_t farewell_ns(const pf_run *run)
+{
+    uint64_t longest = 0;
+    for (int i = 0; i < run->child_count; i++) {
+        const struct pf_child_page *page = run->children[i];
+        uint64_t own = page->timeout_ns + page->grace_ns;
+        if (atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
+            longest = own;
+    }
+    return longest + FAREWELL_NS;
+}
+
+static void part(pf_run *run)
+{
+    struct pf_message message;
+    pf_fault fault;
+    uint64_t until = pf_now_ns() + farewell_ns(run);
+    int result = pf_ask_simply(run, PF_ASK_BYE, -1, &fault);
+    do
+        result = pf_next_message(run, until, NULL, &message, &fault);
+    while (result == -EINTR || (result == 1 && message.kind != PF_TELL_BYE));
+    if (result != 1)
+        pf_rescue(run);
+}
+
+int pf_close(pf_run *run, pf_fault *fault)
+{
+    *fault = (pf_fault){.index = -1};
+    pf_guard_end(run);
+    if (!pf_is_lost(run))
+        part(run);
+    int left = (int)pf_page_count_needing_thaw(run->page);
+    if (run->lost && left == 0)
+        remove_page(run);
+    if (left == 0) {
+        /* It is on its way out: only now is the run over. A fork of the embedding process may still
+         * hold the lock's open file description, hence the explicit unlock. */
+        pf_wait_for_death(run, FAREWELL_NS);
+        flock(run->lock_fd, LOCK_UN);
+    }
+    waitpid(run->supervisor, NULL, WNOHANG);
+    release(run);
+    return left;
+}
+
+void pf_forget(pf_run *run)
+{
+    release(run);
+}

@@ -1,0 +1,446 @@
+"""The C core, typed: one `Run` is one supervisor, its window and its children.
+
+Only this module knows cffi. It decides nothing; every wait releases the GIL.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyfreeze._errors import FreezeError, SupervisorError, from_fault
+from pyfreeze._native import ffi, lib
+from pyfreeze._timeline import FilesystemTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+STATE_DIRECTORY = "/run/pyfreeze"
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pyfreeze-supervisor")
+
+TIMEOUT = lib.PF_EVENT_TIMEOUT
+INTERRUPTED = lib.PF_EVENT_INTERRUPTED
+OPENED = lib.PF_EVENT_OPENED
+FLUSHED = lib.PF_EVENT_FLUSHED
+FROZEN = lib.PF_EVENT_FROZEN
+CLOSED = lib.PF_EVENT_CLOSED
+CHILD = lib.PF_EVENT_CHILD
+LOST = lib.PF_EVENT_LOST
+
+_STATES = {
+    lib.PF_STATE_CHOSEN: "chosen",
+    lib.PF_STATE_OPEN: "open",
+    lib.PF_STATE_FREEZING: "freezing",
+    lib.PF_STATE_FROZEN: "frozen",
+    lib.PF_STATE_THAWING: "thawing",
+    lib.PF_STATE_THAWED: "thawed",
+    lib.PF_STATE_FAILED: "failed",
+    lib.PF_STATE_FOREIGN_THAW: "foreign-thaw",
+    lib.PF_STATE_STUCK: "stuck",
+}
+_VERDICTS = {
+    lib.PF_VERDICT_NONE: "none",
+    lib.PF_VERDICT_GOOD: "good",
+    lib.PF_VERDICT_FREEZE_FAILED: "freeze-failed",
+    lib.PF_VERDICT_FREEZE_TIMEOUT: "freeze-timeout",
+    lib.PF_VERDICT_EXPIRED: "expired",
+    lib.PF_VERDICT_ABORTED: "aborted",
+    lib.PF_VERDICT_BROKEN: "broken",
+    lib.PF_VERDICT_RESCUED: "rescued",
+}
+
+
+class Target(NamedTuple):
+    """A filesystem to open, by the mount that was chosen for it."""
+
+    mount_point: str
+    mount_id: int
+    device: tuple[int, int]
+    level: int
+
+
+class Flush(NamedTuple):
+    """How to flush before a freeze."""
+
+    rounds: int = 8
+    """At most so many rounds of syncfs; they end earlier when they no longer get shorter."""
+    spend_s: float = 5.0
+    """No further round begins after this."""
+    limit_s: float = 600.0
+    """A round that has not ended by then fails the flush."""
+
+
+class Event(NamedTuple):
+    """Something the supervisor told."""
+
+    kind: int
+    child: int
+    verdict: str
+    error: FreezeError | None
+
+
+class ChildOptions(NamedTuple):
+    """A script or a snapshot command."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    directory: str
+    timeout_s: float
+    path: str | None = None
+    """What is executed, if it is not argv[0]."""
+    attempts: int = 1
+    grace_s: float = 0.5
+    output_bytes: int = 65536
+    flags: int = 0
+    replaces: int = -1
+
+
+PARKED = lib.PF_CHILD_PARKED
+STAGED = lib.PF_CHILD_STAGED
+NUMBERED = lib.PF_CHILD_NUMBERED
+LEAVE = lib.PF_CHILD_LEAVE
+UMASK_077 = lib.PF_CHILD_UMASK_077
+OUTLIVE = lib.PF_CHILD_OUTLIVE
+
+
+class ChildEnd(NamedTuple):
+    """What became of a child. Times are CLOCK_MONOTONIC ns."""
+
+    ended: bool
+    attempts: int
+    exit_status: int | None
+    """None where a signal ended it, or nothing ran."""
+    signal: int | None
+    exec_error: int
+    """errno of execve, or of what comes before it; 0: it ran."""
+    timed_out: bool
+    ended_early: bool
+    unkillable: bool
+    start_ns: int
+    end_ns: int
+    output_total: int
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def _filesystem_times(out: Any) -> FilesystemTimes:
+    return FilesystemTimes(
+        mount=os.fsdecode(ffi.string(out.mount)),
+        device=(out.device_major, out.device_minor),
+        level=out.level,
+        state=_STATES[out.state],
+        error=out.error,
+        flush_rounds=out.flush_rounds,
+        flush_ns=out.flush_ns,
+        freeze_enter_ns=out.freeze_enter_ns,
+        freeze_return_ns=out.freeze_return_ns,
+        thaw_enter_ns=out.thaw_enter_ns,
+        thaw_return_ns=out.thaw_return_ns,
+    )
+
+
+def _strings(texts: Sequence[str]) -> tuple[Any, list[Any]]:
+    """A NULL-terminated char*[] and what must be kept alive with it."""
+    kept = [ffi.new("char[]", os.fsencode(text)) for text in texts]
+    return ffi.new("char *[]", [*kept, ffi.NULL]), kept
+
+
+class Run:
+    """One supervisor. Not for use by several threads at once.
+
+    Raises:
+        LockedError: another run holds the lock.
+        NotPermittedError: the state directory cannot be made, or is not safely ours.
+        SupervisorError: the supervisor program is missing or did not come up.
+        FreezeError: anything else the system refused.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        run_id: str,
+        state_directory: str = STATE_DIRECTORY,
+        program: str = PROGRAM,
+    ) -> None:
+        self.targets = tuple(targets)
+        self.run_id = run_id
+        self.state_directory = state_directory
+        self._program = program
+        self._fault = ffi.new("pf_fault *")
+        self._event = ffi.new("pf_event *")
+        self._pid = os.getpid()
+        mounts = [ffi.new("char[]", os.fsencode(t.mount_point)) for t in targets]
+        table = ffi.new("pf_target[]", len(mounts))
+        for row, target, mount in zip(table, targets, mounts, strict=True):
+            row.mount = mount
+            row.mount_id = target.mount_id
+            row.device_major, row.device_minor = target.device
+            row.level = target.level
+        texts = [ffi.new("char[]", os.fsencode(t)) for t in (program, state_directory, run_id)]
+        options = ffi.new("pf_start_options *")
+        options.program, options.directory, options.run_id = texts
+        options.targets = table
+        options.target_count = len(mounts)
+        out = ffi.new("pf_run **")
+        self._run: Any = None
+        self._check(lib.pf_start(out, options, self._fault))
+        self._run = out[0]
+
+    # ---- faults ------------------------------------------------------------------------------
+
+    def _error(self, fault: Any) -> FreezeError | None:
+        if fault.error == 0:
+            return None
+        filename: str | None = None
+        if lib.PF_STEP_OPEN <= fault.step <= lib.PF_STEP_THAW:
+            if 0 <= fault.index < len(self.targets):
+                filename = self.targets[fault.index].mount_point
+        elif fault.step in (lib.PF_STEP_DIRECTORY, lib.PF_STEP_LOCK, lib.PF_STEP_PAGE):
+            filename = self.state_directory
+        elif fault.step in (lib.PF_STEP_SPAWN, lib.PF_STEP_READY, lib.PF_STEP_SETUP):
+            filename = self._program
+        text = ffi.string(lib.pf_step_text(fault.step)).decode()
+        return from_fault(fault.step, text, fault.error, filename)
+
+    def _check(self, result: int) -> int:
+        if result < 0:
+            error = self._error(self._fault)
+            raise error if error else SupervisorError(-result, os.strerror(-result))
+        return result
+
+    def _handle(self) -> Any:
+        if self._run is None:
+            raise SupervisorError("the run is closed")
+        if os.getpid() != self._pid:
+            raise SupervisorError("the run belongs to the process that started it, not to its fork")
+        return self._run
+
+    # ---- asking ------------------------------------------------------------------------------
+
+    def ask_open(self) -> None:
+        """Open and verify all filesystems; OPENED tells."""
+        self._check(lib.pf_ask_open(self._handle(), self._fault))
+
+    def ask_flush(self, flush: Flush) -> None:
+        """Flush all filesystems; FLUSHED tells."""
+        options = ffi.new("pf_flush_options *")
+        self._set_flush(options, flush)
+        self._check(lib.pf_ask_flush(self._handle(), options, self._fault))
+
+    @staticmethod
+    def _set_flush(options: Any, flush: Flush) -> None:
+        options.rounds = flush.rounds
+        options.spend_ns = _ns(flush.spend_s)
+        options.limit_ns = _ns(flush.limit_s)
+
+    def ask_window(
+        self,
+        *,
+        max_window_s: float,
+        freeze_timeout_s: float,
+        flush: Flush,
+        expedite: bool = True,
+        realtime: bool = True,
+        child: int = -1,
+        peer: tuple[int, int] | None = None,
+    ) -> None:
+        """Open the window: FROZEN tells (without a child), CLOSED tells at its end.
+
+        Args:
+            max_window_s: seconds from the first FIFREEZE until everything is thawed regardless.
+            freeze_timeout_s: seconds that all FIFREEZEs together may take.
+            flush: what comes right before.
+            expedite: raise rcu_expedited around the FIFREEZEs.
+            realtime: SCHED_FIFO for the supervisor's threads meanwhile.
+            child: the parked child to let go while frozen.
+            peer: descriptors to write "frozen" on, and to thaw on when readable.
+        """
+        options = ffi.new("pf_window_options *")
+        self._set_flush(options.flush, flush)
+        options.max_window_ns = _ns(max_window_s)
+        options.freeze_timeout_ns = _ns(freeze_timeout_s)
+        options.flags = (lib.PF_WINDOW_EXPEDITE if expedite else 0) | (
+            lib.PF_WINDOW_REALTIME if realtime else 0
+        )
+        options.child = child
+        options.notify_fd, options.done_fd = peer if peer else (-1, -1)
+        self._check(lib.pf_ask_window(self._handle(), options, self._fault))
+
+    def ask_thaw(self) -> None:
+        """Thaw an open window; CLOSED tells."""
+        self._check(lib.pf_ask_thaw(self._handle(), self._fault))
+
+    def ask_abort(self) -> None:
+        """Thaw at once, end the snapshot command; CLOSED tells."""
+        self._check(lib.pf_ask_abort(self._handle(), self._fault))
+
+    def ask_child(self, options: ChildOptions) -> int:
+        """Start, park or stage a child; CHILD tells of its end. Returns its number."""
+        argv, _argv = _strings(options.argv)
+        envp, _envp = _strings([f"{name}={value}" for name, value in options.environment.items()])
+        path = ffi.new("char[]", os.fsencode(options.path or options.argv[0]))
+        directory = ffi.new("char[]", os.fsencode(options.directory))
+        out = ffi.new("pf_child_options *")
+        out.path, out.argv, out.envp, out.directory = path, argv, envp, directory
+        out.flags = options.flags
+        out.attempts = options.attempts
+        out.timeout_ns = _ns(options.timeout_s)
+        out.grace_ns = _ns(options.grace_s)
+        out.output_bytes = options.output_bytes
+        out.replaces = options.replaces
+        return self._check(lib.pf_ask_child(self._handle(), out, self._fault))
+
+    def ask_end(self, child: int) -> None:
+        """End a child's whole tree: SIGTERM, its grace, SIGKILL."""
+        self._check(lib.pf_ask_end(self._handle(), child, self._fault))
+
+    # ---- hearing -----------------------------------------------------------------------------
+
+    def next_event(self, timeout_s: float | None = None) -> Event:
+        """Wait for the next event. Python's signal handlers run while it waits, and may raise."""
+        timeout_ns = -1 if timeout_s is None else _ns(timeout_s)
+        while True:
+            run = self._handle()
+            lib.pf_hold_signals(run)
+            try:
+                # A handler due until here has run; from here on a signal ends the wait.
+                kind = lib.pf_next(run, timeout_ns, self._event, self._fault)
+            finally:
+                lib.pf_release_signals(run)
+            self._check(kind)
+            if kind != INTERRUPTED:
+                break
+        event = self._event
+        return Event(kind, event.index, _VERDICTS[event.verdict], self._error(event.fault))
+
+    def child_end(self, child: int) -> ChildEnd:
+        """What became of a child so far."""
+        out = ffi.new("pf_child_report *")
+        self._check(lib.pf_child_read(self._handle(), child, out, self._fault))
+        status = out.wait_status
+        ran = out.exec_error == 0 and out.start_ns != 0
+        return ChildEnd(
+            ended=out.state == lib.PF_CHILD_ENDED,
+            attempts=out.attempts,
+            exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            exec_error=out.exec_error,
+            timed_out=bool(out.timed_out),
+            ended_early=bool(out.ended_early),
+            unkillable=bool(out.unkillable),
+            start_ns=out.start_ns,
+            end_ns=out.end_ns,
+            output_total=out.output_total,
+        )
+
+    def child_output(self, child: int, limit: int = 65536) -> bytes:
+        """The last `limit` bytes of a child's output."""
+        buffer = ffi.new("char[]", limit)
+        count = self._check(
+            lib.pf_child_output(self._handle(), child, buffer, limit, self._fault)
+        )
+        return bytes(ffi.buffer(buffer, count))
+
+    def filesystems(self) -> tuple[FilesystemTimes, ...]:
+        """The state page's slots, as they are now."""
+        out = ffi.new("pf_filesystem *")
+        rows = []
+        for index in range(len(self.targets)):
+            self._check(lib.pf_filesystem_read(self._handle(), index, out, self._fault))
+            rows.append(_filesystem_times(out))
+        return tuple(rows)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The supervisor's process id."""
+        return int(lib.pf_supervisor_pid(self._handle()))
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def close(self) -> int:
+        """End the run; staged children run first. Returns how many filesystems may be frozen."""
+        run, self._run = self._run, None
+        if run is None:
+            return 0
+        if os.getpid() != self._pid:
+            lib.pf_forget(run)
+            return 0
+        return int(lib.pf_close(run, self._fault))
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Record:
+    """The state page that a dead run left."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fault = ffi.new("pf_fault *")
+        header = ffi.new("pf_record_header *")
+        out = ffi.new("pf_record **")
+        encoded = ffi.new("char[]", os.fsencode(path))
+        self._check(lib.pf_record_open(out, encoded, header, self._fault))
+        self._record = out[0]
+        self.run_id: str = ffi.string(header.run_id).decode(errors="replace")
+        self.same_boot = bool(header.same_boot)
+        self.client_pid: int = header.client_pid
+        self.supervisor_pid: int = header.supervisor_pid
+        self._count: int = header.count
+
+    def _check(self, result: int, filename: str | None = None) -> int:
+        if result < 0:
+            fault = self._fault
+            text = ffi.string(lib.pf_step_text(fault.step)).decode()
+            raise from_fault(fault.step, text, fault.error, filename or self.path)
+        return result
+
+    def filesystems(self) -> tuple[FilesystemTimes, ...]:
+        """The slots."""
+        out = ffi.new("pf_filesystem *")
+        rows = []
+        for index in range(self._count):
+            self._check(lib.pf_record_read(self._record, index, out, self._fault))
+            rows.append(_filesystem_times(out))
+        return tuple(rows)
+
+    def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
+        """Thaw one filesystem through a mount of it."""
+        mount = ffi.new("char[]", os.fsencode(mount_point))
+        self._check(
+            lib.pf_record_thaw(self._record, index, mount, mount_id, self._fault), mount_point
+        )
+
+    def restore_rcu(self) -> None:
+        """Put rcu_expedited back, if the run had raised it."""
+        self._check(lib.pf_record_restore_rcu(self._record, self._fault))
+
+    def close(self) -> None:
+        """Unmap it; the file stays."""
+        lib.pf_record_close(self._record)
+
+
+def take_lock(state_directory: str) -> int:
+    """Take the state directory's lock; close the descriptor to let it go.
+
+    Raises:
+        LockedError: a run holds it.
+    """
+    fault = ffi.new("pf_fault *")
+    directory = ffi.new("char[]", os.fsencode(state_directory))
+    fd: int = lib.pf_lock(directory, fault)
+    if fd < 0:
+        text = ffi.string(lib.pf_step_text(fault.step)).decode()
+        raise from_fault(fault.step, text, fault.error, state_directory)
+    return fd

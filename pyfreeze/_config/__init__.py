@@ -1,0 +1,1 @@
+"""The configuration: which files are trusted, what they say, and what is wrong with them."""

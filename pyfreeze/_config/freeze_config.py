@@ -1,0 +1,81 @@
+"""The freeze configuration: the part of an INI file that says how long and what not to freeze."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from pyfreeze._codes import C
+from pyfreeze._config.ini import Section, parse_ini
+from pyfreeze._config.problems import MIN_TIMEOUT_S, Parsed, nearest, quoted, shown
+
+SECTION = "SnapshotThread"
+
+_KEYS = ("timeout", "MountsToSkip", "SafeFreezeWaitInSeconds")
+_MAX_S = 86_400.0  # a day: beyond any use, and far from what a nanosecond counter can hold
+_NEAR_MISS = 0.8
+
+
+class FreezeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How long filesystems may be frozen, and which are not to be."""
+
+    timeout_s: float = 10.0
+    """Seconds a filesystem may stay frozen, counted from the first freeze."""
+    mounts_to_skip: tuple[str, ...] = ()
+    """Mount points, without a slash at the end."""
+    safe_freeze_wait_s: float = 10.0
+    """Seconds that freezing all of them may take."""
+
+
+def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
+    """Read a freeze configuration; `origin` is the file's name for messages.
+
+    The file is shared with other programs, so their sections and keys are none of our business;
+    a notice is given only of those that look like one of ours misspelled. Raises `ConfigError`
+    with code 2 and nothing else, whatever the bytes.
+    """
+    sections = parse_ini(content, origin, C.ERROR)
+    notices = [
+        f"the section [{name}] is ignored; did you mean [{SECTION}]?"
+        for name in sections
+        if name != SECTION and _is_near(name, (SECTION,))
+    ]
+    section = sections.get(SECTION) or Section(origin, C.ERROR, SECTION, {})
+    default = FreezeConfig()
+    known_keys = {key.lower() for key in _KEYS}
+    timeout_s = section.seconds(
+        "timeout", default_s=default.timeout_s, least_s=MIN_TIMEOUT_S, most_s=_MAX_S
+    )
+    safe_freeze_wait_s = section.seconds(
+        "SafeFreezeWaitInSeconds",
+        default_s=default.safe_freeze_wait_s,
+        least_s=MIN_TIMEOUT_S,
+        most_s=_MAX_S,
+    )
+    mounts = _mounts(section.values.get("mountstoskip", ""))
+    notices.extend(
+        f"MountsToSkip: {quoted(mount)} is no absolute path: it skips nothing"
+        for mount in mounts
+        if not mount.startswith("/")
+    )
+    notices.extend(
+        f"the key {quoted(key)} is ignored; did you mean {nearest(key, _KEYS)}?"
+        for key in section.values
+        if key not in known_keys and _is_near(key, _KEYS)
+    )
+    config = FreezeConfig(
+        timeout_s=timeout_s, mounts_to_skip=mounts, safe_freeze_wait_s=safe_freeze_wait_s
+    )
+    return Parsed(config, tuple(shown(f"{origin}: {notice}") for notice in notices))
+
+
+def _mounts(value: str) -> tuple[str, ...]:
+    # A value that goes on over several lines is a list too, whether commas end the lines or not.
+    items = (item.strip() for item in re.split(r"[,\n]", value))
+    # "/data/" is the mount point /data; "/" stays what it is.
+    return tuple(dict.fromkeys(item.rstrip("/") or "/" for item in items if item))
+
+
+def _is_near(word: str, known: tuple[str, ...]) -> bool:
+    return len(word) < 80 and nearest(word, known, cutoff=_NEAR_MISS) is not None

@@ -1,0 +1,88 @@
+"""What the configuration readers share: the parse result, the error, and their wording."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+MAX_TIMEOUT_S = 1800.0
+"""No script, and no phase of scripts, may take longer than this many seconds."""
+
+MIN_TIMEOUT_S = 0.001
+"""Timers count milliseconds; a shorter timeout would round to zero, which reads as none."""
+
+_QUOTED_CHARACTERS = 80
+
+
+class Parsed(NamedTuple, Generic[T]):
+    """What a configuration says, and what its author should know about it."""
+
+    value: T
+    notices: tuple[str, ...]
+    """One line each; none of them is an error."""
+
+
+class ConfigError(Exception):
+    """A configuration file does not say what it must; its text is one line.
+
+    `code` is the outcome code it leads to, `origin` the file, `where` the place in it (a line and
+    column, or the path of a key; may be empty).
+    """
+
+    def __init__(self, code: int, origin: str, where: str, found: str, expected: str) -> None:
+        super().__init__(code, origin, where, found, expected)
+        self.code = code
+        self.origin = origin
+        self.where = where
+        self.found = found
+        self.expected = expected
+
+    def __str__(self) -> str:
+        place = f"{self.origin}: {self.where}" if self.where else self.origin
+        return shown(f"{place}: found {self.found}, expected {self.expected}")
+
+
+def shown(text: str) -> str:
+    """Return text with everything unprintable escaped, so that it stays on one line.
+
+    Lone surrogates are escaped too: the result can always be encoded as UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes on one line, cut short when it is long."""
+    if len(text) > _QUOTED_CHARACTERS:
+        text = text[:_QUOTED_CHARACTERS] + "..."
+    return f'"{shown(text)}"'
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known word that is most like `word`, upper and lower case alike, or None."""
+    by_lower = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[matches[0]] if matches else None
+
+
+def decode_utf8(content: bytes, origin: str, code: int) -> str:
+    """Return the text of a configuration file; a byte order mark is dropped.
+
+    Raises `ConfigError` naming the line and the byte when it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The codec drops the mark before it counts, so the object it complains about is counted.
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{error.object[error.start]:02x}"
+        raise ConfigError(code, origin, f"line {line}", found, "text in UTF-8") from None

@@ -1,0 +1,304 @@
+"""The script configuration: the JSON file that names one plugin's pre-script and post-script."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NamedTuple, NoReturn
+
+import msgspec
+
+from pyfreeze._codes import C
+from pyfreeze._config.problems import (
+    MAX_TIMEOUT_S,
+    MIN_TIMEOUT_S,
+    ConfigError,
+    Parsed,
+    decode_utf8,
+    nearest,
+    quoted,
+    shown,
+)
+
+PLUGIN_NAME = "ScriptRunner"
+"""The only plugin there is; `pluginName` must say so."""
+
+DEFAULT_TIMEOUT_S = 30.0
+
+_KEYS = (
+    "pluginName",
+    "preScriptLocation",
+    "postScriptLocation",
+    "preScriptParams",
+    "postScriptParams",
+    "preScriptNoOfRetries",
+    "postScriptNoOfRetries",
+    "timeoutInSeconds",
+    "continueBackupOnFailure",
+    "fsFreezeEnabled",
+    "appName",
+    "ScriptsExecutionPollTimeSeconds",
+)
+_MAX_RETRIES = 2**31 - 1
+_MAX_PARAM_BYTES = 128 * 1024 - 1  # execve's MAX_ARG_STRLEN counts the NUL too
+_MAX_UNKNOWN_KEYS_NAMED = 20
+
+
+class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One plugin's scripts and how to run them."""
+
+    pre_script_location: str
+    post_script_location: str
+    plugin_name: str = PLUGIN_NAME
+    pre_script_params: tuple[str, ...] = ()
+    post_script_params: tuple[str, ...] = ()
+    pre_script_retries: int = 0
+    """How often a failed script is run again."""
+    post_script_retries: int = 0
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    """Seconds for each script, over all its attempts; at most 1800."""
+    continue_backup_on_failure: bool = True
+    fs_freeze_enabled: bool = True
+    app_name: str | None = None
+
+
+def parse_script_config(content: bytes, origin: str) -> Parsed[ScriptConfig]:
+    """Read a script configuration; `origin` is the file's name for messages.
+
+    Raises `ConfigError` with code 305 and nothing else, whatever the bytes.
+    """
+    keys = _Keys(origin, _decode(content, origin))
+    config = ScriptConfig(
+        plugin_name=keys.plugin_name(),
+        pre_script_location=keys.location("preScriptLocation"),
+        post_script_location=keys.location("postScriptLocation"),
+        pre_script_params=keys.params("preScriptParams"),
+        post_script_params=keys.params("postScriptParams"),
+        pre_script_retries=keys.retries("preScriptNoOfRetries"),
+        post_script_retries=keys.retries("postScriptNoOfRetries"),
+        timeout_s=keys.timeout_s(),
+        continue_backup_on_failure=keys.flag("continueBackupOnFailure", default=True),
+        fs_freeze_enabled=keys.flag("fsFreezeEnabled", default=True),
+        app_name=keys.app_name(),
+    )
+    return Parsed(config, keys.notices())
+
+
+def template() -> str:
+    """Return a script configuration to fill in; its locations are empty, so it is not valid yet."""
+    document = {
+        "pluginName": PLUGIN_NAME,
+        "preScriptLocation": "",
+        "postScriptLocation": "",
+        "preScriptParams": ["", ""],
+        "postScriptParams": ["", ""],
+        "preScriptNoOfRetries": 0,
+        "postScriptNoOfRetries": 0,
+        "timeoutInSeconds": int(DEFAULT_TIMEOUT_S),
+        "continueBackupOnFailure": True,
+        "fsFreezeEnabled": True,
+    }
+    return json.dumps(document, indent=4) + "\n"
+
+
+class _Number(NamedTuple):
+    """A number as it is written: nothing is lost by rounding, and no length is too much for it."""
+
+    literal: str
+
+    @property
+    def is_whole(self) -> bool:
+        return not any(mark in self.literal for mark in ".eE")
+
+
+class _Constant(NamedTuple):
+    """NaN or an infinity: the standard library reads them, but they are not JSON."""
+
+    name: str
+
+
+class _Object(dict[str, object]):
+    """A JSON object that remembers whether a key was repeated, which a dict cannot show."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.repeated: str | None = None
+        if len(self) != len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    self.repeated = key
+                    break
+                seen.add(key)
+
+
+def _decode(content: bytes, origin: str) -> _Object:
+    text = decode_utf8(content, origin, C.SCRIPT_CONFIG_BROKEN)
+    try:
+        document = json.loads(
+            text,
+            object_pairs_hook=_Object,
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_Constant,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        found = quoted(text[error.pos]) if error.pos < len(text) else "the end of the file"
+        raise _error(origin, where, found, f"valid JSON ({error.msg})") from None
+    except RecursionError:
+        raise _error(origin, "", "objects or lists nested too deeply", "a flat object") from None
+    _reject_what_json_does_not_allow(document, origin)
+    if not isinstance(document, _Object):
+        raise _error(origin, "$", _in_words(document), "an object")
+    return document
+
+
+def _reject_what_json_does_not_allow(document: object, origin: str) -> None:
+    # Not by recursion: the decoder may nest deeper than Python code may call.
+    pending: list[tuple[str, object]] = [("$", document)]
+    while pending:
+        where, value = pending.pop()
+        if isinstance(value, _Constant):
+            raise _error(origin, where, value.name, "a value that JSON has")
+        if isinstance(value, _Object):
+            if value.repeated is not None:
+                found = f"the key {quoted(value.repeated)} more than once"
+                raise _error(origin, where, found, "every key once")
+            pending.extend((f"{where}.{key}", item) for key, item in reversed(value.items()))
+        elif isinstance(value, list):
+            last = len(value) - 1
+            pending.extend((f"{where}[{last - i}]", item) for i, item in enumerate(value[::-1]))
+
+
+class _Keys:
+    """The top-level keys, each taken by what it must be."""
+
+    def __init__(self, origin: str, document: _Object) -> None:
+        self._origin = origin
+        self._document = document
+        self._notices: list[str] = []
+
+    def plugin_name(self) -> str:
+        value = self._document.get("pluginName", PLUGIN_NAME)
+        if value != PLUGIN_NAME:
+            self._fail("pluginName", value, quoted(PLUGIN_NAME))
+        return PLUGIN_NAME
+
+    def location(self, key: str) -> str:
+        expected = "the absolute path of a script"
+        if key not in self._document:
+            raise _error(self._origin, f"$.{key}", "nothing", expected)
+        path = self._text(key, self._document[key], expected)
+        if not path:
+            found = "an empty location: it is not set yet"
+            raise _error(self._origin, f"$.{key}", found, expected)
+        if not path.startswith("/"):
+            self._fail(key, path, expected)
+        return path
+
+    def params(self, key: str) -> tuple[str, ...]:
+        value = self._document.get(key, [])
+        if not isinstance(value, list):
+            self._fail(key, value, "a list of strings")
+        return tuple(self._param(f"{key}[{index}]", item) for index, item in enumerate(value))
+
+    def _param(self, key: str, value: object) -> str:
+        if isinstance(value, _Number):
+            # As written where that is exact; a fraction in its shortest form, the same however
+            # it is spelled.
+            text = value.literal if value.is_whole else repr(float(value.literal))
+            if text.lstrip("-") == "inf":
+                self._fail(key, value, "a finite number")
+        else:
+            text = self._text(key, value, "a string or a number")
+        size_bytes = len(text.encode())
+        if size_bytes > _MAX_PARAM_BYTES:
+            expected = f"at most {_MAX_PARAM_BYTES} bytes"
+            raise _error(self._origin, f"$.{key}", f"{size_bytes} bytes", expected)
+        return text
+
+    def retries(self, key: str) -> int:
+        value = self._document.get(key, _Number("0"))
+        expected = f"a whole number from 0 to {_MAX_RETRIES}"
+        if not isinstance(value, _Number) or not value.is_whole:
+            self._fail(key, value, expected)
+        # The length first: int() refuses thousands of digits, with another kind of error.
+        if len(value.literal) > len(str(_MAX_RETRIES)) or not 0 <= int(value.literal) <= (
+            _MAX_RETRIES
+        ):
+            self._fail(key, value, expected)
+        return int(value.literal)
+
+    def timeout_s(self) -> float:
+        key = "timeoutInSeconds"
+        value = self._document.get(key, _Number(repr(DEFAULT_TIMEOUT_S)))
+        expected = f"a number of seconds, at least {MIN_TIMEOUT_S:g}"
+        if not isinstance(value, _Number):
+            self._fail(key, value, expected)
+        timeout_s = float(value.literal)
+        if not math.isfinite(timeout_s) or timeout_s < MIN_TIMEOUT_S:
+            self._fail(key, value, expected)
+        if timeout_s > MAX_TIMEOUT_S:
+            self._notice(
+                f"timeoutInSeconds is {_in_words(value)}, more than is allowed; "
+                f"{MAX_TIMEOUT_S:g} is used"
+            )
+        return min(timeout_s, MAX_TIMEOUT_S)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._document.get(key, default)
+        if not isinstance(value, bool):
+            self._fail(key, value, "true or false")
+        return value
+
+    def app_name(self) -> str | None:
+        value = self._document.get("appName")
+        return None if value is None else self._text("appName", value, "a string")
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what came up so far, and what there is to say about keys that nothing takes."""
+        if "ScriptsExecutionPollTimeSeconds" in self._document:
+            self._notice("ScriptsExecutionPollTimeSeconds is ignored: nothing here polls")
+        unknown = [key for key in self._document if key not in _KEYS]
+        for key in unknown[:_MAX_UNKNOWN_KEYS_NAMED]:
+            like = nearest(key, _KEYS) if len(key) < 80 else None
+            hint = f"; did you mean {like}?" if like else ""
+            self._notice(f"the unknown key {quoted(key)} is ignored{hint}")
+        if len(unknown) > _MAX_UNKNOWN_KEYS_NAMED:
+            self._notice(f"{len(unknown) - _MAX_UNKNOWN_KEYS_NAMED} more unknown keys are ignored")
+        return tuple(self._notices)
+
+    def _text(self, key: str, value: object, expected: str) -> str:
+        """Return a string that can be handed to another program and written to a report."""
+        if not isinstance(value, str):
+            self._fail(key, value, expected)
+        if "\0" in value:
+            self._fail(key, value, f"{expected} without a NUL character")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self._fail(key, value, f"{expected} without half a surrogate pair")
+        return value
+
+    def _notice(self, text: str) -> None:
+        self._notices.append(shown(f"{self._origin}: {text}"))
+
+    def _fail(self, key: str, found: object, expected: str) -> NoReturn:
+        raise _error(self._origin, f"$.{key}", _in_words(found), expected)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, _Number | _Constant):
+        return quoted(value[0]).strip('"')
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _error(origin: str, where: str, found: str, expected: str) -> ConfigError:
+    return ConfigError(C.SCRIPT_CONFIG_BROKEN, origin, where, found, expected)

@@ -1,0 +1,91 @@
+"""The errors that pyfreeze raises: one family, and one place where C codes become exceptions."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyfreeze._timeline import WindowTimes
+
+
+class FreezeError(OSError):
+    """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError."""
+
+
+class LockedError(FreezeError):
+    """Another run holds the lock: only one freezes at a time on a machine."""
+
+
+class NotPermittedError(FreezeError, PermissionError):
+    """Freezing needs CAP_SYS_ADMIN, and the state directory an owner: in practice root."""
+
+
+class SupervisorError(FreezeError):
+    """The supervisor program is missing, cannot run, or was lost."""
+
+
+class FreezeFailedError(FreezeError):
+    """A filesystem could not be opened, flushed or frozen; all that was frozen is thawed."""
+
+
+class FreezeTimeoutError(FreezeFailedError, TimeoutError):
+    """Freezing took longer than allowed; what hangs is thawed when it returns."""
+
+
+class InconsistentError(FreezeError):
+    """The window did not hold: it expired, or somebody else thawed inside it.
+
+    Attributes:
+        times: the window's timeline, as far as it got.
+    """
+
+    times: WindowTimes | None = None
+
+
+class StillFrozenError(FreezeError):
+    """Something may still be frozen: `filename` is the first mount, `mounts` names all of them."""
+
+    mounts: tuple[str, ...] = ()
+
+
+def os_error(
+    kind: type[FreezeError], number: int, what: str, filename: str | None = None
+) -> FreezeError:
+    """Build an error whose text is "[Errno n] what: the system's words: 'filename'"."""
+    text = f"{what}: {os.strerror(number)}"
+    return kind(number, text) if filename is None else kind(number, text, filename)
+
+
+def from_fault(step: int, step_text: str, number: int, filename: str | None) -> FreezeError:
+    """Turn a C core's fault into the exception for it.
+
+    Args:
+        step: an enum pf_step.
+        step_text: pf_step_text(step).
+        number: errno.
+        filename: the mount or directory it concerns, if any.
+    """
+    from pyfreeze._native import lib
+
+    if step == lib.PF_STEP_LOCK and number == _errno.EWOULDBLOCK:
+        return LockedError(number, "another run holds the lock", filename)
+    if step in (lib.PF_STEP_DIRECTORY, lib.PF_STEP_LOCK, lib.PF_STEP_PAGE):
+        kind = NotPermittedError if number in (_errno.EACCES, _errno.EPERM) else FreezeError
+        return os_error(kind, number, step_text, filename)
+    if step in (lib.PF_STEP_SPAWN, lib.PF_STEP_READY, lib.PF_STEP_SETUP):
+        return os_error(SupervisorError, number, step_text, filename)
+    if step == lib.PF_STEP_VERIFY and number == _errno.ESTALE:
+        what = f"{step_text}: something else is mounted there now"
+        return FreezeFailedError(number, what, filename)
+    if step == lib.PF_STEP_FREEZE and number == _errno.EBUSY:
+        what = f"{step_text}: somebody else has frozen it already"
+        return FreezeFailedError(number, what, filename)
+    if step in (lib.PF_STEP_FREEZE, lib.PF_STEP_FLUSH, lib.PF_STEP_OPEN, lib.PF_STEP_VERIFY):
+        if number == _errno.ETIMEDOUT:
+            return FreezeTimeoutError(number, f"{step_text} did not end in time", filename)
+        if number == _errno.EPERM:
+            return NotPermittedError(number, f"{step_text} needs CAP_SYS_ADMIN (root)", filename)
+        return os_error(FreezeFailedError, number, step_text, filename)
+    return os_error(FreezeError, number, step_text, filename)

@@ -1,0 +1,344 @@
+"""What filesystems lie on: partitions, device-mapper, md and loop devices, down to the disks.
+
+Sources: /sys/dev/block and /sys/fs/btrfs (Documentation/ABI), loop(4), proc_pid_fdinfo(5).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._mounts.mountinfo import Device, by_mount_point, mount_holding, touchable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pyfreeze._mounts.mountinfo import Mount
+
+# <linux/loop.h>: struct loop_info64 is 232 bytes and begins with lo_device and lo_inode (__u64).
+_LOOP_GET_STATUS64 = 0x4C05
+_LOOP_INFO64_SIZE = 232
+
+_DELETED = b" (deleted)"
+# Mounted block devices behind an anonymous device number (`set_anon_super`).
+_ANONYMOUS_ON_BLOCK = frozenset({"bcachefs", "btrfs"})
+# Options that name one more block device of the same filesystem (xfs).
+_DEVICE_OPTIONS = ("logdev=", "rtdev=")
+
+
+class BlockDevice(NamedTuple):
+    """A block device and what is directly beneath it."""
+
+    name: str
+    """The kernel's name: sda1, dm-0, loop3."""
+    device: Device
+    kind: str = "disk"
+    """disk, partition, dm, multipath, md, loop, or stacked (bcache and the like)."""
+    slaves: tuple[Device, ...] = ()
+    """The block devices beneath; for a partition its whole disk."""
+    backing_filesystem: Device | None = None
+    """Loop: the superblock device of the filesystem that holds the backing file, where known."""
+    backing_file: str | None = None
+    """Loop: the path the kernel gives for the backing file, " (deleted)" and all."""
+
+
+class BlockStack(NamedTuple):
+    """Plain data; a device that is mentioned but not described is a disk nothing is known about."""
+
+    devices: Mapping[Device, BlockDevice]
+    members: Mapping[Device, tuple[Device, ...]]
+    """For each filesystem (superblock device) the block devices it is on; () for those on none."""
+    layers: Mapping[Device, tuple[Device, ...]] = {}
+    """For an overlay the filesystem its writes go to, where something below depends on it."""
+
+
+def lies_on(stack: BlockStack, filesystem: Device) -> frozenset[Device]:
+    """The filesystems (superblock devices) that one lies on, with no other filesystem between.
+
+    They may be the filesystem itself only where the description is circular.
+    """
+    found = set(stack.layers.get(filesystem, ()))
+    for device in _beneath(stack, filesystem):
+        if device.backing_filesystem is not None:
+            found.add(device.backing_filesystem)
+    return frozenset(found)
+
+
+def whole_disks(stack: BlockStack, filesystems: Iterable[Device]) -> frozenset[Device]:
+    """The disks under the filesystems, through partitions, dm, md, and loop devices.
+
+    The paths of one multipath device are one disk. A loop device whose backing file is on no disk
+    (in memory, on a network) or is unknown counts as a disk of its own.
+    """
+    disks: set[Device] = set()
+    todo = list(filesystems)
+    passed = set(todo)
+    while todo:
+        filesystem = todo.pop()
+        for device in _beneath(stack, filesystem):
+            backing = device.backing_filesystem
+            if backing is None:
+                is_disk = device.kind == "multipath" or not device.slaves
+            else:
+                is_disk = not _on_block(stack, backing)
+            if is_disk:
+                disks.add(device.device)
+        # What is on no block device adds nothing.
+        new = lies_on(stack, filesystem) - passed
+        passed |= new
+        todo += new
+    return frozenset(disks)
+
+
+def read_block_stack(
+    mounts: Iterable[Mount], sys_root: str = "/sys", dev_root: str = "/dev"
+) -> BlockStack:
+    """Describe the block devices under the mounted filesystems.
+
+    Only looks: what vanishes meanwhile, or cannot be read, is left out. Lookups on network and
+    FUSE filesystems are avoided: a path that leads there is judged by its name alone.
+    """
+    reader = _Reader(tuple(mounts), sys_root, dev_root)
+    for mount in reader.mounts:
+        reader.add_filesystem(mount)
+    reader.describe_devices()
+    return BlockStack(reader.devices, reader.members, reader.layers)
+
+
+def parse_loop_status(status: bytes) -> tuple[Device, int]:
+    """From a struct loop_info64: the backing file's device (its `st_dev`) and its inode number."""
+    # `huge_encode_dev` lays the number out as glibc's dev_t does, as far as 32 bits go.
+    number = int.from_bytes(status[:8], sys.byteorder)
+    inode = int.from_bytes(status[8:16], sys.byteorder)
+    return (os.major(number), os.minor(number)), inode
+
+
+def _beneath(stack: BlockStack, filesystem: Device) -> list[BlockDevice]:
+    """The block devices under a filesystem, down to disks and to loop devices' backing files."""
+    todo = list(stack.members.get(filesystem, ()))
+    passed: dict[Device, BlockDevice] = {}
+    while todo:
+        number = todo.pop()
+        if number in passed:
+            continue
+        device = stack.devices.get(number) or BlockDevice("", number)
+        passed[number] = device
+        if device.kind != "multipath":
+            todo += device.slaves
+    return list(passed.values())
+
+
+def _on_block(stack: BlockStack, filesystem: Device) -> bool:
+    return bool(stack.members.get(filesystem) or stack.layers.get(filesystem))
+
+
+class _Reader:
+    """One reading of /sys, /dev and /proc into the tables of a BlockStack."""
+
+    def __init__(self, mounts: tuple[Mount, ...], sys_root: str, dev_root: str) -> None:
+        self.mounts = mounts
+        self.sys_root = sys_root
+        self.dev_root = dev_root
+        self.reachable = by_mount_point(mounts)
+        self.by_id = {mount.mount_id: mount for mount in mounts}
+        self.by_device = {mount.device: mount for mount in mounts}
+        self.devices: dict[Device, BlockDevice] = {}
+        self.members: dict[Device, tuple[Device, ...]] = {}
+        self.layers: dict[Device, tuple[Device, ...]] = {}
+
+    def add_filesystem(self, mount: Mount) -> None:
+        if mount.device in self.members:
+            return
+        if mount.fstype in _ANONYMOUS_ON_BLOCK:
+            found = self._source_devices(mount)
+        elif mount.device[0] != 0:
+            found = [mount.device]
+            for option in mount.super_options:
+                if option.startswith(_DEVICE_OPTIONS):
+                    found += self._block_numbers([option.partition("=")[2]])
+        else:
+            found = []
+        self.members[mount.device] = tuple(dict.fromkeys(found))
+        # Only a root directory and backing files (below) can make an overlay matter to the order.
+        if mount.mount_point == "/":
+            self._add_layers(mount)
+
+    def describe_devices(self) -> None:
+        todo = [number for numbers in self.members.values() for number in numbers]
+        while todo:
+            number = todo.pop()
+            if number in self.devices:
+                continue
+            device = self._describe(number)
+            if device is None:
+                continue
+            self.devices[number] = device
+            todo += device.slaves
+            backing = device.backing_filesystem
+            if backing is None:
+                continue
+            mount = self.by_device.get(backing)
+            if mount is not None:
+                self._add_layers(mount)
+            elif backing[0] != 0:
+                # Mounted in another namespace only: it is on the device of its own number.
+                self.members.setdefault(backing, (backing,))
+                todo.append(backing)
+
+    def _describe(self, number: Device) -> BlockDevice | None:
+        base = f"{self.sys_root}/dev/block/{number[0]}:{number[1]}"
+        try:
+            name = os.path.basename(os.readlink(base))
+        except OSError:
+            return None
+        if _read(f"{base}/partition") is not None:
+            # The kernel resolves the link before "..": this is the directory of the whole disk.
+            disk = _read_number(f"{base}/../dev")
+            return BlockDevice(name, number, "partition", () if disk is None else (disk,))
+        backing_file = _read(f"{base}/loop/backing_file")
+        if backing_file is not None:
+            backing_file = backing_file.removesuffix(b"\n")
+            filesystem = self._backing_filesystem(name, number, backing_file)
+            return BlockDevice(name, number, "loop", (), filesystem, os.fsdecode(backing_file))
+        found = [_read_number(f"{base}/slaves/{s}/dev") for s in _list(f"{base}/slaves")]
+        slaves = tuple(slave for slave in found if slave is not None)
+        uuid = _read(f"{base}/dm/uuid")
+        if uuid is not None:
+            kind = "multipath" if uuid.startswith(b"mpath-") else "dm"
+        elif os.path.isdir(f"{base}/md"):
+            kind = "md"
+        else:
+            kind = "stacked" if slaves else "disk"
+        return BlockDevice(name, number, kind, slaves)
+
+    def _backing_filesystem(self, name: str, number: Device, raw_path: bytes) -> Device | None:
+        """The filesystem of a loop device's backing file.
+
+        The path is relative to our root directory where it can be, but the file may have been
+        removed, or its mount may be in another namespace, where the same path leads elsewhere.
+        The loop driver's inode number tells. A device number alone would not do: on btrfs files
+        carry their subvolume's anonymous number, which is in no mount table (`btrfs_getattr`).
+        """
+        path = os.fsdecode(raw_path)
+        by_name = mount_holding(os.fsdecode(raw_path.removesuffix(_DELETED)), self.reachable)
+        if not touchable(path, self.reachable):
+            # Neither opened nor asked for its inode: `vfs_getattr` may go to the server.
+            return by_name and by_name.device
+        identity = self._loop_identity(name, number)
+        place = self._place(path)
+        if place is not None and (identity is None or identity == place[1:]):
+            return place[0]
+        if identity is None:
+            return by_name and by_name.device
+        device = identity[0]
+        if device in self.by_device or device[0] != 0:
+            return device
+        return by_name.device if by_name is not None and by_name.fstype == "btrfs" else None
+
+    def _loop_identity(self, name: str, number: Device) -> tuple[Device, int] | None:
+        """The device (`st_dev`) and inode of the backing file, from the loop driver itself."""
+        status = bytearray(_LOOP_INFO64_SIZE)
+        try:
+            fd = os.open(f"{self.dev_root}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            node = os.fstat(fd)
+            if not stat.S_ISBLK(node.st_mode) or _split(node.st_rdev) != number:
+                return None
+            fcntl.ioctl(fd, _LOOP_GET_STATUS64, status)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+        return parse_loop_status(bytes(status))
+
+    def _place(self, path: str) -> tuple[Device, Device, int] | None:
+        """Where a path leads: superblock device, `st_dev`, inode. None: nowhere we know."""
+        if not path.startswith("/"):
+            return None
+        try:
+            # O_PATH: neither permission events nor the driver's open, and it works on any file.
+            fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return None
+        try:
+            status = os.fstat(fd)
+            info = _read(f"/proc/self/fdinfo/{fd}") or b""
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+        for line in info.splitlines():
+            if line.startswith(b"mnt_id:"):
+                mount = self.by_id.get(int(line[7:]))
+                return mount and (mount.device, _split(status.st_dev), status.st_ino)
+        return None
+
+    def _add_layers(self, mount: Mount) -> None:
+        if mount.fstype != "overlay" or mount.device in self.layers:
+            return
+        for option in mount.super_options:
+            path = option.removeprefix("upperdir=")
+            if path != option and path.startswith("/") and touchable(path, self.reachable):
+                place = self._place(path)
+                if place is not None and place[0] != mount.device:
+                    self.layers[mount.device] = (place[0],)
+
+    def _source_devices(self, mount: Mount) -> list[Device]:
+        # bcachefs lists all its devices as the source, btrfs one of them.
+        names = mount.source.split(":") if mount.fstype == "bcachefs" else [mount.source]
+        numbers = self._block_numbers(names)
+        if mount.fstype != "btrfs":
+            return numbers
+        for uuid in _list(f"{self.sys_root}/fs/btrfs"):
+            directory = f"{self.sys_root}/fs/btrfs/{uuid}/devices"
+            found = {name: _read_number(f"{directory}/{name}/dev") for name in _list(directory)}
+            members = [number for number in found.values() if number is not None]
+            # By name where /dev is not ours, as in a container.
+            if set(numbers) & set(members) or os.path.basename(mount.source) in found:
+                return numbers + members
+        return numbers
+
+    def _block_numbers(self, paths: Iterable[str]) -> list[Device]:
+        numbers = []
+        for path in paths:
+            if not path.startswith("/") or not touchable(path, self.reachable):
+                continue
+            try:
+                status = os.stat(path)
+            except (OSError, ValueError):
+                continue
+            if stat.S_ISBLK(status.st_mode):
+                numbers.append(_split(status.st_rdev))
+        return numbers
+
+
+def _split(number: int) -> Device:
+    return (os.major(number), os.minor(number))
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _read_number(path: str) -> Device | None:
+    """The device number in a sysfs file `dev`, as "8:1"."""
+    major, _, minor = (_read(path) or b"").strip().partition(b":")
+    if major.isdigit() and minor.isdigit():
+        return (int(major), int(minor))
+    return None
+
+
+def _list(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []

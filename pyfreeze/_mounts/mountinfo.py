@@ -1,0 +1,328 @@
+"""The mount table of this process, /proc/self/mountinfo, and what a path lookup reaches in it.
+
+Source of the format: proc_pid_mountinfo(5); `show_mountinfo` in the kernel's fs/proc_namespace.c.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+Device = tuple[int, int]
+
+# fstypes on an anonymous device (major 0) that answer a lookup from this machine alone. Whatever is
+# neither here nor on a block device may be a network or FUSE filesystem, whose lookups can hang.
+_LOCAL_ANONYMOUS = frozenset(
+    {"bcachefs", "btrfs", "devtmpfs", "overlay", "proc", "ramfs", "rootfs", "sysfs", "tmpfs", "zfs"}
+)
+# On a block device, and yet a lookup may wait for another machine's lock manager.
+CLUSTER_FSTYPES = frozenset({"gfs", "gfs2", "ocfs2"})
+
+_FIELDS_BEFORE_TAGS = 6
+_MAX_DIGITS = 10
+_FIELDS_AFTER_TAGS = 3
+_OCTAL_DIGITS = 3
+_SHOWN_BYTES = 200
+_FILE_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo. Names are decoded like file names (`os.fsdecode`)."""
+
+    mount_id: int
+    parent_id: int
+    device: Device
+    """(major, minor) of the superblock, `s_dev`; major 0 is an anonymous device."""
+    root: str
+    """The directory (or file) of the filesystem that is mounted here; "/" is all of it."""
+    mount_point: str
+    options: tuple[str, ...]
+    """The mount's own options: "ro" here leaves the filesystem writable elsewhere."""
+    fstype: str
+    source: str
+    super_options: tuple[str, ...]
+    """The superblock's options: "ro" here means that nobody can write."""
+
+
+class MountError(ValueError):
+    """A mount point somebody named cannot be used; says what was found and what is expected."""
+
+    def __init__(self, path: str, found: str, expected: str) -> None:
+        super().__init__(path, found, expected)
+        self.path = path
+        self.found = found
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.found}, expected {self.expected}"
+
+
+def printable(name: str) -> str:
+    """A file name for a message: quoted when empty, or with control or undecodable bytes in it."""
+    return name if name and name.isprintable() else ascii(name)
+
+
+def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
+    """Parse the bytes of a mountinfo file, in the order of its lines.
+
+    Raises:
+        ValueError: a line is malformed; names its number, what was found and what is expected.
+    """
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return tuple(_parse_line(line, number) for number, line in enumerate(lines, start=1))
+
+
+def read_mounts() -> tuple[Mount, ...]:
+    """Read the mount table of this process (of its mount namespace, below its root directory).
+
+    Raises:
+        OSError: /proc is not mounted.
+        ValueError: see `parse_mountinfo`.
+    """
+    with open("/proc/self/mountinfo", "rb") as file:
+        return parse_mountinfo(file.read())
+
+
+def visible(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
+    """The mounts that a lookup of their own mount point reaches, in the order given.
+
+    A mount is hidden by one stacked on it, by one over a directory above it, by being the child of
+    a hidden one, or because its directory was removed. No two visible mounts share a mount point.
+    Give it the whole table: a hidden mount can be what a visible one is stacked on.
+    """
+    table = tuple(mounts)
+    ids = {mount.mount_id for mount in table}
+    # The kernel keeps one mount for each (parent, dentry), so this loses nothing (`__lookup_mnt`).
+    children = {(m.parent_id, m.mount_point): m for m in table if m.parent_id != m.mount_id}
+    tops = [m for m in table if m.parent_id not in ids or m.parent_id == m.mount_id]
+    root = next((mount for mount in tops if mount.mount_point == "/"), None)
+    if root is not None:
+        root_id = root.mount_id
+    else:
+        # chroot into a plain directory: the mount that holds it is not listed, its children are.
+        root_id = tops[0].parent_id if tops else -1
+    return tuple(m for m in table if m is root or _lookup(m.mount_point, root_id, children) is m)
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """Every directory on the way to an absolute path, "/" first and the path itself last."""
+    yield "/"
+    end = path.find("/", 1)
+    while end != -1:
+        yield path[:end]
+        end = path.find("/", end + 1)
+    if path != "/":
+        yield path
+
+
+def normalise(path: str) -> str:
+    """The path without doubled and trailing slashes, "." and ".."; symlinks are not looked at."""
+    normal = os.path.normpath(path)
+    # POSIX lets exactly two leading slashes stand, and so does normpath; Linux gives them no sense.
+    return normal[1:] if normal.startswith("//") else normal
+
+
+def by_mount_point(mounts: Iterable[Mount]) -> dict[str, Mount]:
+    """The visible mounts by their mount points."""
+    return {mount.mount_point: mount for mount in visible(mounts)}
+
+
+def mount_holding(path: str, reachable: Mapping[str, Mount]) -> Mount | None:
+    """The mount an absolute path without symlinks lies on; `reachable` is from `by_mount_point`."""
+    held_by = None
+    for prefix in prefixes(path):
+        held_by = reachable.get(prefix, held_by)
+    return held_by
+
+
+def touchable(path: str, reachable: Mapping[str, Mount]) -> bool:
+    """Whether looking up an absolute path stays on filesystems that answer without anybody's help.
+
+    False once a mount on the way is, or may be, a network or FUSE filesystem or an automount point:
+    such a lookup can hang for as long as a server is away.
+    """
+    return all(_answers(reachable[p]) for p in prefixes(path) if p in reachable)
+
+
+def file_mounts(mounts: Iterable[Mount]) -> frozenset[int]:
+    """The ids of visible mounts of local filesystems whose mount point is a file, not a directory.
+
+    Containers mount single files (/etc/hosts), and such a mount cannot be opened as a directory.
+    A mount point that cannot be looked at is not among them.
+    """
+    reachable = by_mount_point(mounts)
+    found = set()
+    for mount in reachable.values():
+        # The root of a filesystem is a directory always: only parts of one need a look.
+        if mount.root == "/" or not touchable(mount.mount_point, reachable):
+            continue
+        try:
+            status = os.stat(mount.mount_point)
+        except OSError:
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            found.add(mount.mount_id)
+    return frozenset(found)
+
+
+def resolve_paths(paths: Sequence[str], mounts: Iterable[Mount]) -> tuple[str, ...]:
+    """Check that the paths are existing directories; return them with symlinks resolved.
+
+    Paths on network and FUSE filesystems are returned unresolved and are not touched: that they
+    cannot be frozen is for `select` to say.
+
+    Raises:
+        MountError: a path is empty, relative, has a NUL, does not exist, cannot be reached, or is
+            not a directory.
+    """
+    reachable = by_mount_point(mounts)
+    return tuple(_resolve(path, reachable) for path in paths)
+
+
+def check_absolute(path: str) -> None:
+    """Raise `MountError` when a path is empty, relative, or has a NUL byte in it."""
+    expected = "an absolute path of a mount point"
+    if not path:
+        raise MountError(path, "is empty", expected)
+    if "\0" in path:
+        raise MountError(path, "contains a NUL byte", expected)
+    if not path.startswith("/"):
+        raise MountError(path, "is a relative path", expected)
+
+
+def _resolve(path: str, reachable: Mapping[str, Mount]) -> str:
+    check_absolute(path)
+    normal = normalise(path)
+    if not (touchable(normal, reachable) and touchable(path, reachable)):
+        return normal
+    expected = "a mount point directory"
+    try:
+        resolved = os.path.realpath(path, strict=True)
+        mode = os.stat(resolved).st_mode
+    except FileNotFoundError:
+        raise MountError(path, "does not exist", expected) from None
+    except PermissionError:
+        raise MountError(path, "permission denied", expected) from None
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not a file name"
+        raise MountError(path, f"cannot be looked up ({reason})", expected) from None
+    if not stat.S_ISDIR(mode):
+        kind = _FILE_KINDS.get(stat.S_IFMT(mode), "not a directory")
+        raise MountError(path, f"is {kind}", expected)
+    return resolved
+
+
+def _answers(mount: Mount) -> bool:
+    if mount.fstype in _LOCAL_ANONYMOUS:
+        return True
+    # fuseblk sits on a block device, but its lookups are answered by a process all the same.
+    return (
+        mount.device[0] != 0
+        and mount.fstype not in CLUSTER_FSTYPES
+        and not mount.fstype.startswith("fuse")
+    )
+
+
+def _lookup(path: str, root_id: int, children: Mapping[tuple[int, str], Mount]) -> Mount | None:
+    """The mount that a walk from the root directory to `path` ends on; None: the root's own.
+
+    Like the kernel's `link_path_walk`: at each directory, step onto the mount on it, and onto those
+    stacked there (`follow_managed`, since 5.10 `traverse_mounts`). The walk starts *in* the root
+    directory without stepping onto what is mounted over it (`nd_jump_root`): a filesystem mounted
+    over "/" is not seen by the processes that were there before, so "/" itself is left out here.
+    """
+    # `d_path` marks a removed directory so; nothing can be looked up there.
+    if path.endswith("//deleted"):
+        return None
+    at: Mount | None = None
+    at_id = root_id
+    for prefix in prefixes(path):
+        if prefix == "/":
+            continue
+        passed = {at_id}
+        # The set only matters to a table that no kernel wrote: mounts stacked on each other.
+        while (over := children.get((at_id, prefix))) and over.mount_id not in passed:
+            at, at_id = over, over.mount_id
+            passed.add(at_id)
+    return at
+
+
+def _parse_line(line: bytes, number: int) -> Mount:
+    fields = line.split(b" ")
+    try:
+        # Optional fields (shared:1, master:2, ...) may be any number; a lone "-" ends them.
+        separator = fields.index(b"-", _FIELDS_BEFORE_TAGS)
+    except ValueError:
+        raise _malformed(number, line, 'at least 6 fields, tags, and " - "') from None
+    # An empty source (mount("", ...)) leaves two spaces in a row, so an empty field is a field.
+    # What follows the source is one field, whatever a driver printed there.
+    tail = line.split(b" ", separator + _FIELDS_AFTER_TAGS)[separator + 1 :]
+    if len(tail) != _FIELDS_AFTER_TAGS or not tail[0]:
+        raise _malformed(number, line, 'fstype, source and super options after " - "')
+    fstype, source, super_options = tail
+    major, colon, minor = fields[2].partition(b":")
+    if not colon:
+        raise _malformed(number, fields[2], "major:minor as the third field")
+    return Mount(
+        mount_id=_number(fields[0], number, "a mount id"),
+        parent_id=_number(fields[1], number, "a parent mount id"),
+        device=(_number(major, number, "a major number"), _number(minor, number, "a minor number")),
+        root=_decode(fields[3]),
+        mount_point=_decode(fields[4]),
+        options=_options(fields[5]),
+        fstype=_decode(fstype),
+        source=_decode(source),
+        super_options=_options(super_options),
+    )
+
+
+def _malformed(number: int, found: bytes, expected: str) -> ValueError:
+    shown = found if len(found) <= _SHOWN_BYTES else found[:_SHOWN_BYTES] + b"..."
+    return ValueError(f"mountinfo line {number}: found {shown!r}, expected {expected}")
+
+
+def _number(field: bytes, number: int, expected: str) -> int:
+    # int() alone would take signs, blanks and underscores.
+    if not field.isdigit() or len(field) > _MAX_DIGITS:
+        raise _malformed(number, field, f"{expected} (a decimal number)")
+    return int(field)
+
+
+def _options(field: bytes) -> tuple[str, ...]:
+    # Split first: `seq_show_option` escapes the commas inside a value as \054.
+    return tuple(_decode(option) for option in field.split(b",") if option)
+
+
+def _decode(field: bytes) -> str:
+    return os.fsdecode(_unescape(field))
+
+
+def _unescape(field: bytes) -> bytes:
+    """Undo the kernel's `mangle_path`: a backslash and three octal digits are one byte.
+
+    A backslash that begins no such escape stands for itself: the options of some drivers are
+    printed as they are.
+    """
+    first, *rest = field.split(b"\\")
+    parts = [first]
+    for part in rest:
+        digits = part[:_OCTAL_DIGITS]
+        is_octal = len(digits) == _OCTAL_DIGITS and all(c in b"01234567" for c in digits)
+        value = int(digits, 8) if is_octal else 256
+        if value < 256:
+            parts += (bytes((value,)), part[_OCTAL_DIGITS:])
+        else:
+            parts += (b"\\", part)
+    return b"".join(parts)

@@ -1,0 +1,358 @@
+"""The filesystems to freeze, in order: a pure function of the mount table and the block stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._mounts.blockstack import lies_on, whole_disks
+from pyfreeze._mounts.mountinfo import (
+    CLUSTER_FSTYPES,
+    Device,
+    MountError,
+    by_mount_point,
+    check_absolute,
+    mount_holding,
+    normalise,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from pyfreeze._mounts.blockstack import BlockStack
+    from pyfreeze._mounts.mountinfo import Mount
+
+# Local filesystems on block devices whose `super_operations` have `freeze_fs`: without it or
+# `freeze_super`, `ioctl_fsfreeze` answers EOPNOTSUPP. gfs2 has it too, and freezes a whole cluster.
+FREEZABLE_FSTYPES = frozenset(
+    {
+        "bcachefs",
+        "btrfs",
+        "ext2",
+        "ext3",
+        "ext4",
+        "f2fs",
+        "jfs",
+        "nilfs2",
+        "reiserfs",
+        "xfs",
+    }
+)
+_NETWORK = frozenset(
+    ["9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs"]
+    + ["nfs4", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"]
+)
+_IMAGES = frozenset({"cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"})
+_IN_MEMORY = frozenset({"devtmpfs", "hugetlbfs", "ramfs", "rootfs", "tmpfs"})
+_STACKED = frozenset({"aufs", "ecryptfs", "overlay", "overlayfs", "unionfs"})
+_READ_ONLY = "mounted read-only"
+
+
+class Filesystem(NamedTuple):
+    """A filesystem to freeze, and the mount to open it by."""
+
+    mount_point: str
+    mount_id: int
+    device: Device
+    """(major, minor) of the superblock."""
+    fstype: str
+    source: str
+    level: int
+    """0 is frozen first; those of one level may be frozen side by side; thawed in reverse order."""
+
+
+class Skipped(NamedTuple):
+    """A mount that is not opened, and why."""
+
+    mount: str
+    reason: str
+
+
+class Selection(NamedTuple):
+    """Every mount of the table is in one of the first two."""
+
+    filesystems: tuple[Filesystem, ...]
+    """By level, then by mount point."""
+    skipped: tuple[Skipped, ...]
+    """In the order of the mount table."""
+    notices: tuple[str, ...] = ()
+    """What an operator should hear of, and what is not an error."""
+
+
+def select(
+    mounts: Sequence[Mount],
+    stack: BlockStack,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    files: Collection[int] = (),
+) -> Selection:
+    """Choose the filesystems to freeze, each once, and their order.
+
+    Args:
+        mounts: the mount table.
+        stack: what its filesystems lie on.
+        only: mount points to freeze; without any, every writable filesystem that can be frozen.
+            Symlinks are the caller's to resolve (`mountinfo.resolve_paths`).
+        skip: mount points to leave out; one that is not a mount point gives a notice.
+        files: ids of mounts that show a file (`mountinfo.file_mounts`), which are never chosen.
+
+    Raises:
+        MountError: one of `only` is not a mount point, cannot be frozen, is read-only, is named
+            twice (also as another mount of the same filesystem), or is in `skip` too.
+    """
+    reachable = by_mount_point(mounts)
+    # What can be opened by its mount point: the candidates.
+    usable = [m for m in reachable.values() if m.mount_id not in files]
+    notices: list[str] = []
+    left_out = _left_out(mounts, reachable, skip, notices)
+    if only:
+        chosen = _named(mounts, reachable, only, left_out, files)
+    else:
+        chosen = _best(m for m in usable if _refusal(m) is None and m.device not in left_out)
+    roots = _root_filesystems(stack, reachable.get("/"), chosen)
+    levels = freeze_levels(_closure(stack, chosen), roots)
+    notices += _cycles(stack, chosen)
+    filesystems = [
+        Filesystem(m.mount_point, m.mount_id, m.device, m.fstype, m.source, levels[m.device])
+        for m in chosen.values()
+    ]
+    usable_devices = {m.device for m in usable}
+    skipped = []
+    for mount in mounts:
+        taken = chosen.get(mount.device)
+        if mount is taken:
+            continue
+        reason = _refusal(mount)
+        if reason is None and mount.device in left_out:
+            reason = "left out on request"
+            if normalise(mount.mount_point) != left_out[mount.device]:
+                reason += f", as the same filesystem as {left_out[mount.device]}"
+        elif reason is None and taken is not None:
+            reason = f"same filesystem as {taken.mount_point}"
+        elif reason is None and mount.device in usable_devices:
+            reason = "not among the mounts named"
+        elif reason is None:
+            is_file = reachable.get(mount.mount_point) is mount
+            reason = "a file, not a directory" if is_file else "hidden under another mount"
+        skipped.append(Skipped(mount.mount_point, reason))
+    return Selection(
+        tuple(sorted(filesystems, key=lambda f: (f.level, f.mount_point))),
+        tuple(skipped),
+        tuple(notices),
+    )
+
+
+def freeze_levels(
+    beneath: Mapping[Device, Collection[Device]], roots: Collection[Device] = ()
+) -> dict[Device, int]:
+    """The level of each filesystem: below that of everything it lies on, and as low as can be.
+
+    Args:
+        beneath: for each filesystem all those it lies on, directly or not (transitively closed).
+        roots: raised to the last level, and what they lie on after them; this makes a further
+            level only where they lie on something that must come after them.
+
+    Filesystems that lie on each other get the same level.
+    """
+    above: dict[Device, list[Device]] = {device: [] for device in beneath}
+    for upper, lowers in beneath.items():
+        for lower in lowers:
+            if lower in above and upper not in beneath[lower]:
+                above[lower].append(upper)
+    # `above` is closed too: everything above X has strictly fewer filesystems above it than X has.
+    order = sorted(above, key=lambda device: len(above[device]))
+
+    def assign(floors: Mapping[Device, int]) -> dict[Device, int]:
+        levels: dict[Device, int] = {}
+        for device in order:
+            after = [levels[upper] + 1 for upper in above[device]]
+            levels[device] = max(after, default=0)
+            levels[device] = max(levels[device], floors.get(device, 0))
+        return levels
+
+    levels = assign({})
+    # Those in a cycle with a root share its floor, to stay on one level with it.
+    raised = {d for d in beneath if any(d == r or _mutual(beneath, d, r) for r in roots)}
+    under = {lower for device in raised for lower in beneath[device]}
+    last = max((level for device, level in levels.items() if device not in under), default=0)
+    return assign({device: max(last, levels[device]) for device in raised})
+
+
+def single_disk(stack: BlockStack, mounts: Iterable[Mount]) -> bool:
+    """Whether all mounted filesystems that are on block devices lie on one disk.
+
+    Disks with nothing mounted are not seen; read-only images (squashfs, CD-ROMs) do not count. In
+    doubt, as with a filesystem whose devices are unknown, and with no disk at all: False.
+    """
+    devices = set()
+    for mount in mounts:
+        if mount.fstype in _IMAGES:
+            continue
+        if stack.members.get(mount.device):
+            devices.add(mount.device)
+        elif mount.fstype in FREEZABLE_FSTYPES:
+            return False
+    return len(whole_disks(stack, devices)) == 1
+
+
+def _kind(mount: Mount) -> str | None:
+    """Why a mount's kind of filesystem cannot be frozen; None: it can."""
+    fstype = mount.fstype
+    if fstype in FREEZABLE_FSTYPES:
+        return None
+    if fstype == "autofs":
+        kind = "automount point"
+    elif fstype in ("fuse", "fuseblk") or fstype.startswith(("fuse.", "fuseblk.")):
+        kind = "FUSE filesystem"
+    elif fstype in _NETWORK:
+        kind = "network filesystem"
+    elif fstype in CLUSTER_FSTYPES:
+        kind = "cluster filesystem"
+    elif fstype in _STACKED:
+        kind = "its layers are on other filesystems"
+    elif fstype in _IMAGES:
+        kind = "read-only image"
+    elif fstype in _IN_MEMORY:
+        kind = "kept in memory"
+    elif mount.device[0] == 0:
+        kind = "pseudo filesystem"
+    else:
+        kind = "its driver has no freeze"
+    return kind
+
+
+def _refusal(mount: Mount) -> str | None:
+    """The reason a mount is left out whoever asks; None: its filesystem can be frozen."""
+    kind = _kind(mount)
+    if kind is not None:
+        return f"{kind} ({mount.fstype})"
+    # The superblock's "ro": a mount that is read-only by itself may show a writable filesystem.
+    return _READ_ONLY if "ro" in mount.super_options else None
+
+
+def _best(candidates: Iterable[Mount]) -> dict[Device, Mount]:
+    """For each filesystem the mount that shows all of it; then the one with the shortest path."""
+
+    def rank(mount: Mount) -> tuple[bool, int, str]:
+        # btrfs: a subvolume's mount has its path as the root, and is as good as any.
+        is_part = mount.root != "/" and mount.fstype != "btrfs"
+        return (is_part, len(mount.mount_point), mount.mount_point)
+
+    best: dict[Device, Mount] = {}
+    for mount in candidates:
+        if mount.device not in best or rank(mount) < rank(best[mount.device]):
+            best[mount.device] = mount
+    return best
+
+
+def _left_out(
+    mounts: Sequence[Mount],
+    reachable: Mapping[str, Mount],
+    skip: Sequence[str],
+    notices: list[str],
+) -> dict[Device, str]:
+    """The filesystems to skip, with the name each was skipped by."""
+    hidden = {mount.mount_point: mount for mount in mounts}
+    left_out: dict[Device, str] = {}
+    for entry in skip:
+        # As it stands first: a mount point may end in a blank.
+        for name in (normalise(entry), normalise(entry.strip())):
+            mount = reachable.get(name) or hidden.get(name)
+            if mount is not None:
+                left_out.setdefault(mount.device, name)
+                break
+        else:
+            if entry.strip():
+                notices.append(f"{printable(entry)}: named to be skipped, but is not a mount point")
+    return left_out
+
+
+def _named(
+    mounts: Sequence[Mount],
+    reachable: Mapping[str, Mount],
+    only: Sequence[str],
+    left_out: Mapping[Device, str],
+    files: Collection[int],
+) -> dict[Device, Mount]:
+    """The mounts an operator named, by filesystem; MountError for one that cannot be used."""
+    chosen: dict[Device, Mount] = {}
+    for entry in only:
+        check_absolute(entry)
+        path = normalise(entry)
+        mount = reachable.get(path)
+        if mount is None:
+            if any(m.mount_point == path for m in mounts):
+                found = "is hidden under another mount"
+            else:
+                holder = mount_holding(path, reachable)
+                found = "is not a mount point"
+                if holder is not None:
+                    found += f" (it lies on the filesystem mounted at {holder.mount_point})"
+            raise MountError(path, found, "a mount point")
+        kind = _kind(mount)
+        if kind is not None:
+            found = f"{mount.fstype} cannot be frozen ({kind})"
+            raise MountError(path, found, "one of " + ", ".join(sorted(FREEZABLE_FSTYPES)))
+        if _refusal(mount) is not None:
+            raise MountError(path, f"is {_READ_ONLY}", "a writable filesystem")
+        if mount.mount_id in files:
+            raise MountError(path, "is a file", "a mount point directory")
+        if mount.device in left_out:
+            raise MountError(
+                path, f"is to be skipped as {left_out[mount.device]}", "to be named once"
+            )
+        taken = chosen.get(mount.device)
+        if taken is mount:
+            raise MountError(path, "named twice", "each mount point once")
+        if taken is not None:
+            number = f"{mount.device[0]}:{mount.device[1]}"
+            same = f"is the same filesystem ({number}) as {taken.mount_point}"
+            raise MountError(path, same, "only one of them")
+        chosen[mount.device] = mount
+    return chosen
+
+
+def _mutual(beneath: Mapping[Device, Collection[Device]], one: Device, other: Device) -> bool:
+    return other in beneath.get(one, ()) and one in beneath.get(other, ())
+
+
+def _reach(stack: BlockStack, filesystem: Device) -> set[Device]:
+    """All filesystems that one lies on, at any depth, whether chosen or not."""
+    reached: set[Device] = set()
+    todo = [filesystem]
+    while todo:
+        new = lies_on(stack, todo.pop()) - reached
+        reached |= new
+        todo += new
+    return reached
+
+
+def _closure(stack: BlockStack, chosen: Collection[Device]) -> dict[Device, set[Device]]:
+    return {device: (_reach(stack, device) & set(chosen)) - {device} for device in chosen}
+
+
+def _root_filesystems(
+    stack: BlockStack, root: Mount | None, chosen: Collection[Device]
+) -> set[Device]:
+    """The filesystem of the root directory; where that is an overlay, those its files are on."""
+    if root is None:
+        return set()
+    if root.device in chosen:
+        return {root.device}
+    return _reach(stack, root.device) & set(chosen)
+
+
+def _cycles(stack: BlockStack, chosen: Mapping[Device, Mount]) -> list[str]:
+    """A notice for each group of chosen filesystems that lie on each other."""
+    reach = {device: _reach(stack, device) for device in chosen}
+    seen: set[Device] = set()
+    notices = []
+    for device in chosen:
+        group = {device} | {other for other in reach[device] if _mutual(reach, device, other)}
+        if device in seen or device not in reach[device]:
+            continue
+        seen |= group
+        names = ", ".join(sorted(printable(chosen[d].mount_point) for d in group))
+        notices.append(f"{names}: lying on each other, frozen side by side")
+    return notices

@@ -1,0 +1,141 @@
+"""What a backup reports: the object that `--json` prints and `backup()` returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all parts of a report: read-only, made by keyword."""
+
+
+class NoteReport(Struct):
+    """Something beside the code: a further code, or a notice without one."""
+
+    code: int | None
+    name: str
+    message: str
+
+
+class ScriptReport(Struct):
+    """One script, over all its attempts. Milliseconds and seconds as the names say."""
+
+    phase: str
+    """"pre" or "post"."""
+    plugin: str
+    path: str
+    attempts: int
+    exit_status: int | None
+    """Of the last attempt; None where a signal ended it or nothing could be executed."""
+    signal: int | None
+    timed_out: bool
+    duration_ms: float
+    timeout_s: float
+    """The effective one: the least of the plugin's, the host's and 1800."""
+    output: str
+    """The last 64 KiB of stdout and stderr."""
+    output_dropped_bytes: int
+    code: int
+    """0, or why it counts as failed."""
+    message: str
+    """Empty, or what went wrong, in a sentence."""
+    app_name: str | None = None
+
+
+class FilesystemReport(Struct):
+    """One filesystem; times are None where it never got there."""
+
+    mount: str
+    device: str
+    fstype: str
+    level: int
+    """0 is frozen first and thawed last."""
+    flush_ms: float
+    flush_rounds: int
+    freeze_ms: float | None
+    frozen_ms: float | None
+    thaw_ms: float | None
+    outcome: str
+    """"thawed", or how far it got; "pending": a FIFREEZE that still hangs."""
+
+
+class SkippedReport(Struct):
+    """A mount that was not opened."""
+
+    mount: str
+    reason: str
+
+
+class WindowReport(Struct):
+    """The freeze window."""
+
+    window_ms: float | None
+    overhead_ms: float | None
+    frozen_together_ms: float | None
+    max_window_s: float
+    freeze_timeout_s: float
+    expired: bool
+    filesystems: list[FilesystemReport]
+    skipped: list[SkippedReport]
+
+
+class SnapshotReport(Struct):
+    """What took the snapshot."""
+
+    kind: str
+    """"command", "callable" or "peer"."""
+    argv: list[str]
+    exit_status: int | None
+    signal: int | None
+    timed_out: bool
+    duration_ms: float | None
+    output: str
+    output_dropped_bytes: int
+    message: str
+    """Empty, or what went wrong."""
+
+
+class EventReport(Struct):
+    """One thing of the timeline, in the order of the beginnings."""
+
+    t_ms: float
+    """Since the run's begin."""
+    what: str
+    """"writeback", "pre-script", "flush", "freeze", "snapshot", "thaw", "post-script"."""
+    duration_ms: float
+    detail: str
+
+
+class Report(Struct):
+    """The whole backup."""
+
+    version: int = 1
+    run_id: str
+    status: str
+    """"success" or "error"."""
+    consistency: str
+    """"application", "filesystem", "crash" or "none"."""
+    code: int
+    name: str
+    message: str
+    action: str
+    notes: list[NoteReport]
+    scripts: list[ScriptReport]
+    window: WindowReport
+    snapshot: SnapshotReport | None
+    events: list[EventReport]
+    below_required: bool = False
+    """A lower level than the one that was required."""
+    still_frozen: list[str] = []
+    """Mount points that may still be frozen."""
+
+    def to_json(self) -> bytes:
+        """The report as one JSON object, indented."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The report as plain dicts and lists."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built

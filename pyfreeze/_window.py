@@ -1,0 +1,236 @@
+"""`frozen()`: a window around a block of Python."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pyfreeze import _client
+from pyfreeze._choice import choose, targets
+from pyfreeze._errors import (
+    FreezeError,
+    FreezeFailedError,
+    FreezeTimeoutError,
+    InconsistentError,
+    StillFrozenError,
+    SupervisorError,
+)
+from pyfreeze._recovery import recover_or_refuse
+from pyfreeze._timeline import window_times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from pyfreeze._client import Event, Run
+    from pyfreeze._mounts.selection import Filesystem
+    from pyfreeze._timeline import WindowTimes
+
+
+def new_run_id() -> str:
+    """An id that no other run on this machine has: time and randomness, 23 characters."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(4).hex()
+
+
+def wait_for(run: Run, *kinds: int) -> Event:
+    """Wait for one of the kinds of event, passing over others.
+
+    Raises:
+        SupervisorError: the supervisor was lost; what it had frozen is thawed.
+    """
+    while True:
+        event = run.next_event()
+        if event.kind == _client.LOST and _client.LOST not in kinds:
+            raise SupervisorError(
+                errno.EPIPE, "the supervisor was lost; everything it had frozen was thawed"
+            )
+        if event.kind in kinds:
+            return event
+
+
+def open_all(run: Run) -> None:
+    """Open and verify every filesystem.
+
+    Raises:
+        FreezeFailedError: one cannot be opened, or is not what was chosen any more.
+    """
+    run.ask_open()
+    event = wait_for(run, _client.OPENED)
+    if event.error is not None:
+        raise event.error
+
+
+def still_frozen(run: Run) -> StillFrozenError | None:
+    """The error that names what may still be frozen, if anything may."""
+    mounts = tuple(f.mount for f in run.filesystems() if f.may_be_frozen)
+    if not mounts:
+        return None
+    error = StillFrozenError(errno.EBUSY, "may still be frozen: " + ", ".join(mounts), mounts[0])
+    error.mounts = mounts
+    return error
+
+
+def verdict_error(verdict: str, cause: FreezeError | None, times: WindowTimes) -> FreezeError:
+    """The exception for a window that is not good."""
+    if verdict in ("freeze-failed", "freeze-timeout"):
+        kind = FreezeTimeoutError if verdict == "freeze-timeout" else FreezeFailedError
+        return cause or kind(errno.EIO, "freezing failed")
+    texts = {
+        "expired": (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
+        "aborted": (errno.EINTR, "the window was ended early, by a signal"),
+        "rescued": (errno.EPIPE, "the supervisor was lost inside the window"),
+    }
+    number, text = texts.get(verdict, (errno.EIO, ""))
+    if not text:
+        foreign = [f.mount for f in times.filesystems if f.state == "foreign-thaw"]
+        number = errno.ESTALE
+        text = (
+            f"somebody else thawed {', '.join(foreign)} inside the window"
+            if foreign
+            else "thawing failed"
+        )
+    error = InconsistentError(number, f"{text}: the snapshot is inconsistent")
+    error.times = times
+    return error
+
+
+class Window:
+    """A freeze window, made by `frozen()`; frozen from `__enter__` to `__exit__`.
+
+    Attributes:
+        filesystems: what is frozen, in the order of freezing.
+        times: the timeline; None until the window has closed.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of a window, all by keyword
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        max_window: float,
+        freeze_timeout: float,
+        flush: _client.Flush,
+        expedite: bool,
+        realtime: bool,
+        state_directory: str,
+    ) -> None:
+        for name, seconds in (("max_window", max_window), ("freeze_timeout", freeze_timeout)):
+            if not 0 < seconds < 86400:  # also refuses NaN
+                raise ValueError(f"{name}: {seconds!r} seconds, expected between 0 and a day")
+        self._only = tuple(os.fspath(path) for path in paths)
+        if not self._only:
+            raise ValueError("paths: none given, expected at least one mount point")
+        self._max_window_s = max_window
+        self._freeze_timeout_s = freeze_timeout
+        self._flush = flush
+        self._expedite = expedite
+        self._realtime = realtime
+        self._state_directory = state_directory
+        self._run: Run | None = None
+        self._begin_ns = 0
+        self.filesystems: tuple[Filesystem, ...] = ()
+        self.times: WindowTimes | None = None
+
+    def __enter__(self) -> Window:
+        if self._run is not None:
+            raise SupervisorError(errno.EBUSY, "the window is open already")
+        recover_or_refuse(self._state_directory)
+        selection = choose(self._state_directory, only=self._only)
+        self.filesystems = selection.filesystems
+        run = _client.Run(targets(selection), new_run_id(), self._state_directory)
+        try:
+            open_all(run)
+            run.ask_window(
+                max_window_s=self._max_window_s,
+                freeze_timeout_s=self._freeze_timeout_s,
+                flush=self._flush,
+                expedite=self._expedite,
+                realtime=self._realtime,
+            )
+            event = wait_for(run, _client.FROZEN, _client.CLOSED, _client.LOST)
+            if event.kind != _client.FROZEN:
+                raise self._failure(run, event)
+        except BaseException:
+            run.close()  # thaws, whatever has been frozen
+            raise
+        self._begin_ns = time.monotonic_ns()
+        self._run = run
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end_ns = time.monotonic_ns()
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run.ask_thaw()
+            event = wait_for(run, _client.CLOSED, _client.LOST)
+            failure = self._failure(run, event, end_ns)
+        finally:
+            run.close()
+        if failure is not None and error is not None:
+            error.add_note(f"pyfreeze: {failure}")
+        elif failure is not None:
+            raise failure
+
+    def _failure(self, run: Run, event: Event, end_ns: int = 0) -> FreezeError | None:
+        self.times = window_times(run.filesystems(), self._begin_ns, end_ns)
+        frozen = still_frozen(run)
+        if frozen is not None:
+            return frozen
+        if event.verdict == "good":
+            return None
+        return verdict_error(event.verdict, event.error, self.times)
+
+
+def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    max_window: float = 10.0,
+    freeze_timeout: float = 10.0,
+    flush_rounds: int = 8,
+    expedite: bool = True,
+    realtime: bool = True,
+    state_directory: str = _client.STATE_DIRECTORY,
+) -> Window:
+    """Freeze filesystems around a `with` block, and thaw them whatever happens in it.
+
+    The supervisor, a process of its own, thaws at the deadline, when this process dies, and on
+    SIGTERM, SIGINT or SIGHUP; when the supervisor dies, a thread of this process thaws.
+
+    Args:
+        paths: mount points of the filesystems, at least one.
+        max_window: seconds from the first FIFREEZE until everything is thawed regardless.
+        freeze_timeout: seconds that all FIFREEZEs together may take.
+        flush_rounds: how often at most to flush beforehand; it ends when rounds stop getting
+            shorter.
+        expedite: raise rcu_expedited while freezing: freezes in tenths of a millisecond instead of
+            tens of milliseconds, and interrupts every processor for a moment.
+        realtime: run the supervisor's threads under SCHED_FIFO meanwhile.
+        state_directory: where the state page lives; a tmpfs.
+
+    Returns:
+        The window: its `filesystems`, and after the block its `times`.
+
+    Raises:
+        MountError: a path is no mount point, or its filesystem cannot be frozen.
+        LockedError: another run is freezing.
+        FreezeFailedError, FreezeTimeoutError: nothing is frozen any more, the block did not run.
+        InconsistentError: from the block's end: it took too long, or somebody else thawed inside.
+        StillFrozenError: something could not be thawed, or hangs; it is named.
+    """
+    return Window(
+        paths,
+        max_window=max_window,
+        freeze_timeout=freeze_timeout,
+        flush=_client.Flush(rounds=flush_rounds),
+        expedite=expedite,
+        realtime=realtime,
+        state_directory=state_directory,
+    )
