@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyfreeze._backup import Peer, backup
+    from pyfreeze._api import backup
     from pyfreeze._errors import (
         FreezeError,
         FreezeFailedError,
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         NotPermittedError,
         StillFrozenError,
         SupervisorError,
+        UsageError,
     )
     from pyfreeze._mounts.mountinfo import MountError
     from pyfreeze._report import Report
+    from pyfreeze._settings import Peer
     from pyfreeze._timeline import FilesystemTimes, WindowTimes
     from pyfreeze._window import Window, frozen
 
@@ -40,13 +42,14 @@ _HOMES = {
     "LockedError": "_errors",
     "MountError": "_mounts.mountinfo",
     "NotPermittedError": "_errors",
-    "Peer": "_backup",
+    "Peer": "_settings",
     "Report": "_report",
     "StillFrozenError": "_errors",
     "SupervisorError": "_errors",
+    "UsageError": "_errors",
     "Window": "_window",
     "WindowTimes": "_timeline",
-    "backup": "_backup",
+    "backup": "_api",
     "frozen": "_window",
 }
 
@@ -63,6 +66,7 @@ __all__ = [
     "Report",
     "StillFrozenError",
     "SupervisorError",
+    "UsageError",
     "Window",
     "WindowTimes",
     "__version__",

@@ -340,7 +340,7 @@ def _answers_to(row: Code, text: str, spelling: str) -> bool:
 
 
 def _nearest(spelling: str) -> tuple[str, ...]:
-    import difflib  # noqa: PLC0415 - slow to import, and only a mistake needs it
+    import difflib  # here, for it is slow to import and only a mistake needs it
 
     documented = [name for row in CODES.values() for name in (row.name, row.documented_name)]
     names = {_plain(name): name for name in documented if name}

@@ -14,6 +14,10 @@ class FreezeError(OSError):
     """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError."""
 
 
+class UsageError(FreezeError, ValueError):
+    """An argument is wrong; nothing was touched. The text names it, what was found and expected."""
+
+
 class LockedError(FreezeError):
     """Another run holds the lock: only one freezes at a time on a machine."""
 
@@ -72,8 +76,10 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
     if step == lib.PF_STEP_LOCK and number == _errno.EWOULDBLOCK:
         return LockedError(number, "another run holds the lock", filename)
     if step in (lib.PF_STEP_DIRECTORY, lib.PF_STEP_LOCK, lib.PF_STEP_PAGE):
-        kind = NotPermittedError if number in (_errno.EACCES, _errno.EPERM) else FreezeError
-        return os_error(kind, number, step_text, filename)
+        if number in (_errno.EACCES, _errno.EPERM):
+            what = f"{step_text} (it must belong to root, who must be running this)"
+            return os_error(NotPermittedError, number, what, filename)
+        return os_error(FreezeError, number, step_text, filename)
     if step in (lib.PF_STEP_SPAWN, lib.PF_STEP_READY, lib.PF_STEP_SETUP):
         return os_error(SupervisorError, number, step_text, filename)
     if step == lib.PF_STEP_VERIFY and number == _errno.ESTALE:
@@ -89,3 +95,14 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
             return NotPermittedError(number, f"{step_text} needs CAP_SYS_ADMIN (root)", filename)
         return os_error(FreezeFailedError, number, step_text, filename)
     return os_error(FreezeError, number, step_text, filename)
+
+
+DAY_S = 86400.0
+
+
+def check_seconds(name: str, seconds: float | None) -> None:
+    """Refuse what is no number of seconds above 0 and within a day; None is none."""
+    if seconds is not None and not 0 < seconds <= DAY_S:  # refuses NaN too
+        raise UsageError(
+            _errno.EINVAL, f"{name}: found {seconds!r}, expected seconds above 0, at most a day"
+        )

@@ -148,6 +148,8 @@ def settle(facts: Facts, policy: Policy) -> Outcome:
     def outcome(success: bool, level: Level, code: C) -> Outcome:
         notes = tuple(dict.fromkeys(c for c in (*facts.notes, *surfaced) if c != code))
         below = level < policy.require
+        if success and below and code in (C.APPLICATION_CONSISTENT, C.SUCCESS):
+            code = C.ERROR
         return Outcome(success and not below, level, code, notes, below)
 
     if facts.error is not None:

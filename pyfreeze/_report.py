@@ -7,11 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all parts of a report: read-only, made by keyword."""
-
-
-class NoteReport(Struct):
+class NoteReport(msgspec.Struct, frozen=True, kw_only=True):
     """Something beside the code: a further code, or a notice without one."""
 
     code: int | None
@@ -19,7 +15,7 @@ class NoteReport(Struct):
     message: str
 
 
-class ScriptReport(Struct):
+class ScriptReport(msgspec.Struct, frozen=True, kw_only=True):
     """One script, over all its attempts. Milliseconds and seconds as the names say."""
 
     phase: str
@@ -44,7 +40,7 @@ class ScriptReport(Struct):
     app_name: str | None = None
 
 
-class FilesystemReport(Struct):
+class FilesystemReport(msgspec.Struct, frozen=True, kw_only=True):
     """One filesystem; times are None where it never got there."""
 
     mount: str
@@ -61,14 +57,14 @@ class FilesystemReport(Struct):
     """"thawed", or how far it got; "pending": a FIFREEZE that still hangs."""
 
 
-class SkippedReport(Struct):
+class SkippedReport(msgspec.Struct, frozen=True, kw_only=True):
     """A mount that was not opened."""
 
     mount: str
     reason: str
 
 
-class WindowReport(Struct):
+class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     """The freeze window."""
 
     window_ms: float | None
@@ -81,7 +77,7 @@ class WindowReport(Struct):
     skipped: list[SkippedReport]
 
 
-class SnapshotReport(Struct):
+class SnapshotReport(msgspec.Struct, frozen=True, kw_only=True):
     """What took the snapshot."""
 
     kind: str
@@ -97,7 +93,7 @@ class SnapshotReport(Struct):
     """Empty, or what went wrong."""
 
 
-class EventReport(Struct):
+class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     """One thing of the timeline, in the order of the beginnings."""
 
     t_ms: float
@@ -108,7 +104,7 @@ class EventReport(Struct):
     detail: str
 
 
-class Report(Struct):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole backup."""
 
     version: int = 1

@@ -16,6 +16,8 @@ from pyfreeze._errors import (
     InconsistentError,
     StillFrozenError,
     SupervisorError,
+    UsageError,
+    check_seconds,
 )
 from pyfreeze._recovery import recover_or_refuse
 from pyfreeze._timeline import window_times
@@ -115,12 +117,13 @@ class Window:
         realtime: bool,
         state_directory: str,
     ) -> None:
-        for name, seconds in (("max_window", max_window), ("freeze_timeout", freeze_timeout)):
-            if not 0 < seconds < 86400:  # also refuses NaN
-                raise ValueError(f"{name}: {seconds!r} seconds, expected between 0 and a day")
+        check_seconds("max_window", max_window)
+        check_seconds("freeze_timeout", freeze_timeout)
+        if isinstance(paths, (str, bytes)):
+            raise UsageError(errno.EINVAL, f"paths: found {paths!r}, expected a list of paths")
         self._only = tuple(os.fspath(path) for path in paths)
         if not self._only:
-            raise ValueError("paths: none given, expected at least one mount point")
+            raise UsageError(errno.EINVAL, "paths: found none, expected at least one mount point")
         self._max_window_s = max_window
         self._freeze_timeout_s = freeze_timeout
         self._flush = flush
@@ -150,7 +153,7 @@ class Window:
             )
             event = wait_for(run, _client.FROZEN, _client.CLOSED, _client.LOST)
             if event.kind != _client.FROZEN:
-                raise self._failure(run, event)
+                raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
         except BaseException:
             run.close()  # thaws, whatever has been frozen
             raise

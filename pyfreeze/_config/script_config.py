@@ -167,8 +167,7 @@ def _reject_what_json_does_not_allow(document: object, origin: str) -> None:
                 raise _error(origin, where, found, "every key once")
             pending.extend((f"{where}.{key}", item) for key, item in reversed(value.items()))
         elif isinstance(value, list):
-            last = len(value) - 1
-            pending.extend((f"{where}[{last - i}]", item) for i, item in enumerate(value[::-1]))
+            pending.extend((f"{where}[{i}]", item) for i, item in reversed([*enumerate(value)]))
 
 
 class _Keys:

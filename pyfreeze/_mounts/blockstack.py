@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _LOOP_GET_STATUS64 = 0x4C05
 _LOOP_INFO64_SIZE = 232
 
-_DELETED = b" (deleted)"
 # Mounted block devices behind an anonymous device number (`set_anon_super`).
 _ANONYMOUS_ON_BLOCK = frozenset({"bcachefs", "btrfs"})
 # Options that name one more block device of the same filesystem (xfs).
@@ -223,7 +222,7 @@ class _Reader:
         carry their subvolume's anonymous number, which is in no mount table (`btrfs_getattr`).
         """
         path = os.fsdecode(raw_path)
-        by_name = mount_holding(os.fsdecode(raw_path.removesuffix(_DELETED)), self.reachable)
+        by_name = mount_holding(path, self.reachable)
         if not touchable(path, self.reachable):
             # Neither opened nor asked for its inode: `vfs_getattr` may go to the server.
             return by_name and by_name.device

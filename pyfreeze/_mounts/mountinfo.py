@@ -5,9 +5,12 @@ Source of the format: proc_pid_mountinfo(5); `show_mountinfo` in the kernel's fs
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,11 +57,11 @@ class Mount(NamedTuple):
     """The superblock's options: "ro" here means that nobody can write."""
 
 
-class MountError(ValueError):
+class MountError(UsageError):
     """A mount point somebody named cannot be used; says what was found and what is expected."""
 
     def __init__(self, path: str, found: str, expected: str) -> None:
-        super().__init__(path, found, expected)
+        super().__init__(errno.EINVAL, f"{found}, expected {expected}", path)
         self.path = path
         self.found = found
         self.expected = expected

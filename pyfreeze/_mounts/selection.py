@@ -329,7 +329,7 @@ def _reach(stack: BlockStack, filesystem: Device) -> set[Device]:
 
 
 def _closure(stack: BlockStack, chosen: Collection[Device]) -> dict[Device, set[Device]]:
-    return {device: (_reach(stack, device) & set(chosen)) - {device} for device in chosen}
+    return {device: _reach(stack, device) & set(chosen) for device in chosen}
 
 
 def _root_filesystems(

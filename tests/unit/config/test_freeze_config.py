@@ -18,6 +18,11 @@ def test_defaults() -> None:
     assert parse("[SnapshotThread]\n") == (default, ())
 
 
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        parse("").value.timeout_s = 1.0  # type: ignore[misc]
+
+
 def test_every_key() -> None:
     assert parse(
         "[SnapshotThread]\ntimeout: 60\nmountstoskip = /data , /,/srv/x/\n"

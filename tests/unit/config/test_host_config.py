@@ -48,6 +48,14 @@ def test_defaults() -> None:
     assert notices == ()
 
 
+def test_it_cannot_be_changed() -> None:
+    config = parse(ONE).value
+    with pytest.raises(AttributeError):
+        config.timeout_s = 1.0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        config.plugins[0].name = "other"  # type: ignore[misc]
+
+
 def test_keys_in_any_case() -> None:
     config, notices = parse("NUMBEROFPLUGINS=1\nPLUGINCONFIGPATH0=/a\nTimeoutInSeconds=60\n")
     assert (config.timeout_s, len(config.plugins)) == (60.0, 1)

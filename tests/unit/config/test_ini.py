@@ -51,6 +51,7 @@ def test_nothing_at_all() -> None:
         (b"[s\n", "line 1", "[s"),
         (b"[s]\n= 3\n", "line 2", "= 3"),
         (b"[s]\nx = a\0b\n", "line 2", "a NUL character"),
+        (b"\0", "line 1", "a NUL character"),
         (b"[s]\nx = \xe4\n", "line 2", "the byte 0xe4"),
         (b"\xff\xfe[\0s\0]\0", "line 1", "the byte 0xff"),
     ],
@@ -80,6 +81,13 @@ def test_seconds(text: str, number: float) -> None:
 
 def test_seconds_default() -> None:
     assert section("").seconds("x", default_s=7.0, least_s=1.0) == 7.0
+
+
+def test_seconds_without_a_bound() -> None:
+    assert section("x = 1e300").seconds("x", default_s=7.0, least_s=1.0) == 1e300
+    with pytest.raises(ConfigError) as caught:
+        section("x = 1e999").seconds("x", default_s=7.0, least_s=1.0)
+    assert caught.value.expected == "a number of seconds, at least 1"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_shown_escapes_what_cannot(text: str, expected: str) -> None:
 
 
 def test_quoted_cuts_short() -> None:
+    assert quoted("x" * 80) == '"' + "x" * 80 + '"'
     assert quoted("x" * 1000) == '"' + "x" * 80 + '..."'
 
 

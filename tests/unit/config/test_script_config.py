@@ -99,6 +99,12 @@ def test_every_key() -> None:
     )
 
 
+def test_the_defaults_of_the_type_are_those_of_the_file() -> None:
+    assert parse().value == ScriptConfig(
+        pre_script_location="/opt/pre.sh", post_script_location="/opt/post.sh"
+    )
+
+
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         parse().value.timeout_s = 1.0  # type: ignore[misc]
@@ -155,7 +161,7 @@ def test_duplicate_keys() -> None:
 def test_constants_that_json_lacks(constant: str) -> None:
     error = refused_raw(f'"timeoutInSeconds": {constant}')
     assert (error.where, error.found) == ("$.timeoutInSeconds", constant)
-    assert refused_raw(f'"unknown": [1, {constant}]').where == "$.unknown[1]"
+    assert refused_raw(f'"unknown": [1, {constant}, 2, {constant}]').where == "$.unknown[1]"
 
 
 @pytest.mark.parametrize("deep", ["[" * 200_000, "[" * 200_000 + "]" * 200_000, '{"a":' * 100_000])
@@ -274,6 +280,28 @@ def test_many_unknown_keys_make_few_notices() -> None:
     _, notices = parse(**{f"x{i}": 0 for i in range(50_000)}, **{"y\n" * 100_000: 0})
     assert len(notices) == 21
     assert "49981 more" in notices[-1]
+
+
+def test_as_many_unknown_keys_as_are_named() -> None:
+    assert len(parse(**{f"x{i}": 0 for i in range(20)}).notices) == 20
+    assert "1 more" in parse(**{f"x{i}": 0 for i in range(21)}).notices[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("true", "true"),
+        ("false", "false"),
+        ("null", "null"),
+        ("[0]", "a list"),
+        ("{}", "an object"),
+        ('"x"', '"x"'),
+        ("-1.50", "-1.50"),
+        ("9" * 5000, "9" * 80 + "..."),
+    ],
+)
+def test_what_was_found_is_said_as_json_spells_it(value: str, words: str) -> None:
+    assert refused_raw(f'"preScriptNoOfRetries": {value}').found == words
 
 
 def test_the_poll_interval_is_ignored_with_a_notice() -> None:

@@ -231,6 +231,38 @@ def test_a_backing_file_is_found_by_its_mount_id(fake_sys: FakeSys, image: Path)
 IDENTITY_ELSEWHERE = ((8, 99), 1)
 
 
+@pytest.mark.parametrize("name", ["{image}", "memfd:x"])
+def test_another_file_at_the_path_of_a_backing_file_is_not_it(
+    fake_sys: FakeSys, image: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (image.parent / "memfd:x").touch()
+    monkeypatch.chdir(image.parent)
+    monkeypatch.setattr(blockstack._Reader, "_loop_identity", lambda *_: IDENTITY_ELSEWHERE)
+    fake_sys.add("loop0", LOOP, loop__backing_file=name.replace("{image}", str(image)))
+    stack = fake_sys.read(*read_mounts(), mount(LOOP, "/x", mount_id=900_000))
+    assert stack.devices[LOOP].backing_filesystem == (8, 99)
+
+
+def test_the_file_the_loop_driver_names_is_it(
+    fake_sys: FakeSys, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = image.stat()
+    identity = ((os.major(status.st_dev), os.minor(status.st_dev)), status.st_ino)
+    monkeypatch.setattr(blockstack._Reader, "_loop_identity", lambda *_: identity)
+    fake_sys.add("loop0", LOOP, loop__backing_file=str(image))
+    stack = fake_sys.read(*read_mounts(), mount(LOOP, "/x", mount_id=900_000))
+    assert stack.devices[LOOP].backing_filesystem == own_mount(image).device
+
+
+def test_a_symlink_in_place_of_a_backing_file_is_not_followed(
+    fake_sys: FakeSys, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("/proc/version")
+    fake_sys.add("loop0", LOOP, loop__backing_file=f"{tmp_path}/link")
+    stack = fake_sys.read(*read_mounts(), mount(LOOP, "/x", mount_id=900_000))
+    assert stack.devices[LOOP].backing_filesystem == own_mount(tmp_path).device
+
+
 @pytest.mark.parametrize(
     ("identity", "name", "expected"),
     [

@@ -142,6 +142,12 @@ def test_skipping_a_covered_mount_point_skips_what_is_seen_there() -> None:
     assert points(select([ROOT, below, over, elsewhere], NOTHING, skip=["/a"])) == ["/", "/b"]
 
 
+def test_skipping_tries_the_name_as_it_stands_before_trimming_it() -> None:
+    plain, blank = ext4(3, 2, (8, 2), "/a"), ext4(4, 2, (8, 3), "/a ")
+    assert points(select([ROOT, plain, blank], NOTHING, skip=["/a "])) == ["/", "/a"]
+    assert points(select([ROOT, plain, blank], NOTHING, skip=[" /a"])) == ["/", "/a "]
+
+
 def test_a_skip_that_names_no_mount_point_is_a_notice() -> None:
     selection = select(SERVER, NOTHING, skip=["/nowhere", "data", " ", "/a\n"])
     assert len(selection.filesystems) == 4
@@ -303,7 +309,7 @@ PARTITIONS = {
 def test_single_disk(
     mounts: list[Device], members: dict[Device, tuple[Device, ...]], expected: bool
 ) -> None:
-    stack = BlockStack(PARTITIONS, {d: (d,) for d in mounts if d[0]} | {(0, 9): ()} | members)
+    stack = BlockStack(PARTITIONS, {d: (d,) for d in [*mounts, (11, 0)]} | {(0, 9): ()} | members)
     table = [ext4(i, 1, device, f"/{i}") for i, device in enumerate(mounts)]
     other = [
         ext4(90, 1, (11, 0), "/cd")._replace(fstype="iso9660"),

@@ -1,0 +1,26 @@
+"""The command `pyfreeze`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command with the process's arguments; returns its exit status."""
+    try:
+        import click  # noqa: F401
+        import rich  # noqa: F401
+    except ImportError as error:
+        print(
+            f"pyfreeze: the command needs {error.name}, which is not installed: "
+            "pip install 'pyfreeze[cli]'",
+            file=sys.stderr,
+        )
+        return 1
+    from pyfreeze._cli.main import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

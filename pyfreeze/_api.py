@@ -1,0 +1,99 @@
+"""`backup()`: the library's way in, with everything it takes spelled out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyfreeze import _client
+from pyfreeze._backup import Backup
+from pyfreeze._scripts import CLEAN_ENVIRONMENT
+from pyfreeze._settings import DEFAULT_SNAPSHOT_TIMEOUT_S, Settings, parse_level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyfreeze._report import Report
+    from pyfreeze._settings import Snapshot
+
+
+def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
+    snapshot: Snapshot,
+    *,
+    config: str | None = None,
+    host_config: str | None = None,
+    freeze_config: str | None = None,
+    mounts: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    max_window: float | None = None,
+    freeze_timeout: float | None = None,
+    snapshot_timeout: float = DEFAULT_SNAPSHOT_TIMEOUT_S,
+    scripts: bool = True,
+    freeze: bool = True,
+    require: str = "none",
+    single_disk: bool | None = None,
+    crash_fallback: bool = False,
+    expedite: bool = True,
+    realtime: bool = True,
+    flush_rounds: int = 8,
+    environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
+    directory: str = "/",
+    state_directory: str = _client.STATE_DIRECTORY,
+) -> Report:
+    """Take an application-consistent backup: pre-scripts, freeze, snapshot, thaw, post-scripts.
+
+    Args:
+        snapshot: a command as a list of words, run by the supervisor; a callable, called while
+            everything is frozen; or a `Peer`, told through descriptors.
+        config: the script configuration (JSON); None: its default place under /etc/azure.
+        host_config: the plugin host configuration (INI); None: its default place, if it is there.
+        freeze_config: the freeze configuration (INI); None: its default place, if it is there.
+        mounts: mount points to freeze; none: every local filesystem that can be frozen.
+        skip: mount points to leave out.
+        max_window: seconds from the first FIFREEZE until everything is thawed regardless.
+        freeze_timeout: seconds that freezing may take.
+        snapshot_timeout: seconds that the snapshot command may take.
+        scripts: whether to run pre-scripts and post-scripts.
+        freeze: whether to freeze.
+        require: "application", "filesystem" or "crash": a lower outcome is an error.
+        single_disk: whether the machine counts as one with a single disk; None: look.
+        crash_fallback: take a crash-consistent snapshot when freezing fails.
+        expedite: raise rcu_expedited while freezing.
+        realtime: SCHED_FIFO for the supervisor while freezing.
+        flush_rounds: how often at most to flush right before the freeze.
+        environment: of the snapshot command.
+        directory: its working directory.
+        state_directory: where the state page lives; a tmpfs.
+
+    Returns:
+        The report, also of a backup that failed: look at `status` and `consistency`.
+
+    Raises:
+        UsageError: an argument is wrong; nothing was run. MountError: a mount.
+        LockedError: another run is freezing.
+        NotPermittedError: not root.
+        StillFrozenError: an earlier run left something that cannot be thawed.
+    """
+    return Backup(
+        Settings(
+            snapshot=snapshot,
+            config=config,
+            host_config=host_config,
+            freeze_config=freeze_config,
+            mounts=tuple(mounts),
+            skip=tuple(skip),
+            max_window_s=max_window,
+            freeze_timeout_s=freeze_timeout,
+            snapshot_timeout_s=snapshot_timeout,
+            scripts=scripts,
+            freeze=freeze,
+            require=parse_level(require),
+            single_disk=single_disk,
+            crash_fallback=crash_fallback,
+            expedite=expedite,
+            realtime=realtime,
+            flush_rounds=flush_rounds,
+            environment=environment,
+            directory=directory,
+            state_directory=state_directory,
+        )
+    ).perform()

@@ -1,0 +1,394 @@
+"""One backup, from the configuration to the report: the order of things.
+
+Decisions are `_outcome`'s, what a script is given is `_scripts`', how a snapshot is taken is
+`_snapshot`'s, what the report says is `_reporting`'s. Here is only what comes after what, and that
+a post-script follows every pre-script that was started, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze import _client
+from pyfreeze._choice import choose, has_single_disk, targets
+from pyfreeze._codes import C
+from pyfreeze._config.load import load
+from pyfreeze._errors import (
+    FreezeError,
+    FreezeTimeoutError,
+    LockedError,
+    NotPermittedError,
+    StillFrozenError,
+    SupervisorError,
+    UsageError,
+)
+from pyfreeze._mounts.selection import Selection
+from pyfreeze._outcome import (
+    Facts,
+    Policy,
+    ScriptFailure,
+    may_fall_back,
+    plan_snapshot,
+    settle,
+)
+from pyfreeze._recovery import recover_or_refuse
+from pyfreeze._reporting import Story, make_report
+from pyfreeze._scripts import Script, child_options, post_script, pre_script, script_code
+from pyfreeze._settings import Settings, check, find_program
+from pyfreeze._snapshot import Taken, WindowOptions, take
+from pyfreeze._window import new_run_id, open_all, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyfreeze._client import ChildEnd, Run
+    from pyfreeze._config.load import LoadedConfig, Plugin, Problem
+    from pyfreeze._report import Report
+
+_log = logging.getLogger("pyfreeze")
+
+#: Flushing while the application still works: it may take long, and does no harm.
+_WRITEBACK = _client.Flush(rounds=2, spend_s=60.0, limit_s=1800.0)
+
+
+class Started(NamedTuple):
+    """A script that was started."""
+
+    script: Script
+    child: int
+
+
+class Ended(NamedTuple):
+    """A script that is over, with its code."""
+
+    script: Script
+    end: ChildEnd
+    output: bytes
+    code: C
+
+
+class Backup:
+    """One backup. `perform()` once; `report` is there even when it raises after its beginning."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = check(settings)
+        self.report: Report | None = None
+        self.story = Story(run_id=new_run_id(), begin_ns=time.monotonic_ns())
+        self._run: Run | None = None
+        self._staged: dict[str, int] = {}
+        self._owed: list[Plugin] = []
+        self._failures: list[ScriptFailure] = []
+        self._taken: Taken | None = None
+        self._freeze_code: C | None = None
+        self._error: C | None = None
+        self._interruption: BaseException | None = None
+        self._interrupted = False
+
+    # ---- before anything runs ----------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Read and check everything; nothing is run, nothing is touched.
+
+        Raises:
+            UsageError: an argument is wrong (a mount, the snapshot command).
+            FreezeError: the state directory lies on what is to be frozen.
+        """
+        settings = self.settings
+        if not callable(settings.snapshot) and isinstance(settings.snapshot[0], str):
+            find_program(settings.snapshot[0], settings.environment, settings.directory)
+        self.config = _load(settings)
+        self.plugins = tuple(p for p in self.config.plugins if p.config is not None)
+        self._failures = _failures(self.config)
+        freeze = settings.freeze and all(_wants_freeze(p) for p in self.plugins)
+        self.selection = Selection((), ())
+        if freeze:
+            self.selection = choose(
+                settings.state_directory,
+                only=settings.mounts,
+                skip=(*self.config.freeze.mounts_to_skip, *settings.skip),
+            )
+            if not self.selection.filesystems:
+                raise UsageError(
+                    errno.ENODEV, "no mounted filesystem can be frozen (--no-freeze goes without)"
+                )
+        self.policy = Policy(
+            freeze=freeze,
+            single_disk=self._is_single_disk(),
+            continue_on_failure=all(_continues(p) for p in self.plugins),
+            crash_fallback=settings.crash_fallback,
+            require=settings.require,
+        )
+        frozen_for = self.config.freeze
+        self.window = WindowOptions(
+            max_window_s=settings.max_window_s or frozen_for.timeout_s,
+            freeze_timeout_s=settings.freeze_timeout_s or frozen_for.safe_freeze_wait_s,
+            flush=_client.Flush(
+                rounds=settings.flush_rounds,
+                limit_s=settings.freeze_timeout_s or frozen_for.safe_freeze_wait_s,
+            ),
+            expedite=settings.expedite,
+            realtime=settings.realtime,
+        )
+        for problem in _problems(self.config):
+            self.story.note(problem.code, problem.message)
+        for notice in (*self.config.notices, *self.selection.notices):
+            self.story.note(None, notice)
+        if self.config.freeze_problem is not None:
+            self._error = C.ERROR
+            self.story.fail(self.config.freeze_problem.message)
+
+    def _is_single_disk(self) -> bool:
+        if self.settings.single_disk is not None:
+            return self.settings.single_disk
+        # Only a fatal script failure asks; block devices are not looked at for nothing.
+        return not all(_continues(p) for p in self.plugins) and has_single_disk()
+
+    # ---- the order of things -----------------------------------------------------------------
+
+    def perform(self) -> Report:
+        """Do it all and report.
+
+        Raises:
+            UsageError, LockedError, NotPermittedError: nothing was run.
+            StillFrozenError: an earlier run left something that cannot be thawed.
+            BaseException: what interrupted it (KeyboardInterrupt, a signal handler's own), after
+                everything was thawed and the post-scripts have run.
+        """
+        self.prepare()
+        if self._error is None and plan_snapshot(tuple(self._failures), self.policy).snapshot:
+            recover_or_refuse(self.settings.state_directory)
+            try:
+                self._work()
+            except (UsageError, LockedError, NotPermittedError, StillFrozenError):
+                raise
+            except SupervisorError as error:
+                self._fail(error)
+            except BaseException as error:  # noqa: BLE001 - raised again below, after the clean-up
+                self._interrupt(error)
+            finally:
+                self._finish()
+        self.report = self._settle()
+        if self._interruption is not None:
+            raise self._interruption
+        return self.report
+
+    def _interrupt(self, error: BaseException) -> None:
+        self._interruption = error
+        self._interrupted = self._taken is None
+        self.story.fail(f"interrupted: {type(error).__name__} {error}".rstrip())
+
+    def _work(self) -> None:
+        targets_ = targets(self.selection)
+        self._run = _client.Run(targets_, self.story.run_id, self.settings.state_directory)
+        run = self._run
+        if not self._ready_to_freeze(run) and not may_fall_back(self.policy):
+            return
+        self._run_pre_scripts(run)
+        plan = plan_snapshot(tuple(self._failures), self.policy)
+        if plan.snapshot:
+            self._take_snapshot(run, freeze=plan.freeze and self._freeze_code is None)
+
+    def _ready_to_freeze(self, run: Run) -> bool:
+        """Open everything and write the bulk of what is dirty, before an application waits."""
+        if not self.policy.freeze:
+            return True
+        try:
+            open_all(run)
+        except FreezeTimeoutError as error:
+            return self._freeze_failed(C.FREEZE_TIMED_OUT, error)
+        except SupervisorError:
+            raise
+        except FreezeError as error:
+            return self._freeze_failed(C.MOUNT_NOT_OPENED, error)
+        begin_ns = time.monotonic_ns()
+        run.ask_flush(_WRITEBACK)
+        event = wait_for(run, _client.FLUSHED)
+        self.story.event("writeback", begin_ns, time.monotonic_ns())
+        if event.error is not None:
+            timed_out = isinstance(event.error, FreezeTimeoutError)
+            code = C.FREEZE_TIMED_OUT if timed_out else C.FREEZE_FAILED
+            return self._freeze_failed(code, event.error)
+        return True
+
+    def _freeze_failed(self, code: C, error: FreezeError | None) -> bool:
+        self._freeze_code = code
+        self.story.note(code, str(error) if error else "")
+        return False
+
+    def _fail(self, error: FreezeError) -> None:
+        missing = self._run is None
+        self._error = C.SUPERVISOR_NOT_FOUND if missing else C.ERROR
+        self.story.fail(str(error))
+
+    # ---- scripts -----------------------------------------------------------------------------
+
+    def _run_pre_scripts(self, run: Run) -> None:
+        if self._failures:
+            return
+        started = []
+        for plugin in self.plugins:
+            # Owed from before its pre-script is asked for: were this process killed in between,
+            # a superfluous post-script is the lesser evil.
+            post = post_script(plugin)
+            options = child_options(post, run.run_id, outcome="abandoned", staged=True)
+            self._staged[plugin.config_path] = run.ask_child(options)
+            self._owed.append(plugin)
+            script = pre_script(plugin)
+            started.append(Started(script, run.ask_child(child_options(script, run.run_id))))
+        self._wait_for_scripts(run, started)
+        self._note_failures(self.plugins, [self._end_of(run, one) for one in started])
+        if self._interruption is not None:
+            raise self._interruption
+
+    def _run_post_scripts(self, run: Run) -> None:
+        started = []
+        for plugin in self._owed:
+            script = post_script(plugin)
+            staged = self._staged.get(plugin.config_path, -1)
+            options = child_options(
+                script, run.run_id, outcome=self._snapshot_outcome(), replaces=staged
+            )
+            started.append(Started(script, run.ask_child(options)))
+        owed, self._owed = self._owed, []
+        self._wait_for_scripts(run, started)
+        self._note_failures(owed, [self._end_of(run, one) for one in started])
+
+    def _note_failures(self, plugins: Sequence[Plugin], ended: Sequence[Ended]) -> None:
+        for plugin, one in zip(plugins, ended, strict=True):
+            if one.code:
+                self._failures.append(ScriptFailure(one.code, _continues(plugin)))
+
+    def _wait_for_scripts(self, run: Run, started: Sequence[Started]) -> None:
+        """Wait until all are over. An interruption ends pre-scripts; post-scripts are owed.
+
+        A second interruption leaves at once: the supervisor sees to the rest.
+        """
+        while not all(run.child_end(one.child).ended for one in started):
+            try:
+                wait_for(run, _client.CHILD)
+            except SupervisorError:
+                raise
+            except BaseException as error:
+                if self._interruption is not None:
+                    raise
+                self._interrupt(error)
+                for one in started:
+                    if one.script.phase == "pre":
+                        run.ask_end(one.child)
+
+    def _end_of(self, run: Run, started: Started) -> Ended:
+        end = run.child_end(started.child)
+        code = script_code(started.script, end)
+        ended = Ended(started.script, end, run.child_output(started.child), code)
+        self.story.script(ended.script, end, ended.output, code)
+        _log.info("%s-script of %s: code %d", started.script.phase, started.script.plugin, code)
+        return ended
+
+    def _snapshot_outcome(self) -> str:
+        """PYFREEZE_OUTCOME: what became of the snapshot."""
+        if self._interrupted:
+            return "interrupted"
+        if self._taken is None:
+            return "none"
+        good = self._taken.verdict in ("good", "unfrozen") and not self._taken.failure
+        return "success" if good else "failed"
+
+    # ---- the snapshot ------------------------------------------------------------------------
+
+    def _take_snapshot(self, run: Run, *, freeze: bool) -> None:
+        asked_ns = time.monotonic_ns()
+        try:
+            taken = take(run, self.settings, self.window if freeze else None)
+        finally:
+            if freeze:
+                self.story.window(asked_ns, run.filesystems())
+        if taken.verdict in ("freeze-failed", "freeze-timeout"):
+            timed_out = taken.verdict == "freeze-timeout"
+            code = C.FREEZE_TIMED_OUT if timed_out else C.FREEZE_FAILED
+            self._freeze_failed(code, taken.window_error)
+            if not may_fall_back(self.policy):
+                return
+            taken = take(run, self.settings, None)
+        self._taken = taken
+
+    # ---- the end -----------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run = self._thaw_and_post(run)
+        finally:
+            # Also on a second interruption: the supervisor thaws, and runs what is staged.
+            run.close()
+
+    def _thaw_and_post(self, run: Run) -> Run:
+        try:
+            self._run_post_scripts(run)
+        except SupervisorError as error:
+            if not self._owed:
+                raise
+            # The supervisor is gone, and with it everything below it; what is owed is still owed.
+            self.story.fail(str(error))
+            self._error = C.ERROR
+            self.story.still_frozen(run.filesystems())
+            run.close()
+            run = _client.Run((), self.story.run_id, self.settings.state_directory)
+            self._staged = {}
+            self._run_post_scripts(run)
+        else:
+            self.story.still_frozen(run.filesystems())
+        return run
+
+    def _settle(self) -> Report:
+        taken = self._taken
+        broken = taken is not None and taken.verdict not in ("good", "unfrozen")
+        facts = Facts(
+            scripts_configured=bool(self.plugins),
+            script_failures=tuple(self._failures),
+            freeze_code=self._freeze_code,
+            window_broken=broken or bool(self.story.frozen_mounts),
+            snapshot_failed=taken is not None and bool(taken.failure),
+            snapshot_taken=taken is not None,
+            interrupted=self._interrupted,
+            error=self._error,
+            notes=tuple(p.code for p in _problems(self.config) if p.is_note),
+        )
+        outcome = settle(facts, self.policy)
+        return make_report(self.story, outcome, taken, self.selection, self.window)
+
+
+# ---- what the configuration means --------------------------------------------------------------
+
+
+def _load(settings: Settings) -> LoadedConfig:
+    loaded = load(settings.config, settings.host_config, settings.freeze_config)
+    return loaded if settings.scripts else loaded._replace(plugins=(), problems=())
+
+
+def _problems(config: LoadedConfig) -> tuple[Problem, ...]:
+    return (*config.problems, *(p for plugin in config.plugins for p in plugin.problems))
+
+
+def _continues(plugin: Plugin) -> bool:
+    return plugin.config is None or plugin.config.continue_backup_on_failure
+
+
+def _wants_freeze(plugin: Plugin) -> bool:
+    return plugin.config is None or plugin.config.fs_freeze_enabled
+
+
+def _failures(config: LoadedConfig) -> list[ScriptFailure]:
+    """What of the configuration keeps scripts from running."""
+    failures = [ScriptFailure(p.code, True) for p in config.problems if not p.is_note]
+    failures += [
+        ScriptFailure(problem.code, _continues(plugin))
+        for plugin in config.plugins
+        for problem in plugin.problems
+        if not problem.is_note
+    ]
+    return failures

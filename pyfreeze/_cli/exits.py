@@ -1,0 +1,100 @@
+"""The exit statuses, and how errors and signals become them."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyfreeze._errors import (
+    FreezeError,
+    LockedError,
+    StillFrozenError,
+    SupervisorError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from pyfreeze._report import Report
+
+SUCCESS = 0
+FAILED = 1
+USAGE = 2
+BELOW_REQUIRED = 3
+LOCKED = 4
+MAY_BE_FROZEN = 5
+BY_SIGNAL = 128
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class EndedBySignal(BaseException):
+    """A signal asked the command to end; raised once, then everything is thawed and told."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def signals_end_in_order() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an exception; later ones change nothing."""
+    ending = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal ending
+        if not ending:
+            ending = True
+            raise EndedBySignal(number)
+
+    before = {
+        number: signal.signal(number, handle)
+        for number in _SIGNALS
+        # nohup: what was ignored from the start stays ignored
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def status_of_report(report: Report) -> int:
+    """The exit status for a finished backup."""
+    if report.still_frozen:
+        return MAY_BE_FROZEN
+    if report.status == "success":
+        return SUCCESS
+    return BELOW_REQUIRED if report.below_required and report.consistency != "none" else FAILED
+
+
+def status_of_error(error: BaseException) -> int:
+    """The exit status for an error that left no report."""
+    if isinstance(error, EndedBySignal):
+        return BY_SIGNAL + error.number
+    if isinstance(error, UsageError):
+        return USAGE
+    if isinstance(error, LockedError):
+        return LOCKED
+    if isinstance(error, StillFrozenError):
+        return MAY_BE_FROZEN
+    return FAILED
+
+
+def code_of_error(error: BaseException) -> int:
+    """The outcome code for an error that left no report."""
+    return 124 if isinstance(error, SupervisorError) else 2
+
+
+def text_of_error(error: BaseException) -> str:
+    """One line: the thing first, then what is wrong with it."""
+    if type(error).__str__ is not OSError.__str__:
+        return str(error)
+    if isinstance(error, FreezeError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}"
+    return str(error) or type(error).__name__

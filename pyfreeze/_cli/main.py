@@ -1,0 +1,103 @@
+"""The group of commands, and the one place where errors become lines and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pyfreeze import __version__
+from pyfreeze._cli import exits
+from pyfreeze._codes import CODES, C
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "demo": "pyfreeze._cli.demo",
+    "run": "pyfreeze._cli.run",
+    "thaw": "pyfreeze._cli.thaw",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is the one asked for, or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, by name."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command, imported now."""
+        if cmd_name not in _COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(_COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pyfreeze")
+def pyfreeze() -> None:
+    """Application-consistent snapshots with the shortest freeze window there is.
+
+    Exit status: 0 success; 1 the backup failed; 2 wrong usage; 3 below --require; 4 another run
+    holds the lock; 5 something may still be frozen; 128+n ended by signal n, after thawing.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        with exits.signals_end_in_order():
+            result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
+        return result if isinstance(result, int) else exits.SUCCESS
+    except click.ClickException as error:
+        return _fail(arguments, error.format_message() + _hint(error), C.ERROR, exits.USAGE)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; the backup itself is done. Python would complain once
+        # more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    except exits.EndedBySignal as error:
+        return _fail(arguments, f"ended by {error}", C.ERROR, exits.status_of_error(error))
+    except (OSError, ValueError) as error:
+        code = exits.code_of_error(error)
+        return _fail(arguments, exits.text_of_error(error), code, exits.status_of_error(error))
+
+
+def _hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f" (see '{context.command_path} --help')" if context else ""
+
+
+def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
+    """Tell an error that left no report: a line, and with --json the object all the same."""
+    line = " ".join(text.split())
+    click.echo(f"pyfreeze: {line}", err=True)
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in options:
+        row = CODES[C(code)]
+        failure: dict[str, object] = {
+            "version": 1,
+            "run_id": None,
+            "status": "error",
+            "consistency": "none",
+            "code": code,
+            "name": row.name,
+            "message": line,
+            "action": row.action,
+            "notes": [],
+            "scripts": [],
+            "window": None,
+            "snapshot": None,
+            "events": [],
+        }
+        click.echo(json.dumps(failure, indent=2))
+    return status

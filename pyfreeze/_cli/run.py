@@ -1,0 +1,150 @@
+"""`pyfreeze run`: one backup."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyfreeze._cli import exits
+from pyfreeze._cli.summary import summarise
+
+if TYPE_CHECKING:
+    from pyfreeze._backup import Backup
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds above zero, up to a day; neither NaN nor infinite."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=86400, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse NaN, which compares as in range."""
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("NaN is not a number of seconds", param, ctx)
+        return number
+
+
+@click.command(
+    "run",
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    epilog="Example: pyfreeze run --mount /srv --max-window 2 -- lvcreate -s -n snap vg/srv",
+)
+@click.option("--config", metavar="FILE", help="Script configuration (JSON).")
+@click.option("--host-config", metavar="FILE", help="Plugin host configuration (INI).")
+@click.option("--freeze-config", metavar="FILE", help="Freeze configuration (INI).")
+@click.option(
+    "--mount", "mounts", metavar="PATH", multiple=True,
+    help="Freeze this mount point only; may be repeated. Default: all that can be frozen.",
+)  # fmt: skip
+@click.option(
+    "--skip", metavar="PATH", multiple=True, help="Leave this mount point out; may be repeated."
+)
+@click.option(
+    "--max-window", type=Seconds(),
+    help="Thaw after so many seconds from the first freeze, whatever happens. Default: 10.",
+)  # fmt: skip
+@click.option(
+    "--freeze-timeout", type=Seconds(), help="Seconds that freezing may take. Default: 10."
+)
+@click.option(
+    "--snapshot-timeout", type=Seconds(), default=3600.0, show_default=True,
+    help="Seconds that COMMAND may take.",
+)  # fmt: skip
+@click.option("--no-scripts", is_flag=True, help="Run no pre-scripts and post-scripts.")
+@click.option("--no-freeze", is_flag=True, help="Freeze nothing.")
+@click.option(
+    "--require", type=click.Choice(["application", "filesystem", "crash"]),
+    help="Count a lower consistency level as a failure (exit status 3).",
+)  # fmt: skip
+@click.option(
+    "--single-disk/--several-disks", default=None,
+    help="Whether the machine counts as one with a single disk. Default: look.",
+)  # fmt: skip
+@click.option(
+    "--crash-fallback", is_flag=True,
+    help="When freezing fails, take a crash-consistent snapshot all the same.",
+)  # fmt: skip
+@click.option(
+    "--no-expedite", is_flag=True, help="Leave rcu_expedited alone: freezing takes far longer."
+)
+@click.option("--no-realtime", is_flag=True, help="Don't use SCHED_FIFO while freezing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARG]...")
+def command(  # noqa: PLR0913 - one parameter for each option
+    config: str | None,
+    host_config: str | None,
+    freeze_config: str | None,
+    mounts: tuple[str, ...],
+    skip: tuple[str, ...],
+    max_window: float | None,
+    freeze_timeout: float | None,
+    snapshot_timeout: float,
+    no_scripts: bool,
+    no_freeze: bool,
+    require: str | None,
+    single_disk: bool | None,
+    crash_fallback: bool,
+    no_expedite: bool,
+    no_realtime: bool,
+    as_json: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Back up: pre-scripts, flush, freeze, COMMAND, thaw, post-scripts.
+
+    COMMAND takes the snapshot while everything is frozen. It must not write to what is frozen, and
+    runs with this command's environment and working directory.
+    """
+    from pyfreeze._backup import Backup
+    from pyfreeze._settings import Settings, parse_level
+
+    backup = Backup(
+        Settings(
+            snapshot=command,
+            config=config,
+            host_config=host_config,
+            freeze_config=freeze_config,
+            mounts=mounts,
+            skip=skip,
+            max_window_s=max_window,
+            freeze_timeout_s=freeze_timeout,
+            snapshot_timeout_s=snapshot_timeout,
+            scripts=not no_scripts,
+            freeze=not no_freeze,
+            require=parse_level(require or "none"),
+            single_disk=single_disk,
+            crash_fallback=crash_fallback,
+            expedite=not no_expedite,
+            realtime=not no_realtime,
+            environment=dict(os.environ),
+            directory=os.getcwd(),
+        )
+    )
+    return perform(backup, as_json=as_json)
+
+
+def perform(backup: Backup, *, as_json: bool) -> int:
+    """Perform a backup and print its report, also when a signal ended it."""
+    try:
+        status = exits.status_of_report(backup.perform())
+    except exits.EndedBySignal as error:
+        if backup.report is None:
+            raise
+        status = exits.status_of_error(error)
+        if backup.report.still_frozen:
+            status = exits.MAY_BE_FROZEN
+    assert backup.report is not None
+    if as_json:
+        click.echo(backup.report.to_json())
+        if backup.report.status != "success":
+            click.echo(f"pyfreeze: {backup.report.message}", err=True)
+    else:
+        summarise(backup.report)
+    return status

@@ -1,0 +1,126 @@
+"""What a backup is asked to do, checked before anything happens."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pyfreeze._client import STATE_DIRECTORY
+from pyfreeze._errors import UsageError, check_seconds
+from pyfreeze._outcome import Level
+from pyfreeze._scripts import CLEAN_ENVIRONMENT
+
+DEFAULT_SNAPSHOT_TIMEOUT_S = 3600.0
+
+
+class Peer(NamedTuple):
+    """A snapshot taken by somebody who is told through descriptors.
+
+    "frozen\\n" is written on the first when everything is frozen; everything is thawed when the
+    second becomes readable, or at the window's deadline. Neither needs Python, nor the GIL.
+    """
+
+    notify_fd: int
+    done_fd: int
+
+
+Snapshot = Sequence[str] | Callable[[], object] | Peer
+
+
+class Settings(NamedTuple):
+    """One backup's settings. None: as the configuration files say, or their defaults."""
+
+    snapshot: Snapshot
+    config: str | None = None
+    host_config: str | None = None
+    freeze_config: str | None = None
+    mounts: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    max_window_s: float | None = None
+    freeze_timeout_s: float | None = None
+    snapshot_timeout_s: float = DEFAULT_SNAPSHOT_TIMEOUT_S
+    scripts: bool = True
+    freeze: bool = True
+    require: Level = Level.NONE
+    single_disk: bool | None = None
+    crash_fallback: bool = False
+    expedite: bool = True
+    realtime: bool = True
+    flush_rounds: int = 8
+    environment: Mapping[str, str] = CLEAN_ENVIRONMENT
+    directory: str = "/"
+    state_directory: str = STATE_DIRECTORY
+
+
+def check(settings: Settings) -> Settings:
+    """Check all that can be checked without touching a filesystem; resolve the command.
+
+    Raises:
+        UsageError: naming the option, what was found and what was expected.
+    """
+    for name, seconds in (
+        ("max_window", settings.max_window_s),
+        ("freeze_timeout", settings.freeze_timeout_s),
+        ("snapshot_timeout", settings.snapshot_timeout_s),
+    ):
+        check_seconds(name, seconds)
+    snapshot = settings.snapshot
+    if callable(snapshot):
+        return settings
+    if isinstance(snapshot, Peer):
+        for fd in snapshot:
+            _check_descriptor(fd)
+        return settings
+    if isinstance(snapshot, str) or not snapshot:
+        raise UsageError(
+            errno.EINVAL, f"snapshot command: found {snapshot!r}, expected a program and arguments"
+        )
+    words = tuple(os.fspath(word) for word in snapshot)
+    for word in words:
+        if "\0" in word:
+            raise UsageError(errno.EINVAL, f"snapshot command: {word!r} holds a NUL")
+    return settings._replace(snapshot=words)
+
+
+def parse_level(text: str) -> Level:
+    """A level by its name.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    for level in Level:
+        if level.label == text:
+            return level
+    names = ", ".join(level.label for level in Level)
+    raise UsageError(errno.EINVAL, f"require: found {text!r}, expected one of {names}")
+
+
+def find_program(name: str, environment: Mapping[str, str], directory: str) -> str:
+    """The path to execute for a command's first word, looked up as a shell would.
+
+    Raises:
+        UsageError: there is no such program, or it cannot be executed.
+    """
+    if "/" in name:
+        path = os.path.join(directory, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+        if not os.path.exists(path):
+            raise UsageError(errno.ENOENT, "snapshot command: no such file", name)
+        raise UsageError(
+            errno.EACCES, "snapshot command: not an executable file (is it mode 755?)", name
+        )
+    found = shutil.which(name, path=environment.get("PATH", CLEAN_ENVIRONMENT["PATH"]))
+    if found is None:
+        raise UsageError(errno.ENOENT, "snapshot command: not found in PATH", name)
+    return os.path.join(directory, found)
+
+
+def _check_descriptor(fd: int) -> None:
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        raise UsageError(errno.EBADF, f"peer: {fd} is not an open descriptor") from error

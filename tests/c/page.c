@@ -1,0 +1,357 @@
+/* The state page: what it says, what it refuses to be made over, and what it refuses to be. */
+#define _GNU_SOURCE
+#include "page.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "check.h"
+#include "guarded.h"
+#include "private.h"
+
+#define MUTATIONS 20000
+#define MOUNT_COUNT 3
+
+static const pf_target targets[MOUNT_COUNT] = {
+    {.mount = "/", .mount_id = 21, .device_major = 8, .device_minor = 1, .level = 1},
+    {.mount = "", .mount_id = UINT64_MAX, .device_minor = UINT32_MAX},
+    {.mount = "/srv/with space\n/and\377", .mount_id = 1ull << 40, .device_major = 253, .level = 2},
+};
+
+static pf_start_options options_named(const char *run_id)
+{
+    return (pf_start_options){
+        .run_id = run_id, .targets = targets, .target_count = MOUNT_COUNT};
+}
+
+static int directory_fd;
+
+static int exists(const char *name)
+{
+    struct stat status;
+    return fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void remove_file(const char *name)
+{
+    REQUIRE(unlinkat(directory_fd, name, 0) == 0);
+}
+
+static void check_content(const struct pf_page *page)
+{
+    char boot_id[PF_ID_SIZE];
+    pf_page_boot_id(boot_id);
+    CHECK(strlen(boot_id) == 36 && strcmp(page->boot_id, boot_id) == 0);
+    CHECK(strcmp(page->run_id, "run-1") == 0);
+    CHECK(page->client_pid == getpid());
+    CHECK(page->rcu_saved == -1 && page->deadline_ns == 0 && page->supervisor_pid == 0);
+    REQUIRE(page->count == MOUNT_COUNT);
+    for (uint32_t i = 0; i < MOUNT_COUNT; i++) {
+        pf_filesystem found;
+        pf_slot_read(page, i, &found);
+        CHECK(strcmp(found.mount, targets[i].mount) == 0);
+        CHECK(found.mount_id == targets[i].mount_id);
+        CHECK(found.device_major == targets[i].device_major);
+        CHECK(found.device_minor == targets[i].device_minor);
+        CHECK(found.level == targets[i].level);
+        CHECK(found.state == PF_STATE_CHOSEN && found.error == 0 && found.step == PF_STEP_NONE);
+    }
+}
+
+static void test_round_trip(void)
+{
+    pf_fault fault;
+    struct pf_page *made, *mapped;
+    struct stat status;
+    pf_start_options options = options_named("run-1");
+    int fd = pf_page_create(&made, directory_fd, &options, &fault);
+    REQUIRE(fd >= 0);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    REQUIRE(fstat(fd, &status) == 0);
+    CHECK((status.st_mode & 0777) == 0600 && status.st_size == (off_t)made->size);
+    CHECK(status.st_blocks * 512 >= status.st_size); /* no hole that could be a SIGBUS later */
+    REQUIRE(pf_page_map(&mapped, fd, &fault) == 0);
+    check_content(made);
+    check_content(mapped);
+    atomic_store(&mapped->slots[1].state, PF_STATE_FROZEN);
+    CHECK(pf_slot_state(&made->slots[1]) == PF_STATE_FROZEN); /* one memory */
+    pf_page_unmap(mapped);
+    pf_page_unmap(made);
+    pf_page_unmap(NULL);
+    close(fd);
+    remove_file("run-1.state");
+}
+
+static void test_counts(void)
+{
+    static const char needs[] = {
+        [PF_STATE_CHOSEN] = 0, [PF_STATE_OPEN] = 0,         [PF_STATE_FREEZING] = 1,
+        [PF_STATE_FROZEN] = 1, [PF_STATE_THAWING] = 1,      [PF_STATE_THAWED] = 0,
+        [PF_STATE_FAILED] = 0, [PF_STATE_FOREIGN_THAW] = 0, [PF_STATE_STUCK] = 1};
+    const unsigned kinds = sizeof needs;
+    pf_fault fault;
+    struct pf_page *page;
+    pf_start_options options = options_named("counts");
+    int fd = pf_page_create(&page, directory_fd, &options, &fault);
+    REQUIRE(fd >= 0);
+    for (unsigned all = 0; all < kinds * kinds * kinds; all++) {
+        const unsigned states[MOUNT_COUNT] = {all % kinds, all / kinds % kinds,
+                                              all / kinds / kinds};
+        uint32_t wanted = 0;
+        for (int i = 0; i < MOUNT_COUNT; i++) {
+            atomic_store(&page->slots[i].state, states[i]);
+            wanted += (uint32_t)needs[states[i]];
+        }
+        CHECK(pf_page_count_needing_thaw(page) == wanted);
+    }
+    pf_page_unmap(page);
+    close(fd);
+    remove_file("counts.state");
+}
+
+/* ---- names, and what stands in the way ------------------------------------------------------ */
+
+static int create(const char *run_id, pf_fault *fault)
+{
+    struct pf_page *page = NULL;
+    pf_start_options options = options_named(run_id);
+    int fd = pf_page_create(&page, directory_fd, &options, fault);
+    if (fd >= 0) {
+        CHECK(strcmp(page->run_id, run_id) == 0);
+        pf_page_unmap(page);
+        close(fd);
+        return 0;
+    }
+    CHECK(fault->step == PF_STEP_PAGE && fault->error == -fd && fault->index == -1);
+    return fd;
+}
+
+static void test_names(void)
+{
+    char name[PF_ID_SIZE + 8];
+    char longest[PF_ID_SIZE + 1];
+    pf_fault fault;
+    memset(longest, 'i', sizeof longest);
+    longest[PF_ID_SIZE] = '\0';
+    CHECK(create(longest, &fault) == -EINVAL);
+    longest[PF_ID_SIZE - 1] = '\0';
+    CHECK(create(longest, &fault) == 0);
+    pf_page_file_name(name, longest);
+    CHECK(strlen(name) == PF_ID_SIZE - 1 + 6 && exists(name));
+    remove_file(name);
+
+    CHECK(create("../escape", &fault) == -EINVAL);
+    CHECK(create("/escape", &fault) == -EINVAL);
+    CHECK(create("under/neath", &fault) == -EINVAL);
+    CHECK(create("..", &fault) == 0); /* a plain name once its ending is there */
+    remove_file("...state");
+}
+
+static void test_obstacles(void)
+{
+    pf_fault fault;
+    REQUIRE(symlinkat("victim", directory_fd, "linked.state") == 0);
+    CHECK(create("linked", &fault) == -EEXIST);
+    CHECK(!exists("victim"));
+    int victim = openat(directory_fd, "victim", O_WRONLY | O_CREAT, 0600);
+    REQUIRE(write(victim, "precious", 8) == 8);
+    CHECK(create("linked", &fault) == -EEXIST);
+    struct stat status;
+    CHECK(fstat(victim, &status) == 0 && status.st_size == 8);
+    close(victim);
+    remove_file("linked.state");
+    remove_file("victim");
+
+    CHECK(create("twice", &fault) == 0);
+    CHECK(create("twice", &fault) == -EEXIST);
+    CHECK(exists("twice.state")); /* the other run's page is not removed */
+    remove_file("twice.state");
+
+    pf_start_options options = options_named("many");
+    struct pf_page *page;
+    options.target_count = PF_PAGE_MAX_FILESYSTEMS + 1;
+    CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -EINVAL);
+    CHECK(pf_page_create(&page, -1, &options, &fault) == -EINVAL);
+    options.target_count = 1;
+    CHECK(pf_page_create(&page, -1, &options, &fault) == -EBADF);
+}
+
+static void test_full(void)
+{
+    static pf_target many[PF_PAGE_MAX_FILESYSTEMS];
+    pf_fault fault;
+    struct pf_page *page;
+    for (uint32_t i = 0; i < PF_PAGE_MAX_FILESYSTEMS; i++)
+        many[i] = targets[i % MOUNT_COUNT];
+    const pf_start_options options = {
+        .run_id = "full", .targets = many, .target_count = PF_PAGE_MAX_FILESYSTEMS};
+    CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -ENOSPC);
+    CHECK(fault.step == PF_STEP_PAGE && fault.error == ENOSPC && page == NULL);
+    CHECK(!exists("full.state"));
+}
+
+/* ---- what is refused ------------------------------------------------------------------------ */
+
+struct image {
+    char bytes[1024];
+    size_t size;
+    int fd;
+};
+
+static void take_image(struct image *image)
+{
+    pf_fault fault;
+    struct pf_page *page;
+    pf_start_options options = options_named("image");
+    image->fd = pf_page_create(&page, directory_fd, &options, &fault);
+    REQUIRE(image->fd >= 0 && page->size <= sizeof image->bytes);
+    image->size = page->size;
+    memcpy(image->bytes, page, image->size);
+    pf_page_unmap(page);
+}
+
+static void put_image(const struct image *image, const char *bytes, size_t size)
+{
+    REQUIRE(ftruncate(image->fd, (off_t)size) == 0);
+    REQUIRE(pwrite(image->fd, bytes, size, 0) == (ssize_t)size);
+}
+
+/* Use all of a page that was accepted, so that a reference out of its bounds is one out of bounds. */
+static int use(const struct image *image)
+{
+    pf_fault fault = {0};
+    struct pf_page *page = NULL;
+    size_t length = 0;
+    int result = pf_page_map(&page, image->fd, &fault);
+    if (result < 0) {
+        CHECK(result == -EBADMSG && fault.step == PF_STEP_PAGE_READ && fault.error == EBADMSG);
+        CHECK(page == NULL);
+        return result;
+    }
+    for (uint32_t i = 0; i < page->count; i++) {
+        pf_filesystem found;
+        pf_slot_read(page, i, &found);
+        length += strlen(found.mount);
+    }
+    length += strlen(page->run_id) + strlen(page->boot_id);
+    CHECK(length <= page->size * (page->count + 1));
+    CHECK(pf_page_count_needing_thaw(page) <= page->count);
+    char name[PF_ID_SIZE + 8];
+    pf_page_file_name(name, page->run_id);
+    pf_page_unmap(page);
+    return 0;
+}
+
+static void test_truncations(const struct image *image)
+{
+    char longer[sizeof image->bytes + 1] = {0};
+    for (size_t size = 0; size < image->size; size++) {
+        put_image(image, image->bytes, size);
+        CHECK(use(image) == -EBADMSG);
+        if (size < sizeof(struct pf_page))
+            continue;
+        struct image shorter = *image; /* and with a header that says so: the strings must not fit */
+        ((struct pf_page *)shorter.bytes)->size = size;
+        put_image(image, shorter.bytes, size);
+        CHECK(use(image) == -EBADMSG);
+    }
+    memcpy(longer, image->bytes, image->size);
+    put_image(image, longer, image->size + 1);
+    CHECK(use(image) == -EBADMSG);
+}
+
+static void refuse(const struct image *image, size_t offset, size_t width, uint64_t value)
+{
+    struct image bad = *image;
+    memcpy(bad.bytes + offset, &value, width);
+    put_image(image, bad.bytes, bad.size);
+    CHECK(use(image) == -EBADMSG);
+}
+
+static void test_fields(const struct image *image)
+{
+    const size_t strings = sizeof(struct pf_page) + MOUNT_COUNT * sizeof(struct pf_slot);
+    const uint64_t bad_sizes[] = {0, 1, image->size - 1, image->size + 1, UINT32_MAX, UINT64_MAX};
+    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
+        refuse(image, offsetof(struct pf_page, magic), 8, bad_sizes[i]);
+        refuse(image, offsetof(struct pf_page, size), 8, bad_sizes[i]);
+    }
+    const uint32_t bad_counts[] = {MOUNT_COUNT + 1, MOUNT_COUNT + 100, PF_PAGE_MAX_FILESYSTEMS,
+                                   PF_PAGE_MAX_FILESYSTEMS + 1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof bad_counts / sizeof *bad_counts; i++)
+        refuse(image, offsetof(struct pf_page, count), 4, bad_counts[i]);
+    refuse(image, offsetof(struct pf_page, run_id) + PF_ID_SIZE - 1, 1, 'x');
+    refuse(image, offsetof(struct pf_page, boot_id) + PF_ID_SIZE - 1, 1, 'x');
+    const uint64_t bad_offsets[] = {0, strings - 1, image->size, image->size + 1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof bad_offsets / sizeof *bad_offsets; i++)
+        for (size_t slot = 0; slot < MOUNT_COUNT; slot++)
+            refuse(image, sizeof(struct pf_page) + slot * sizeof(struct pf_slot) +
+                              offsetof(struct pf_slot, mount_offset), 4, bad_offsets[i]);
+    refuse(image, image->size - 1, 1, '!'); /* the last path would not end */
+    put_image(image, image->bytes, image->size);
+    CHECK(use(image) == 0);
+}
+
+static void test_mutations(const struct image *image)
+{
+    uint64_t seed = 20240301;
+    int accepted = 0, refused = 0;
+    for (int i = 0; i < MUTATIONS; i++) {
+        struct image bad = *image;
+        for (uint64_t left = 1 + check_below(&seed, 6); left > 0; left--)
+            bad.bytes[check_below(&seed, bad.size)] = (char)check_random(&seed);
+        if (check_below(&seed, 8) == 0)
+            bad.size = check_below(&seed, bad.size + 1);
+        put_image(image, bad.bytes, bad.size);
+        *(use(image) == 0 ? &accepted : &refused) += 1;
+    }
+    CHECK(accepted > MUTATIONS / 100 && refused > MUTATIONS / 4); /* it does try both */
+}
+
+static void test_other_files(void)
+{
+    pf_fault fault;
+    struct pf_page *page = NULL;
+    int pipes[2];
+    REQUIRE(pipe(pipes) == 0);
+    CHECK(pf_page_map(&page, pipes[0], &fault) == -EBADMSG);
+    CHECK(pf_page_map(&page, directory_fd, &fault) == -EBADMSG);
+    CHECK(pf_page_map(&page, -1, &fault) == -EBADF && page == NULL);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+int main(int count, char **words)
+{
+    check_limit(60);
+    REQUIRE(count == 2 && chdir(words[1]) == 0);
+    int is_private = private_mounts();
+    if (is_private)
+        private_tmpfs("state", "size=64k");
+    else
+        REQUIRE(mkdir("state", 0700) == 0);
+    int before = check_count_fds(getpid());
+    directory_fd = open("state", O_RDONLY | O_DIRECTORY);
+    test_round_trip();
+    test_counts();
+    test_names();
+    test_obstacles();
+    if (is_private)
+        test_full();
+
+    struct image image;
+    take_image(&image);
+    test_truncations(&image);
+    test_fields(&image);
+    test_mutations(&image);
+    close(image.fd);
+    test_other_files();
+    remove_file("image.state");
+    close(directory_fd);
+    CHECK(check_count_fds(getpid()) == before);
+    if (!is_private)
+        SKIP("a full tmpfs needs a mount namespace of its own");
+    return check_end();
+}

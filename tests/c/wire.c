@@ -1,0 +1,237 @@
+/* Messages and descriptors arrive whole or not at all, and no descriptor is ever left over. */
+#define _GNU_SOURCE
+#include "wire.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "check.h"
+
+static int ends[2];
+static int resting_fds;
+
+/* Every test begins with a fresh pair and ends with as many descriptors as it found. */
+static void begin(void)
+{
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+    resting_fds = check_count_fds(getpid());
+}
+
+static void end(void)
+{
+    CHECK(check_count_fds(getpid()) == resting_fds);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static struct pf_message some_message(uint64_t seed)
+{
+    struct pf_message message;
+    for (size_t i = 0; i < sizeof message; i++)
+        ((char *)&message)[i] = (char)check_random(&seed);
+    return message;
+}
+
+static int same_file(int fd, int other)
+{
+    struct stat one, two;
+    return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_ino == two.st_ino &&
+           one.st_dev == two.st_dev;
+}
+
+static void receive_fails(int error)
+{
+    struct pf_message message;
+    int fds[PF_WIRE_MAX_FDS] = {7, 7};
+    pf_fault fault = {0};
+    CHECK(pf_wire_receive(ends[1], &message, fds, &fault) == -error);
+    CHECK(fault.step == PF_STEP_RECEIVE && fault.error == error && fault.index == -1);
+    CHECK(fds[0] == -1 && fds[1] == -1);
+}
+
+static void test_round_trip(int count)
+{
+    begin();
+    int pipes[2];
+    REQUIRE(pipe(pipes) == 0);
+    const struct pf_message sent = some_message((uint64_t)count + 1);
+    struct pf_message received;
+    int fds[PF_WIRE_MAX_FDS];
+    pf_fault fault;
+    CHECK(pf_wire_send(ends[0], &sent, pipes, count, &fault) == 0);
+    CHECK(pf_wire_receive(ends[1], &received, fds, &fault) == 0);
+    CHECK(memcmp(&sent, &received, sizeof sent) == 0);
+    for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
+        CHECK((fds[i] >= 0) == (i < count));
+        if (fds[i] < 0)
+            continue;
+        CHECK(same_file(fds[i], pipes[i]) && (fcntl(fds[i], F_GETFD) & FD_CLOEXEC));
+        close(fds[i]);
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    receive_fails(EAGAIN); /* and never blocks */
+    end();
+}
+
+/* Many wait, with and without descriptors: each comes with its own, in order. */
+static void test_queue(void)
+{
+    begin();
+    int pipes[2];
+    pf_fault fault;
+    REQUIRE(pipe(pipes) == 0);
+    for (int i = 0; i < 60; i++) {
+        const struct pf_message sent = {.kind = PF_ASK_CHILD, .index = i};
+        REQUIRE(pf_wire_send(ends[0], &sent, pipes, i % 3, &fault) == 0);
+    }
+    for (int i = 0; i < 60; i++) {
+        struct pf_message received;
+        int fds[PF_WIRE_MAX_FDS], found = 0;
+        REQUIRE(pf_wire_receive(ends[1], &received, fds, &fault) == 0);
+        for (int j = 0; j < PF_WIRE_MAX_FDS; j++)
+            if (fds[j] >= 0) {
+                close(fds[j]);
+                found++;
+            }
+        CHECK(received.index == i && found == i % 3);
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    end();
+}
+
+/* What pf_wire_send() never does: any length, any number of descriptors. */
+static void send_raw(const void *bytes, size_t size, const int *fds, size_t count)
+{
+    char control[CMSG_SPACE(16 * sizeof(int))] __attribute__((aligned(8))) = {0};
+    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    REQUIRE(count <= 16);
+    if (count > 0) {
+        header.msg_control = control;
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+    }
+    REQUIRE(sendmsg(ends[0], &header, 0) == (ssize_t)size);
+}
+
+static void test_wrong_lengths(void)
+{
+    char bytes[2 * sizeof(struct pf_message)] = {0};
+    for (size_t size = 1; size < sizeof bytes; size++) {
+        begin();
+        int fds[2] = {0, 1};
+        send_raw(bytes, size, fds, size % 3);
+        if (size == sizeof(struct pf_message)) {
+            struct pf_message message;
+            int taken[PF_WIRE_MAX_FDS];
+            pf_fault fault;
+            CHECK(pf_wire_receive(ends[1], &message, taken, &fault) == 0);
+            for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
+                if (taken[i] >= 0)
+                    close(taken[i]);
+        } else {
+            receive_fails(EBADMSG);
+        }
+        receive_fails(EAGAIN); /* the rest of a long one is gone with it */
+        end();
+    }
+}
+
+static void test_too_many_descriptors(void)
+{
+    const struct pf_message message = some_message(3);
+    int fds[16];
+    for (size_t i = 0; i < 16; i++)
+        fds[i] = (int)(i % 3);
+    for (size_t count = PF_WIRE_MAX_FDS + 1; count <= 16; count++) {
+        begin();
+        send_raw(&message, sizeof message, fds, count);
+        receive_fails(EMFILE);
+        receive_fails(EAGAIN);
+        end();
+    }
+}
+
+/* The kernel cuts off the descriptors that the table has no room for. */
+static void test_full_table(void)
+{
+    struct rlimit before;
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    for (int room = 0; room <= 3; room++) {
+        begin();
+        const struct pf_message message = some_message(4);
+        const int sent[2] = {0, 1};
+        send_raw(&message, sizeof message, sent, 2);
+        int lowest = dup(0); /* what is free is contiguous from here on */
+        close(lowest);
+        struct rlimit tight = {.rlim_cur = (rlim_t)(lowest + room), .rlim_max = before.rlim_max};
+        REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+        struct pf_message received;
+        int fds[PF_WIRE_MAX_FDS];
+        pf_fault fault;
+        int result = pf_wire_receive(ends[1], &received, fds, &fault);
+        REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+        CHECK(result == (room < 2 ? -EMFILE : 0));
+        for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
+            CHECK((fds[i] >= 0) == (room >= 2));
+            if (fds[i] >= 0)
+                close(fds[i]);
+        }
+        end();
+    }
+}
+
+static void test_closed_peer(void)
+{
+    begin();
+    const struct pf_message message = some_message(5);
+    struct pf_message received;
+    int fds[PF_WIRE_MAX_FDS];
+    pf_fault fault;
+    CHECK(pf_wire_send(ends[0], &message, NULL, 0, &fault) == 0);
+    close(ends[0]);
+    CHECK(pf_wire_receive(ends[1], &received, fds, &fault) == 0); /* its last words */
+    receive_fails(EPIPE);
+    CHECK(pf_wire_send(ends[1], &message, NULL, 0, &fault) == -EPIPE); /* no SIGPIPE */
+    CHECK(fault.step == PF_STEP_SEND && fault.error == EPIPE && fault.index == -1);
+    resting_fds--;
+    CHECK(check_count_fds(getpid()) == resting_fds);
+    close(ends[1]);
+}
+
+static void test_bad_socket(void)
+{
+    pf_fault fault;
+    struct pf_message message = some_message(6);
+    int fds[PF_WIRE_MAX_FDS];
+    CHECK(pf_wire_send(-1, &message, NULL, 0, &fault) == -EBADF);
+    CHECK(pf_wire_receive(-1, &message, fds, &fault) == -EBADF);
+    begin();
+    const int bad[1] = {-1};
+    CHECK(pf_wire_send(ends[0], &message, bad, 1, &fault) == -EBADF);
+    receive_fails(EAGAIN);
+    end();
+}
+
+int main(void)
+{
+    check_limit(30);
+    for (int count = 0; count <= PF_WIRE_MAX_FDS; count++)
+        test_round_trip(count);
+    test_queue();
+    test_wrong_lengths();
+    test_too_many_descriptors();
+    test_full_table();
+    test_closed_peer();
+    test_bad_socket();
+    return check_end();
+}
