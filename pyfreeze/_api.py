@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyfreeze import _client
 from pyfreeze._backup import Backup
+from pyfreeze._plan import make_plan
 from pyfreeze._scripts import CLEAN_ENVIRONMENT
 from pyfreeze._settings import DEFAULT_SNAPSHOT_TIMEOUT_S, Settings, parse_level
 
@@ -73,27 +74,26 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         NotPermittedError: not root.
         StillFrozenError: an earlier run left something that cannot be thawed.
     """
-    return Backup(
-        Settings(
-            snapshot=snapshot,
-            config=config,
-            host_config=host_config,
-            freeze_config=freeze_config,
-            mounts=tuple(mounts),
-            skip=tuple(skip),
-            max_window_s=max_window,
-            freeze_timeout_s=freeze_timeout,
-            snapshot_timeout_s=snapshot_timeout,
-            scripts=scripts,
-            freeze=freeze,
-            require=parse_level(require),
-            single_disk=single_disk,
-            crash_fallback=crash_fallback,
-            expedite=expedite,
-            realtime=realtime,
-            flush_rounds=flush_rounds,
-            environment=environment,
-            directory=directory,
-            state_directory=state_directory,
-        )
-    ).perform()
+    settings = Settings(
+        snapshot=snapshot,
+        config=config,
+        host_config=host_config,
+        freeze_config=freeze_config,
+        mounts=tuple(mounts),
+        skip=tuple(skip),
+        max_window_s=max_window,
+        freeze_timeout_s=freeze_timeout,
+        snapshot_timeout_s=snapshot_timeout,
+        scripts=scripts,
+        freeze=freeze,
+        require=parse_level(require),
+        single_disk=single_disk,
+        crash_fallback=crash_fallback,
+        expedite=expedite,
+        realtime=realtime,
+        flush_rounds=flush_rounds,
+        environment=environment,
+        directory=directory,
+        state_directory=state_directory,
+    )
+    return Backup(make_plan(settings)).perform()

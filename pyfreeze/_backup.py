@@ -7,15 +7,13 @@ a post-script follows every pre-script that was started, whatever happens in bet
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze import _client
-from pyfreeze._choice import choose, has_single_disk, targets
+from pyfreeze._choice import targets
 from pyfreeze._codes import C
-from pyfreeze._config.load import load
 from pyfreeze._errors import (
     FreezeError,
     FreezeTimeoutError,
@@ -23,29 +21,26 @@ from pyfreeze._errors import (
     NotPermittedError,
     StillFrozenError,
     SupervisorError,
-    UsageError,
 )
-from pyfreeze._mounts.selection import Selection
 from pyfreeze._outcome import (
     Facts,
-    Policy,
     ScriptFailure,
     may_fall_back,
     plan_snapshot,
     settle,
 )
+from pyfreeze._plan import Plan, continues, problems_of
 from pyfreeze._recovery import recover_or_refuse
 from pyfreeze._reporting import Story, make_report
 from pyfreeze._scripts import Script, child_options, post_script, pre_script, script_code
-from pyfreeze._settings import Settings, check, find_program
-from pyfreeze._snapshot import Taken, WindowOptions, take
+from pyfreeze._snapshot import Taken, take
 from pyfreeze._window import new_run_id, open_all, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._client import ChildEnd, Run
-    from pyfreeze._config.load import LoadedConfig, Plugin, Problem
+    from pyfreeze._config.load import Plugin
     from pyfreeze._report import Report
 
 _log = logging.getLogger("pyfreeze")
@@ -73,78 +68,21 @@ class Ended(NamedTuple):
 class Backup:
     """One backup. `perform()` once; `report` is there even when it raises after its beginning."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = check(settings)
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.policy = plan.policy
         self.report: Report | None = None
         self.story = Story(run_id=new_run_id(), begin_ns=time.monotonic_ns())
         self._run: Run | None = None
         self._staged: dict[str, int] = {}
         self._owed: list[Plugin] = []
-        self._failures: list[ScriptFailure] = []
+        self._failures = list(plan.failures)
         self._taken: Taken | None = None
         self._freeze_code: C | None = None
         self._error: C | None = None
         self._interruption: BaseException | None = None
         self._interrupted = False
-
-    # ---- before anything runs ----------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Read and check everything; nothing is run, nothing is touched.
-
-        Raises:
-            UsageError: an argument is wrong (a mount, the snapshot command).
-            FreezeError: the state directory lies on what is to be frozen.
-        """
-        settings = self.settings
-        if not callable(settings.snapshot) and isinstance(settings.snapshot[0], str):
-            find_program(settings.snapshot[0], settings.environment, settings.directory)
-        self.config = _load(settings)
-        self.plugins = tuple(p for p in self.config.plugins if p.config is not None)
-        self._failures = _failures(self.config)
-        freeze = settings.freeze and all(_wants_freeze(p) for p in self.plugins)
-        self.selection = Selection((), ())
-        if freeze:
-            self.selection = choose(
-                settings.state_directory,
-                only=settings.mounts,
-                skip=(*self.config.freeze.mounts_to_skip, *settings.skip),
-            )
-            if not self.selection.filesystems:
-                raise UsageError(
-                    errno.ENODEV, "no mounted filesystem can be frozen (--no-freeze goes without)"
-                )
-        self.policy = Policy(
-            freeze=freeze,
-            single_disk=self._is_single_disk(),
-            continue_on_failure=all(_continues(p) for p in self.plugins),
-            crash_fallback=settings.crash_fallback,
-            require=settings.require,
-        )
-        frozen_for = self.config.freeze
-        self.window = WindowOptions(
-            max_window_s=settings.max_window_s or frozen_for.timeout_s,
-            freeze_timeout_s=settings.freeze_timeout_s or frozen_for.safe_freeze_wait_s,
-            flush=_client.Flush(
-                rounds=settings.flush_rounds,
-                limit_s=settings.freeze_timeout_s or frozen_for.safe_freeze_wait_s,
-            ),
-            expedite=settings.expedite,
-            realtime=settings.realtime,
-        )
-        for problem in _problems(self.config):
-            self.story.note(problem.code, problem.message)
-        for notice in (*self.config.notices, *self.selection.notices):
-            self.story.note(None, notice)
-        if self.config.freeze_problem is not None:
-            self._error = C.ERROR
-            self.story.fail(self.config.freeze_problem.message)
-
-    def _is_single_disk(self) -> bool:
-        if self.settings.single_disk is not None:
-            return self.settings.single_disk
-        # Only a fatal script failure asks; block devices are not looked at for nothing.
-        return not all(_continues(p) for p in self.plugins) and has_single_disk()
 
     # ---- the order of things -----------------------------------------------------------------
 
@@ -152,17 +90,17 @@ class Backup:
         """Do it all and report.
 
         Raises:
-            UsageError, LockedError, NotPermittedError: nothing was run.
+            LockedError, NotPermittedError: nothing was run.
             StillFrozenError: an earlier run left something that cannot be thawed.
             BaseException: what interrupted it (KeyboardInterrupt, a signal handler's own), after
                 everything was thawed and the post-scripts have run.
         """
-        self.prepare()
-        if self._error is None and plan_snapshot(tuple(self._failures), self.policy).snapshot:
+        self._note_plan()
+        if self.plan.takes_snapshot:
             recover_or_refuse(self.settings.state_directory)
             try:
                 self._work()
-            except (UsageError, LockedError, NotPermittedError, StillFrozenError):
+            except (LockedError, NotPermittedError, StillFrozenError):
                 raise
             except SupervisorError as error:
                 self._fail(error)
@@ -175,13 +113,23 @@ class Backup:
             raise self._interruption
         return self.report
 
+    def _note_plan(self) -> None:
+        config = self.plan.config
+        for problem in problems_of(config):
+            self.story.note(problem.code, problem.message)
+        for notice in (*config.notices, *self.plan.selection.notices):
+            self.story.note(None, notice)
+        if config.freeze_problem is not None:
+            self._error = C.ERROR
+            self.story.fail(config.freeze_problem.message)
+
     def _interrupt(self, error: BaseException) -> None:
         self._interruption = error
         self._interrupted = self._taken is None
         self.story.fail(f"interrupted: {type(error).__name__} {error}".rstrip())
 
     def _work(self) -> None:
-        targets_ = targets(self.selection)
+        targets_ = targets(self.plan.selection)
         self._run = _client.Run(targets_, self.story.run_id, self.settings.state_directory)
         run = self._run
         if not self._ready_to_freeze(run) and not may_fall_back(self.policy):
@@ -226,10 +174,10 @@ class Backup:
     # ---- scripts -----------------------------------------------------------------------------
 
     def _run_pre_scripts(self, run: Run) -> None:
-        if self._failures:
+        if not self.plan.runs_scripts:
             return
         started = []
-        for plugin in self.plugins:
+        for plugin in self.plan.plugins:
             # Owed from before its pre-script is asked for: were this process killed in between,
             # a superfluous post-script is the lesser evil.
             post = post_script(plugin)
@@ -239,7 +187,7 @@ class Backup:
             script = pre_script(plugin)
             started.append(Started(script, run.ask_child(child_options(script, run.run_id))))
         self._wait_for_scripts(run, started)
-        self._note_failures(self.plugins, [self._end_of(run, one) for one in started])
+        self._note_failures(self.plan.plugins, [self._end_of(run, one) for one in started])
         if self._interruption is not None:
             raise self._interruption
 
@@ -259,7 +207,7 @@ class Backup:
     def _note_failures(self, plugins: Sequence[Plugin], ended: Sequence[Ended]) -> None:
         for plugin, one in zip(plugins, ended, strict=True):
             if one.code:
-                self._failures.append(ScriptFailure(one.code, _continues(plugin)))
+                self._failures.append(ScriptFailure(one.code, continues(plugin)))
 
     def _wait_for_scripts(self, run: Run, started: Sequence[Started]) -> None:
         """Wait until all are over. An interruption ends pre-scripts; post-scripts are owed.
@@ -301,7 +249,7 @@ class Backup:
     def _take_snapshot(self, run: Run, *, freeze: bool) -> None:
         asked_ns = time.monotonic_ns()
         try:
-            taken = take(run, self.settings, self.window if freeze else None)
+            taken = take(run, self.settings, self.plan.window if freeze else None)
         finally:
             if freeze:
                 self.story.window(asked_ns, run.filesystems())
@@ -348,7 +296,7 @@ class Backup:
         taken = self._taken
         broken = taken is not None and taken.verdict not in ("good", "unfrozen")
         facts = Facts(
-            scripts_configured=bool(self.plugins),
+            scripts_configured=bool(self.plan.plugins),
             script_failures=tuple(self._failures),
             freeze_code=self._freeze_code,
             window_broken=broken or bool(self.story.frozen_mounts),
@@ -356,39 +304,7 @@ class Backup:
             snapshot_taken=taken is not None,
             interrupted=self._interrupted,
             error=self._error,
-            notes=tuple(p.code for p in _problems(self.config) if p.is_note),
+            notes=tuple(p.code for p in problems_of(self.plan.config) if p.is_note),
         )
         outcome = settle(facts, self.policy)
-        return make_report(self.story, outcome, taken, self.selection, self.window)
-
-
-# ---- what the configuration means --------------------------------------------------------------
-
-
-def _load(settings: Settings) -> LoadedConfig:
-    loaded = load(settings.config, settings.host_config, settings.freeze_config)
-    return loaded if settings.scripts else loaded._replace(plugins=(), problems=())
-
-
-def _problems(config: LoadedConfig) -> tuple[Problem, ...]:
-    return (*config.problems, *(p for plugin in config.plugins for p in plugin.problems))
-
-
-def _continues(plugin: Plugin) -> bool:
-    return plugin.config is None or plugin.config.continue_backup_on_failure
-
-
-def _wants_freeze(plugin: Plugin) -> bool:
-    return plugin.config is None or plugin.config.fs_freeze_enabled
-
-
-def _failures(config: LoadedConfig) -> list[ScriptFailure]:
-    """What of the configuration keeps scripts from running."""
-    failures = [ScriptFailure(p.code, True) for p in config.problems if not p.is_note]
-    failures += [
-        ScriptFailure(problem.code, _continues(plugin))
-        for plugin in config.plugins
-        for problem in plugin.problems
-        if not problem.is_note
-    ]
-    return failures
+        return make_report(self.story, outcome, taken, self.plan.selection, self.plan.window)

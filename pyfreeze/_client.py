@@ -126,7 +126,7 @@ def _ns(seconds: float) -> int:
     return int(seconds * 1e9)
 
 
-def _filesystem_times(out: Any) -> FilesystemTimes:
+def filesystem_times(out: Any) -> FilesystemTimes:
     return FilesystemTimes(
         mount=os.fsdecode(ffi.string(out.mount)),
         device=(out.device_major, out.device_minor),
@@ -339,9 +339,7 @@ class Run:
     def child_output(self, child: int, limit: int = 65536) -> bytes:
         """The last `limit` bytes of a child's output."""
         buffer = ffi.new("char[]", limit)
-        count = self._check(
-            lib.pf_child_output(self._handle(), child, buffer, limit, self._fault)
-        )
+        count = self._check(lib.pf_child_output(self._handle(), child, buffer, limit, self._fault))
         return bytes(ffi.buffer(buffer, count))
 
     def filesystems(self) -> tuple[FilesystemTimes, ...]:
@@ -350,7 +348,7 @@ class Run:
         rows = []
         for index in range(len(self.targets)):
             self._check(lib.pf_filesystem_read(self._handle(), index, out, self._fault))
-            rows.append(_filesystem_times(out))
+            rows.append(filesystem_times(out))
         return tuple(rows)
 
     @property
@@ -380,67 +378,3 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class Record:
-    """The state page that a dead run left."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._fault = ffi.new("pf_fault *")
-        header = ffi.new("pf_record_header *")
-        out = ffi.new("pf_record **")
-        encoded = ffi.new("char[]", os.fsencode(path))
-        self._check(lib.pf_record_open(out, encoded, header, self._fault))
-        self._record = out[0]
-        self.run_id: str = ffi.string(header.run_id).decode(errors="replace")
-        self.same_boot = bool(header.same_boot)
-        self.client_pid: int = header.client_pid
-        self.supervisor_pid: int = header.supervisor_pid
-        self._count: int = header.count
-
-    def _check(self, result: int, filename: str | None = None) -> int:
-        if result < 0:
-            fault = self._fault
-            text = ffi.string(lib.pf_step_text(fault.step)).decode()
-            raise from_fault(fault.step, text, fault.error, filename or self.path)
-        return result
-
-    def filesystems(self) -> tuple[FilesystemTimes, ...]:
-        """The slots."""
-        out = ffi.new("pf_filesystem *")
-        rows = []
-        for index in range(self._count):
-            self._check(lib.pf_record_read(self._record, index, out, self._fault))
-            rows.append(_filesystem_times(out))
-        return tuple(rows)
-
-    def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
-        """Thaw one filesystem through a mount of it."""
-        mount = ffi.new("char[]", os.fsencode(mount_point))
-        self._check(
-            lib.pf_record_thaw(self._record, index, mount, mount_id, self._fault), mount_point
-        )
-
-    def restore_rcu(self) -> None:
-        """Put rcu_expedited back, if the run had raised it."""
-        self._check(lib.pf_record_restore_rcu(self._record, self._fault))
-
-    def close(self) -> None:
-        """Unmap it; the file stays."""
-        lib.pf_record_close(self._record)
-
-
-def take_lock(state_directory: str) -> int:
-    """Take the state directory's lock; close the descriptor to let it go.
-
-    Raises:
-        LockedError: a run holds it.
-    """
-    fault = ffi.new("pf_fault *")
-    directory = ffi.new("char[]", os.fsencode(state_directory))
-    fd: int = lib.pf_lock(directory, fault)
-    if fd < 0:
-        text = ffi.string(lib.pf_step_text(fault.step)).decode()
-        raise from_fault(fault.step, text, fault.error, state_directory)
-    return fd

@@ -12,7 +12,7 @@ from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._client import Record
+    from pyfreeze._record import Record
     from pyfreeze._mounts.mountinfo import Mount
 
 _SUFFIX = ".state"
@@ -45,7 +45,7 @@ def recover(state_directory: str) -> tuple[Recovered, ...]:
     Raises:
         LockedError: a run is alive; nothing was touched.
     """
-    from pyfreeze._client import take_lock
+    from pyfreeze._record import take_lock
 
     if not find_pages(state_directory):
         return ()
@@ -74,7 +74,7 @@ def recover_or_refuse(state_directory: str) -> None:
 
 
 def _recover_page(path: str, mounts: Sequence[Mount]) -> Recovered:
-    from pyfreeze._client import Record
+    from pyfreeze._record import Record
 
     try:
         record = Record(path)

@@ -138,12 +138,12 @@ def make_report(
 
 def _note(code: C | None, message: str) -> NoteReport:
     name = CODES[code].name if code is not None else "notice"
-    return NoteReport(code=code, name=name, message=message or (CODES[code].message if code else ""))
+    return NoteReport(
+        code=code, name=name, message=message or (CODES[code].message if code else "")
+    )
 
 
-def _message(
-    story: Story, outcome: Outcome, taken: Taken | None, window: WindowOptions
-) -> str:
+def _message(story: Story, outcome: Outcome, taken: Taken | None, window: WindowOptions) -> str:
     """One paragraph: the worst first, then the particulars of the code."""
     parts: list[str] = []
     if story.frozen_mounts:

@@ -144,9 +144,7 @@ def _wait_for_end(run: Run, child: int) -> bool:
     return False
 
 
-def _by_callable(
-    run: Run, snapshot: Callable[[], object], options: WindowOptions | None
-) -> Taken:
+def _by_callable(run: Run, snapshot: Callable[[], object], options: WindowOptions | None) -> Taken:
     if options is None:
         begin_ns, end_ns, failure = _call(snapshot)
         return Taken("callable", "unfrozen", None, failure, begin_ns, end_ns)

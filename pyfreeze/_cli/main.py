@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "demo": "pyfreeze._cli.demo",
+    "check": "pyfreeze._cli.check",
+    "explain": "pyfreeze._cli.explain",
+    "init": "pyfreeze._cli.init",
     "run": "pyfreeze._cli.run",
     "thaw": "pyfreeze._cli.thaw",
 }

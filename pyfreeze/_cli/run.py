@@ -77,6 +77,7 @@ class Seconds(click.FloatRange):
 )
 @click.option("--no-realtime", is_flag=True, help="Don't use SCHED_FIFO while freezing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option("--dry-run", is_flag=True, help="Show the whole plan; run nothing, freeze nothing.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARG]...")
 def command(  # noqa: PLR0913 - one parameter for each option
     config: str | None,
@@ -95,6 +96,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     no_expedite: bool,
     no_realtime: bool,
     as_json: bool,
+    dry_run: bool,
     command: tuple[str, ...],
 ) -> int:
     """Back up: pre-scripts, flush, freeze, COMMAND, thaw, post-scripts.
@@ -103,9 +105,10 @@ def command(  # noqa: PLR0913 - one parameter for each option
     runs with this command's environment and working directory.
     """
     from pyfreeze._backup import Backup
+    from pyfreeze._plan import make_plan
     from pyfreeze._settings import Settings, parse_level
 
-    backup = Backup(
+    plan = make_plan(
         Settings(
             snapshot=command,
             config=config,
@@ -127,7 +130,12 @@ def command(  # noqa: PLR0913 - one parameter for each option
             directory=os.getcwd(),
         )
     )
-    return perform(backup, as_json=as_json)
+    if dry_run:
+        from pyfreeze._cli.dry_run import show_plan
+
+        show_plan(plan, as_json=as_json)
+        return exits.SUCCESS
+    return perform(Backup(plan), as_json=as_json)
 
 
 def perform(backup: Backup, *, as_json: bool) -> int:

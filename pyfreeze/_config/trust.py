@@ -124,6 +124,19 @@ def check(path: str, requirement: Requirement) -> TrustedFile:
         raise _from_os_error(path, error) from None
 
 
+def check_directory(path: str) -> str:
+    """Check a directory and all above it: root owns them, nobody else may write. Its real path.
+
+    Raises `TrustError` like `check`.
+    """
+    _check_spelling(path)
+    try:
+        with contextlib.closing(_Walk(path)) as walk:
+            return walk.to_directory()
+    except OSError as error:
+        raise _from_os_error(path, error) from None
+
+
 class _Walk:
     """A walk along one path; holds the descriptor of the directory it has come to."""
 
@@ -140,8 +153,20 @@ class _Walk:
 
     def to_file(self) -> str:
         """Go to the directory that holds the file and return the file's name in it."""
+        name = self._follow(self._path)
+        if name is None:
+            raise self._error("type", "a directory", "a regular file")
+        return name
+
+    def to_directory(self) -> str:
+        """Go to the directory itself and return its real path."""
+        self._follow(self._path + "/.")
+        return self._at(self._names)
+
+    def _follow(self, path: str) -> str | None:
+        """Follow a path to its last name, and return that; None where it ends in a directory."""
         self._go("/", [])
-        pending = self._path.split("/")[::-1]
+        pending = path.split("/")[::-1]
         while pending:
             name = pending.pop()
             # An empty name comes from a doubled or trailing slash and means "." to the kernel;
@@ -160,7 +185,7 @@ class _Walk:
                 self._go(name, [*self._names, name])
             else:
                 return name
-        raise self._error("type", "a directory", "a regular file")
+        return None
 
     def accept(self, name: str, requirement: Requirement) -> TrustedFile:
         """Check the file of this name in the directory come to, and read its content."""

@@ -69,6 +69,10 @@ class MountError(UsageError):
     def __str__(self) -> str:
         return f"{printable(self.path)}: {self.found}, expected {self.expected}"
 
+    def __reduce__(self) -> tuple[type[MountError], tuple[str, str, str]]:
+        # OSError's own would hand errno, text and file name to __init__.
+        return type(self), (self.path, self.found, self.expected)
+
 
 def printable(name: str) -> str:
     """A file name for a message: quoted when empty, or with control or undecodable bytes in it."""

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int fifo;
@@ -49,8 +50,10 @@ static void be_stubborn(void)
 static int daemonise(void)
 {
     pid_t pid = fork();
-    if (pid != 0)
+    if (pid != 0) {
+        waitpid(pid, NULL, 0); /* the one in the middle is not the test's to bury */
         return 0;
+    }
     setsid();
     if (fork() != 0)
         _exit(0);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 
 import pytest
@@ -196,7 +197,8 @@ def test_a_mount_that_cannot_be_frozen_is_refused(
     assert str(caught.value) == f"{found}, expected {expected}"
     assert isinstance(caught.value, ValueError)
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert (copy.path, copy.found, copy.expected) == caught.value.args
+    assert str(copy) == str(caught.value)
+    assert (copy.path, copy.errno, copy.filename) == (caught.value.path, errno.EINVAL, copy.path)
 
 
 def test_hidden_skipped_and_file_mounts_are_refused() -> None:

@@ -1,0 +1,91 @@
+"""`pyfreeze check`: whether a backup would work, before one is needed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from pyfreeze._cli import exits
+from pyfreeze._cli.left_out import left_out_lines
+from pyfreeze._preflight import LEFT_OUT, passes, preflight
+from pyfreeze._settings import Settings
+
+if TYPE_CHECKING:
+    from pyfreeze._preflight import Row
+
+_STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
+
+
+@click.command("check", epilog="Example: pyfreeze check --config /etc/azure/my.json --mount /srv")
+@click.option("--config", metavar="FILE", help="Script configuration (JSON).")
+@click.option("--host-config", metavar="FILE", help="Plugin host configuration (INI).")
+@click.option("--freeze-config", metavar="FILE", help="Freeze configuration (INI).")
+@click.option("--mount", "mounts", metavar="PATH", multiple=True, help="As for run.")
+@click.option("--skip", metavar="PATH", multiple=True, help="As for run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(  # noqa: PLR0913 - one parameter for each option
+    config: str | None,
+    host_config: str | None,
+    freeze_config: str | None,
+    mounts: tuple[str, ...],
+    skip: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Check files, permissions, scripts, mounts, supervisor and kernel; run and freeze nothing.
+
+    Exit status 0 if nothing stands in the way of a backup, else 1. Warnings don't count.
+    """
+    rows = preflight(
+        Settings(
+            snapshot=_nothing,
+            config=config,
+            host_config=host_config,
+            freeze_config=freeze_config,
+            mounts=mounts,
+            skip=skip,
+        )
+    )
+    good = passes(rows)
+    if as_json:
+        result = {"version": 1, "ok": good, "rows": [row._asdict() for row in rows]}
+        click.echo(json.dumps(result, indent=2))
+    else:
+        _print_table(rows, good=good)
+    return exits.SUCCESS if good else exits.FAILED
+
+
+def _nothing() -> None:
+    """Stands for the snapshot: a check takes none."""
+
+
+def _print_table(rows: tuple[Row, ...], *, good: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("topic", no_wrap=True)
+    table.add_column("subject", overflow="fold")
+    table.add_column("what was found", overflow="fold")
+    for row in rows:
+        if row.topic == LEFT_OUT:
+            continue
+        # Text, not markup: a path may hold square brackets.
+        code = f" (code {row.code})" if row.code is not None else ""
+        table.add_row(
+            Text(row.grade, style=_STYLES[row.grade]),
+            row.topic,
+            Text(row.subject),
+            Text(f"{row.text}{code}"),
+        )
+    console = Console()
+    console.print(table)
+    for line in left_out_lines((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):
+        console.print(Text(f"left out, {line}", style="dim"))
+    problems = sum(row.grade == "problem" for row in rows)
+    warnings = sum(row.grade == "warning" for row in rows)
+    verdict = "ready" if good else f"not ready: {problems} problem{'s' if problems > 1 else ''}"
+    console.print(f"{verdict}, {warnings} warning{'' if warnings == 1 else 's'}", style="bold")

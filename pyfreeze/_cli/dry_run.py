@@ -1,0 +1,126 @@
+"""`pyfreeze run --dry-run`: the whole plan, nothing of it done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from pyfreeze._cli.left_out import left_out_lines
+from pyfreeze._plan import problems_of
+from pyfreeze._scripts import Script, post_script, pre_script
+
+if TYPE_CHECKING:
+    from pyfreeze._plan import Plan
+
+
+def plan_as_data(plan: Plan) -> dict[str, object]:
+    """The plan as one JSON-able object: pure."""
+    scripts = plan.plugins if plan.runs_scripts else ()
+    snapshot = plan.settings.snapshot
+    return {
+        "version": 1,
+        "dry_run": True,
+        "takes_snapshot": plan.takes_snapshot,
+        "freezes": plan.takes_snapshot and plan.policy.freeze,
+        "single_disk": plan.policy.single_disk,
+        "crash_fallback": plan.policy.crash_fallback,
+        "require": plan.policy.require.label,
+        "problems": [
+            {"code": int(p.code), "note": p.is_note, "message": p.message}
+            for p in problems_of(plan.config)
+        ]
+        + (
+            [{"code": int(problem.code), "note": False, "message": problem.message}]
+            if (problem := plan.config.freeze_problem)
+            else []
+        ),
+        "notices": [*plan.config.notices, *plan.selection.notices],
+        "pre_scripts": [_script(pre_script(plugin)) for plugin in scripts],
+        "post_scripts": [_script(post_script(plugin)) for plugin in scripts],
+        "window": {
+            "max_window_s": plan.window.max_window_s,
+            "freeze_timeout_s": plan.window.freeze_timeout_s,
+            "expedite": plan.window.expedite,
+            "realtime": plan.window.realtime,
+            "flush_rounds": plan.window.flush.rounds,
+        },
+        "filesystems": [
+            {
+                "mount": f.mount_point,
+                "device": f"{f.device[0]}:{f.device[1]}",
+                "fstype": f.fstype,
+                "source": f.source,
+                "level": f.level,
+            }
+            for f in plan.selection.filesystems
+        ],
+        "skipped": [{"mount": s.mount, "reason": s.reason} for s in plan.selection.skipped],
+        "snapshot": {
+            "argv": [str(word) for word in snapshot] if isinstance(snapshot, tuple) else [],
+            "timeout_s": plan.settings.snapshot_timeout_s,
+        },
+    }
+
+
+def _script(script: Script) -> dict[str, object]:
+    return {
+        "plugin": script.plugin,
+        "path": script.path,
+        "params": list(script.params),
+        "attempts": script.attempts,
+        "timeout_s": script.timeout_s,
+    }
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print the plan: numbered steps for people, or one object."""
+    if as_json:
+        click.echo(json.dumps(plan_as_data(plan), indent=2))
+        return
+    for problem in problems_of(plan.config):
+        kind = "note" if problem.is_note else "problem"
+        click.echo(f"{kind} {int(problem.code)}: {problem.message}", err=True)
+    if plan.config.freeze_problem is not None:
+        click.echo(f"problem: {plan.config.freeze_problem.message}", err=True)
+    for notice in (*plan.config.notices, *plan.selection.notices):
+        click.echo(f"notice: {notice}", err=True)
+    for number, step in enumerate(_steps(plan), start=1):
+        click.echo(f"{number}. {step}")
+    for line in left_out_lines(plan.selection.skipped):
+        click.echo(f"   left out, {line}")
+
+
+def _steps(plan: Plan) -> list[str]:
+    """The plan as sentences, in the order of their doing: pure."""
+    if not plan.takes_snapshot:
+        return ["No snapshot would be taken: the backup would fail for the problems above."]
+    names = [f"{f.mount_point} (level {f.level})" for f in plan.selection.filesystems]
+    freezes = plan.policy.freeze
+    steps = []
+    if freezes:
+        steps.append(f"Write dirty data of {', '.join(names)} to disk")
+    scripts = plan.plugins if plan.runs_scripts else ()
+    if scripts:
+        steps.append(_say("pre", [pre_script(plugin) for plugin in scripts]))
+    if freezes:
+        steps.append("Flush again until it converges, then freeze: " + ", ".join(names))
+    snapshot = plan.settings.snapshot
+    command = " ".join(map(str, snapshot)) if isinstance(snapshot, tuple) else "a callable"
+    limit = f"; everything thaws after {plan.window.max_window_s:g} s" if freezes else ""
+    steps.append(f"Take the snapshot: {command}{limit}")
+    if freezes:
+        steps.append("Thaw, in reverse order")
+    if scripts:
+        steps.append(_say("post", [post_script(plugin) for plugin in scripts]))
+    return steps
+
+
+def _say(phase: str, scripts: list[Script]) -> str:
+    parts = [
+        f"{script.path} (plugin {script.plugin}, at most {script.timeout_s:g} s, "
+        f"{script.attempts} attempt{'s' if script.attempts > 1 else ''})"
+        for script in scripts
+    ]
+    return f"Run the {phase}-scripts side by side: " + ", ".join(parts)
