@@ -10,8 +10,7 @@ Names are imported when they are first used: `import pyfreeze` alone costs next 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers know it; `typing` itself takes longer than all the rest
 if TYPE_CHECKING:
     from pyfreeze._api import backup
     from pyfreeze._errors import (

@@ -1,0 +1,194 @@
+/* running.h - a run against the real supervisor program, for the tests of client and supervisor. */
+#ifndef RUNNING_H
+#define RUNNING_H
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "check.h"
+#include "fifo.h"
+#include "private.h"
+#include "pyfreeze.h"
+#include "util.h"
+
+#define STATE_NAME "state"
+/* How long an event may take before the supervisor counts as hanging. */
+#define PATIENCE_NS (20 * (int64_t)PF_NS_PER_S)
+
+static const char *running_actor;
+static const char *running_program;
+static char running_here[200];
+
+/* A sanitizer's shadow is terabytes of address space, which mlockall(MCL_FUTURE) would have to fill.
+ * It is refused to a process without the capability and with a limit of 0; the supervisor goes on. */
+static inline void running_forbid_locked_memory(void)
+{
+    const struct rlimit none = {0, 0};
+    REQUIRE(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+    if (geteuid() == 0)
+        REQUIRE(prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) == 0);
+}
+
+/* Arguments: a directory of our own, the actor, the supervisor. Returns whether the state directory
+ * is a tmpfs in a mount namespace of our own. */
+static inline int running_begin(int count, char **words, unsigned limit_s)
+{
+    check_limit(limit_s);
+    REQUIRE(count >= 4 && chdir(words[1]) == 0);
+    REQUIRE(getcwd(running_here, sizeof running_here) != NULL);
+    running_actor = words[2];
+    running_program = words[3];
+    running_forbid_locked_memory();
+    check_become_subreaper();
+    int is_private = private_mounts();
+    if (is_private)
+        private_tmpfs(STATE_NAME, "size=1m,mode=700");
+    return is_private;
+}
+
+static inline pf_start_options running_options(const pf_target *targets, uint32_t count)
+{
+    static char directory[256];
+    snprintf(directory, sizeof directory, "%s/" STATE_NAME, running_here);
+    return (pf_start_options){.program = running_program,
+                              .directory = directory,
+                              .run_id = "run",
+                              .targets = targets,
+                              .target_count = count};
+}
+
+static inline pf_run *running_start(const pf_target *targets, uint32_t count)
+{
+    pf_run *run = NULL;
+    pf_fault fault = {0};
+    const pf_start_options options = running_options(targets, count);
+    int result = pf_start(&run, &options, &fault);
+    if (result < 0)
+        fprintf(stderr, "pf_start: %s: %s\n", pf_step_text(fault.step), strerror(fault.error));
+    REQUIRE(result == 0);
+    return run;
+}
+
+static inline int running_state_is_empty(void)
+{
+    return access(STATE_NAME "/run.state", F_OK) < 0;
+}
+
+/* End the run: nothing frozen, nothing of it left, neither process nor page nor lock. A keeper that
+ * is just exiting may become ours to bury; one that lives would keep us here until the alarm. */
+static inline void running_end(pf_run *run)
+{
+    pf_fault fault;
+    CHECK(pf_close(run, &fault) == 0);
+    CHECK(check_bury_all() >= 0);
+    CHECK(running_state_is_empty());
+    int lock = pf_lock(running_options(NULL, 0).directory, &fault);
+    CHECK(lock >= 0);
+    close(lock);
+}
+
+static inline pf_event running_next(pf_run *run)
+{
+    pf_event event = {0};
+    pf_fault fault = {0};
+    int kind = pf_next(run, PATIENCE_NS, &event, &fault);
+    REQUIRE(kind >= 0 && kind == event.kind && kind != PF_EVENT_TIMEOUT);
+    return event;
+}
+
+static inline pf_event running_expect(pf_run *run, int kind)
+{
+    pf_event event = running_next(run);
+    if (!CHECK(event.kind == kind))
+        fprintf(stderr, "event %d instead of %d; child %d, verdict %d, fault %d/%d\n", event.kind,
+                kind, event.index, event.verdict, event.fault.step, event.fault.error);
+    return event;
+}
+
+struct script {
+    const char *path; /* NULL: the actor */
+    const char *directory;
+    const char *words[3];
+    uint32_t flags;
+    uint32_t attempts;
+    uint64_t timeout_ns;
+    uint64_t grace_ns;
+    uint32_t output_bytes;
+    int replaces; /* the child's index + 1 */
+};
+
+static inline int running_try_child(pf_run *run, const struct script *script, pf_fault *fault)
+{
+    const char *const argv[] = {"actor", script->words[0], script->words[1], script->words[2],
+                                NULL};
+    const char *const envp[] = {"LANG=C", NULL};
+    const pf_child_options options = {
+        .path = script->path ? script->path : running_actor,
+        .argv = argv,
+        .envp = envp,
+        .directory = script->directory ? script->directory : "/",
+        .flags = script->flags,
+        .attempts = script->attempts ? script->attempts : 1,
+        .timeout_ns = script->timeout_ns ? script->timeout_ns : 30 * PF_NS_PER_S,
+        .grace_ns = script->grace_ns ? script->grace_ns : 1,
+        .output_bytes = script->output_bytes ? script->output_bytes : 4096,
+        .replaces = script->replaces - 1,
+    };
+    return pf_ask_child(run, &options, fault);
+}
+
+static inline int running_child(pf_run *run, const struct script *script)
+{
+    pf_fault fault;
+    int index = running_try_child(run, script, &fault);
+    REQUIRE(index >= 0);
+    return index;
+}
+
+static inline pf_child_report running_report(pf_run *run, int index)
+{
+    pf_child_report report = {0};
+    pf_fault fault;
+    REQUIRE(pf_child_read(run, index, &report, &fault) == 0);
+    return report;
+}
+
+/* Wait for that child's end and for nothing else. */
+static inline pf_child_report running_wait(pf_run *run, int index)
+{
+    pf_event event = running_expect(run, PF_EVENT_CHILD);
+    CHECK(event.index == index);
+    pf_child_report report = running_report(run, index);
+    CHECK(report.state == PF_CHILD_ENDED);
+    return report;
+}
+
+static inline pf_child_report running_run(pf_run *run, const struct script *script)
+{
+    return running_wait(run, running_child(run, script));
+}
+
+static inline int running_exited(const pf_child_report *report, int status)
+{
+    return WIFEXITED(report->wait_status) && WEXITSTATUS(report->wait_status) == status;
+}
+
+static inline pf_window_options running_window(uint64_t max_window_ns)
+{
+    return (pf_window_options){.flush = {.rounds = 2,
+                                         .spend_ns = PF_NS_PER_S,
+                                         .limit_ns = 10 * PF_NS_PER_S},
+                               .max_window_ns = max_window_ns,
+                               .freeze_timeout_ns = 10 * PF_NS_PER_S,
+                               .child = -1,
+                               .notify_fd = -1,
+                               .done_fd = -1};
+}
+
+static inline void running_ask_window(pf_run *run, const pf_window_options *options)
+{
+    pf_fault fault;
+    REQUIRE(pf_ask_window(run, options, &fault) == 0);
+}
+
+#endif

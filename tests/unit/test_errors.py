@@ -1,0 +1,82 @@
+"""One family of errors, each naming its thing."""
+
+from __future__ import annotations
+
+import errno
+import math
+
+import pytest
+
+import pyfreeze
+from pyfreeze._errors import FreezeError, check_seconds, from_fault
+from pyfreeze._native import ffi, lib
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "kind"),
+    [
+        ("LOCK", errno.EWOULDBLOCK, pyfreeze.LockedError),
+        ("LOCK", errno.EROFS, pyfreeze.FreezeError),
+        ("DIRECTORY", errno.EACCES, pyfreeze.NotPermittedError),
+        ("DIRECTORY", errno.EPERM, pyfreeze.NotPermittedError),
+        ("PAGE", errno.ENOSPC, pyfreeze.FreezeError),
+        ("SPAWN", errno.ENOENT, pyfreeze.SupervisorError),
+        ("READY", errno.EPIPE, pyfreeze.SupervisorError),
+        ("SETUP", errno.EMFILE, pyfreeze.SupervisorError),
+        ("OPEN", errno.ENOENT, pyfreeze.FreezeFailedError),
+        ("OPEN", errno.ETIMEDOUT, pyfreeze.FreezeTimeoutError),
+        ("VERIFY", errno.ESTALE, pyfreeze.FreezeFailedError),
+        ("FLUSH", errno.EIO, pyfreeze.FreezeFailedError),
+        ("FREEZE", errno.EBUSY, pyfreeze.FreezeFailedError),
+        ("FREEZE", errno.EPERM, pyfreeze.NotPermittedError),
+        ("FREEZE", errno.ETIMEDOUT, pyfreeze.FreezeTimeoutError),
+        ("SEND", errno.EPIPE, pyfreeze.FreezeError),
+    ],
+)
+def test_each_fault_becomes_its_exception(step: str, number: int, kind: type[FreezeError]) -> None:
+    value = getattr(lib, f"PF_STEP_{step}")
+    text = ffi.string(lib.pf_step_text(value)).decode()
+    error = from_fault(value, text, number, "/mnt/x")
+    assert type(error) is kind
+    assert error.errno == number
+    assert error.filename == "/mnt/x"
+    assert isinstance(error, FreezeError)
+    assert isinstance(error, OSError)
+
+
+def test_every_step_has_its_own_words() -> None:
+    texts = [ffi.string(lib.pf_step_text(step)).decode() for step in range(lib.PF_STEP_COUNT)]
+    assert len(set(texts)) == lib.PF_STEP_COUNT
+    assert "an unknown step" not in texts
+    for beyond in (-1, lib.PF_STEP_COUNT):
+        assert ffi.string(lib.pf_step_text(beyond)) == b"an unknown step"
+
+
+def test_the_foreign_freeze_is_named_as_such() -> None:
+    error = from_fault(lib.PF_STEP_FREEZE, "freezing (FIFREEZE)", errno.EBUSY, "/mnt/x")
+    assert "somebody else has frozen it" in str(error)
+
+
+def test_all_public_errors_are_one_family() -> None:
+    errors = [name for name in pyfreeze.__all__ if name.endswith("Error")]
+    assert len(errors) == 10
+    for name in errors:
+        assert issubclass(getattr(pyfreeze, name), pyfreeze.FreezeError)
+
+
+def test_everything_public_can_be_imported() -> None:
+    for name in pyfreeze.__all__:
+        assert getattr(pyfreeze, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pyfreeze.nothing  # noqa: B018 - the look-up is the test
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, -math.inf, 86401])
+def test_seconds_out_of_range_are_refused(seconds: float) -> None:
+    with pytest.raises(pyfreeze.UsageError, match="max_window: found"):
+        check_seconds("max_window", seconds)
+
+
+@pytest.mark.parametrize("seconds", [None, 0.001, 1, 86400])
+def test_seconds_in_range_pass(seconds: float | None) -> None:
+    check_seconds("max_window", seconds)

@@ -1,0 +1,60 @@
+"""Arguments are checked before anything happens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pyfreeze._errors import UsageError
+from pyfreeze._outcome import Level
+from pyfreeze._settings import Peer, Settings, check, find_program, parse_level
+
+
+@pytest.mark.parametrize("snapshot", [(), [], "cp a b", ["cp", "a\0b"]])
+def test_commands_that_are_none(snapshot: list[str]) -> None:
+    with pytest.raises(UsageError, match="snapshot command"):
+        check(Settings(snapshot=snapshot))
+
+
+@pytest.mark.parametrize("name", ["max_window", "freeze_timeout", "snapshot_timeout"])
+def test_each_duration_is_checked_by_its_name(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: found -1"):
+        check(Settings(snapshot=["true"])._replace(**{f"{name}_s": -1}))
+
+
+def test_a_peer_needs_open_descriptors() -> None:
+    reading, writing = os.pipe()
+    try:
+        assert check(Settings(snapshot=Peer(writing, reading))).snapshot == (writing, reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    with pytest.raises(UsageError, match=f"peer: {writing} is not an open descriptor"):
+        check(Settings(snapshot=Peer(writing, reading)))
+
+
+def test_programs_are_found_like_a_shell_does(tmp_path: Path) -> None:
+    program = tmp_path / "snap"
+    program.write_text("#!/bin/sh\n")
+    environment = {"PATH": str(tmp_path)}
+    with pytest.raises(UsageError, match="not found in PATH"):
+        find_program("snap", environment, "/")
+    with pytest.raises(UsageError, match="not an executable file"):
+        find_program("./snap", environment, str(tmp_path))
+    with pytest.raises(UsageError, match="no such file"):
+        find_program("./other", environment, str(tmp_path))
+    with pytest.raises(UsageError, match="not an executable file"):
+        find_program(str(tmp_path), environment, "/")
+    program.chmod(0o755)
+    assert find_program("snap", environment, "/") == str(program)
+    assert os.path.samefile(find_program("./snap", {}, str(tmp_path)), program)
+    assert find_program(str(program), {}, "/") == str(program)
+
+
+def test_levels_by_name() -> None:
+    assert parse_level("application") is Level.APPLICATION
+    assert parse_level("none") is Level.NONE
+    with pytest.raises(UsageError, match="expected one of none, crash, filesystem, application"):
+        parse_level("full")
