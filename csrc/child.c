@@ -59,6 +59,7 @@ int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
                                        .page = child->page,
                                        .control_fd = control[1],
                                        .output_fd = output[1],
+                                       .drain_fd = output[0],
                                        .park_fd = park[0],
                                        .oom_score_adj = oom_score_adj};
             pf_keeper_run(&keeper);

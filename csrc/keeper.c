@@ -123,12 +123,27 @@ static void sweep(struct state *state)
         state->sweep_ms = SWEEP_LAST_MS;
 }
 
+/* Nobody supervises what is left, but somebody has to read what it still writes. Ends with the last
+ * process that holds our child's stdout or stderr: usually at once. */
+static _Noreturn void drain(const struct state *state)
+{
+    char buffer[4096];
+    struct sigaction ignore = {.sa_handler = SIG_IGN}; /* no zombies */
+    sigaction(SIGCHLD, &ignore, NULL);
+    close(state->keeper->control_fd);
+    int flags = fcntl(state->keeper->drain_fd, F_GETFL);
+    fcntl(state->keeper->drain_fd, F_SETFL, flags & ~O_NONBLOCK);
+    while (PF_RETRY(read(state->keeper->drain_fd, buffer, sizeof buffer)) > 0)
+        ;
+    _exit(0);
+}
+
 static void obey(struct state *state)
 {
     char command;
     ssize_t length = PF_RETRY(recv(state->keeper->control_fd, &command, 1, MSG_DONTWAIT));
     if (length == 1 && command == PF_KEEPER_LEAVE)
-        _exit(0);
+        drain(state);
     if (length == 1 && command == PF_KEEPER_TERMINATE)
         terminate(state);
     else if (state->sweep_ms == 0) /* KILL, or the supervisor's death */
@@ -181,10 +196,11 @@ static void wait_for_news(struct state *state)
 _Noreturn void pf_keeper_run(const struct pf_keeper *keeper)
 {
     struct state state = {.keeper = keeper};
-    const int keep[] = {keeper->control_fd, keeper->output_fd, keeper->park_fd};
+    const int keep[] = {keeper->control_fd, keeper->output_fd, keeper->drain_fd,
+                        keeper->park_fd};
     prctl(PR_SET_NAME, "pyfreeze-keeper");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    pf_close_all_but(keep, 3);
+    pf_close_all_but(keep, sizeof keep / sizeof *keep);
     start(&state);
     while (reap(&state))
         wait_for_news(&state);

@@ -14,7 +14,7 @@
 enum pf_keeper_command {
     PF_KEEPER_TERMINATE = 'T', /* SIGTERM to the whole tree */
     PF_KEEPER_KILL = 'K',      /* SIGKILL, until nothing is left */
-    PF_KEEPER_LEAVE = 'L'      /* go, and leave what still runs to itself */
+    PF_KEEPER_LEAVE = 'L'      /* leave what still runs to itself */
 };
 
 /* Told once, when the child itself has ended. The keeper exits, and its socket ends, when nothing
@@ -29,6 +29,8 @@ struct pf_keeper {
     struct pf_child_page *page;
     int control_fd;
     int output_fd; /* the child's stdout and stderr */
+    int drain_fd;  /* their other end: read by the supervisor, and by the keeper once it is told to
+                      leave, so that a service that was started does not die of SIGPIPE */
     int park_fd;   /* the child reads one byte from it before execve, -1: it need not wait */
     int oom_score_adj; /* for the child; the supervisor has lowered its own */
 };

@@ -110,7 +110,7 @@ static void end_held(struct pf_supervisor *supervisor)
 static void say_bye(struct pf_supervisor *supervisor)
 {
     if (!supervisor->told_bye)
-        pf_tell(supervisor, PF_TELL_BYE, (int)pf_page_count_needing_thaw(supervisor->page), NULL);
+        pf_tell(supervisor, PF_TELL_BYE, pf_window_is_pending(&supervisor->window), NULL);
     supervisor->told_bye = 1;
 }
 

@@ -197,7 +197,8 @@ static uint64_t farewell_ns(const pf_run *run)
     return longest + FAREWELL_NS;
 }
 
-static void part(pf_run *run)
+/* Returns whether the supervisor is on its way out; else a thread of it hangs in the kernel. */
+static int part(pf_run *run)
 {
     struct pf_message message;
     pf_fault fault;
@@ -206,20 +207,21 @@ static void part(pf_run *run)
     do
         result = pf_next_message(run, until, NULL, &message, &fault);
     while (result == -EINTR || (result == 1 && message.kind != PF_TELL_BYE));
-    if (result != 1)
-        pf_rescue(run);
+    if (result == 1)
+        return message.index == 0;
+    pf_rescue(run);
+    return run->owner_is_dead;
 }
 
 int pf_close(pf_run *run, pf_fault *fault)
 {
     *fault = (pf_fault){.index = -1};
     pf_guard_end(run);
-    if (!pf_is_lost(run))
-        part(run);
+    int goes = pf_is_lost(run) ? run->owner_is_dead : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost && left == 0)
         remove_page(run);
-    if (left == 0) {
+    if (goes) {
         /* It is on its way out: only now is the run over. A fork of the embedding process may still
          * hold the lock's open file description, hence the explicit unlock. */
         pf_wait_for_death(run, FAREWELL_NS);

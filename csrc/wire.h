@@ -33,7 +33,7 @@ enum pf_tell {
     PF_TELL_FROZEN,
     PF_TELL_CLOSED, /* verdict */
     PF_TELL_CHILD,
-    PF_TELL_BYE
+    PF_TELL_BYE /* index 1: a thread still hangs in the kernel, the supervisor stays for it */
 };
 
 struct pf_message {

@@ -222,7 +222,8 @@ class _Reader:
         carry their subvolume's anonymous number, which is in no mount table (`btrfs_getattr`).
         """
         path = os.fsdecode(raw_path)
-        by_name = mount_holding(path, self.reachable)
+        # A memfd has a name without a slash.
+        by_name = mount_holding(path, self.reachable) if path.startswith("/") else None
         if not touchable(path, self.reachable):
             # Neither opened nor asked for its inode: `vfs_getattr` may go to the server.
             return by_name and by_name.device

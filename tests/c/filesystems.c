@@ -1,0 +1,392 @@
+/* Windows over two ext4 filesystems of the test's own, on loop devices over a tmpfs. */
+#define _GNU_SOURCE
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+
+#include "running.h"
+
+#define COUNT 2
+
+static const char *const names[COUNT] = {"alpha", "beta"};
+static char mounts[COUNT][256];
+static int roots[COUNT] = {-1, -1};
+static pf_target targets[COUNT];
+
+/* ---- what the tests need -------------------------------------------------------------------- */
+
+static int make_filesystem(int index)
+{
+    char line[1200];
+    const char *name = names[index];
+    snprintf(mounts[index], sizeof mounts[index], "%s/disks/%s", running_here, name);
+    snprintf(line, sizeof line,
+             "truncate -s 64M disks/%s.img && mkfs.ext4 -q -F disks/%s.img >/dev/null 2>&1 && "
+             "mkdir disks/%s && mount -o loop disks/%s.img disks/%s",
+             name, name, name, name, name);
+    if (system(line) != 0)
+        return 0;
+    roots[index] = open(mounts[index], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(roots[index] >= 0);
+    return 1;
+}
+
+static void describe_target(int index)
+{
+    struct statx status;
+    REQUIRE(statx(roots[index], "", AT_EMPTY_PATH, STATX_MNT_ID, &status) == 0);
+    targets[index] = (pf_target){.mount = mounts[index],
+                                 .mount_id = status.stx_mnt_id,
+                                 .device_major = status.stx_dev_major,
+                                 .device_minor = status.stx_dev_minor,
+                                 .level = (uint32_t)index};
+}
+
+/* Whatever has become of the test: nothing of it stays frozen, and the loop devices are let go. */
+static void clean_up(void)
+{
+    char line[600];
+    for (int i = COUNT - 1; i >= 0; i--) {
+        if (roots[i] < 0)
+            continue;
+        ioctl(roots[i], FITHAW, 0);
+        close(roots[i]);
+        snprintf(line, sizeof line, "fsfreeze -u '%s' 2>/dev/null; umount '%s'", mounts[i],
+                 mounts[i]);
+        CHECK(system(line) == 0);
+    }
+}
+
+static int read_rcu(void)
+{
+    int value = -1;
+    FILE *file = fopen("/sys/kernel/rcu_expedited", "re");
+    if (file) {
+        if (fscanf(file, "%d", &value) != 1)
+            value = -1;
+        fclose(file);
+    }
+    return value;
+}
+
+/* An independent writer; blocks while the filesystem is frozen. */
+static void check_writable(void)
+{
+    for (int i = 0; i < COUNT; i++) {
+        int fd = openat(roots[i], "written", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+        close(fd);
+    }
+}
+
+static pf_filesystem filesystem(pf_run *run, uint32_t index)
+{
+    pf_filesystem found = {0};
+    pf_fault fault;
+    REQUIRE(pf_filesystem_read(run, index, &found, &fault) == 0);
+    return found;
+}
+
+static void check_states(pf_run *run, int state)
+{
+    for (uint32_t i = 0; i < COUNT; i++)
+        CHECK(filesystem(run, i).state == state);
+}
+
+static pf_run *start_and_open(void)
+{
+    pf_fault fault;
+    for (int i = 0; i < COUNT; i++)
+        describe_target(i);
+    pf_run *run = running_start(targets, COUNT);
+    CHECK(pf_ask_open(run, &fault) == 0);
+    pf_event event = running_expect(run, PF_EVENT_OPENED);
+    CHECK(event.fault.error == 0 && event.fault.index == -1);
+    check_states(run, PF_STATE_OPEN);
+    return run;
+}
+
+static pf_window_options expedited_window(void)
+{
+    pf_window_options window = running_window(10 * PF_NS_PER_S);
+    window.flags = PF_WINDOW_EXPEDITE | PF_WINDOW_REALTIME;
+    return window;
+}
+
+/* ---- good windows --------------------------------------------------------------------------- */
+
+/* Level 0 is frozen first and thawed last; the snapshot lies between. */
+static void check_order(pf_run *run, uint64_t snapshot_from, uint64_t snapshot_to)
+{
+    const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
+    const pf_filesystem *const both[] = {&low, &high};
+    for (int i = 0; i < COUNT; i++) {
+        const pf_filesystem *one = both[i];
+        CHECK(one->state == PF_STATE_THAWED && one->error == 0);
+        CHECK(one->flush_rounds >= 1 && one->flush_rounds <= 2);
+        CHECK(0 < one->freeze_enter_ns && one->freeze_enter_ns <= one->freeze_return_ns);
+        CHECK(one->freeze_return_ns <= snapshot_from && snapshot_to <= one->thaw_enter_ns);
+        CHECK(one->thaw_enter_ns <= one->thaw_return_ns);
+    }
+    CHECK(low.freeze_return_ns <= high.freeze_enter_ns);
+    CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
+}
+
+static void test_window_with_child(void)
+{
+    int rcu = read_rcu();
+    pf_run *run = start_and_open();
+    pf_window_options window = expedited_window();
+    check_writable();
+    window.child = running_child(run, &(struct script){.words = {"exit", "0"},
+                                                       .flags = PF_CHILD_PARKED});
+    running_ask_window(run, &window);
+    int verdict = -1;
+    for (int i = 0; i < 2; i++) {
+        pf_event event = running_next(run);
+        if (event.kind == PF_EVENT_CLOSED)
+            verdict = event.verdict;
+        else
+            CHECK(event.kind == PF_EVENT_CHILD);
+    }
+    CHECK(verdict == PF_VERDICT_GOOD);
+    pf_child_report report = running_report(run, window.child);
+    CHECK(report.wait_status == 0);
+    check_order(run, report.start_ns, report.end_ns);
+    CHECK(read_rcu() == rcu);
+    check_writable();
+    running_end(run);
+}
+
+static void test_windows_of_the_caller(void)
+{
+    int rcu = read_rcu();
+    pf_fault fault;
+    pf_run *run = start_and_open();
+    uint32_t rounds = 0;
+    for (int i = 0; i < 5; i++) {
+        pf_window_options window = expedited_window();
+        running_ask_window(run, &window);
+        running_expect(run, PF_EVENT_FROZEN);
+        CHECK(read_rcu() == rcu); /* raised around the FIFREEZEs only */
+        check_states(run, PF_STATE_FROZEN);
+        CHECK(ioctl(roots[0], FIFREEZE, 0) < 0 && errno == EBUSY);
+        CHECK(pf_ask_thaw(run, &fault) == 0);
+        CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
+        check_states(run, PF_STATE_THAWED);
+        CHECK(filesystem(run, 0).flush_rounds > rounds);
+        rounds = filesystem(run, 0).flush_rounds;
+        check_writable();
+    }
+    running_end(run);
+}
+
+/* ---- windows that are not good -------------------------------------------------------------- */
+
+static void test_expired(void)
+{
+    pf_run *run = start_and_open();
+    pf_window_options window = expedited_window();
+    window.max_window_ns = 100 * PF_NS_PER_MS;
+    running_ask_window(run, &window);
+    running_expect(run, PF_EVENT_FROZEN);
+    check_writable(); /* returns once the deadline has thawed */
+    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_EXPIRED);
+    check_states(run, PF_STATE_THAWED);
+    running_end(run);
+}
+
+static void test_foreign_thaw(void)
+{
+    pf_fault fault;
+    pf_run *run = start_and_open();
+    pf_window_options window = expedited_window();
+    running_ask_window(run, &window);
+    running_expect(run, PF_EVENT_FROZEN);
+    CHECK(ioctl(roots[1], FITHAW, 0) == 0);
+    CHECK(pf_ask_thaw(run, &fault) == 0);
+    pf_event event = running_expect(run, PF_EVENT_CLOSED);
+    CHECK(event.verdict == PF_VERDICT_BROKEN);
+    CHECK(event.fault.step == PF_STEP_THAW && event.fault.index == 1);
+    CHECK(event.fault.error == EINVAL);
+    CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
+    CHECK(filesystem(run, 1).state == PF_STATE_FOREIGN_THAW);
+    check_writable();
+    running_end(run);
+}
+
+/* Frozen by somebody else beforehand: what we froze is thawed, theirs is left alone. */
+static void test_foreign_freeze(void)
+{
+    pf_run *run = start_and_open();
+    REQUIRE(ioctl(roots[1], FIFREEZE, 0) == 0);
+    pf_window_options window = expedited_window();
+    window.flush.rounds = 0;
+    running_ask_window(run, &window);
+    pf_event event = running_expect(run, PF_EVENT_CLOSED);
+    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED);
+    CHECK(event.fault.step == PF_STEP_FREEZE && event.fault.index == 1);
+    CHECK(event.fault.error == EBUSY);
+    CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
+    CHECK(filesystem(run, 1).state == PF_STATE_FAILED);
+    CHECK(ioctl(roots[1], FITHAW, 0) == 0); /* it was still theirs to thaw */
+    CHECK(ioctl(roots[0], FITHAW, 0) < 0 && errno == EINVAL);
+    check_writable();
+    running_end(run);
+}
+
+static void test_wrong_mount(void)
+{
+    pf_fault fault;
+    for (int i = 0; i < COUNT; i++)
+        describe_target(i);
+    targets[1].mount_id++; /* as if another one had been mounted over it meanwhile */
+    pf_run *run = running_start(targets, COUNT);
+    CHECK(pf_ask_open(run, &fault) == 0);
+    pf_event event = running_expect(run, PF_EVENT_OPENED);
+    CHECK(event.fault.step == PF_STEP_VERIFY && event.fault.index == 1);
+    CHECK(event.fault.error == ESTALE);
+    pf_window_options window = expedited_window();
+    running_ask_window(run, &window);
+    event = running_expect(run, PF_EVENT_CLOSED);
+    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED && event.fault.step == PF_STEP_SEQUENCE);
+    CHECK(filesystem(run, 0).freeze_enter_ns == 0);
+    running_end(run);
+}
+
+/* ---- rescues -------------------------------------------------------------------------------- */
+
+/* The caller hears nothing, it is busy writing; its guard thread thaws. */
+static void test_killed_supervisor(void)
+{
+    int rcu = read_rcu();
+    pf_fault fault;
+    pf_run *run = start_and_open();
+    pf_window_options window = expedited_window();
+    window.max_window_ns = 3600 * PF_NS_PER_S;
+    running_ask_window(run, &window);
+    running_expect(run, PF_EVENT_FROZEN);
+    CHECK(kill(pf_supervisor_pid(run), SIGKILL) == 0);
+    check_writable(); /* returns once it is thawed */
+    CHECK(running_expect(run, PF_EVENT_LOST).verdict == PF_VERDICT_RESCUED);
+    check_states(run, PF_STATE_THAWED);
+    CHECK(read_rcu() == rcu);
+    CHECK(pf_close(run, &fault) == 0);
+    CHECK(check_bury_all() >= 0 && running_state_is_empty());
+}
+
+static void die_in_window(int tell_fd, int kill_supervisor)
+{
+    pf_run *run = start_and_open();
+    pf_window_options window = expedited_window();
+    window.max_window_ns = 3600 * PF_NS_PER_S;
+    running_ask_window(run, &window);
+    running_expect(run, PF_EVENT_FROZEN);
+    if (kill_supervisor) {
+        REQUIRE(kill(pf_supervisor_pid(run), SIGSTOP) == 0);
+        int pid = pf_supervisor_pid(run);
+        REQUIRE(write(tell_fd, &pid, sizeof pid) == sizeof pid);
+    } else {
+        int none = 0;
+        REQUIRE(write(tell_fd, &none, sizeof none) == sizeof none);
+    }
+    for (;;)
+        pause();
+}
+
+/* The client dies: the supervisor thaws. Both die: the page that is left names what to thaw. */
+static void test_killed_client(int both)
+{
+    int told[2], supervisor;
+    REQUIRE(pipe2(told, O_CLOEXEC) == 0);
+    pid_t client = fork();
+    if (client == 0)
+        die_in_window(told[1], both);
+    REQUIRE(read(told[0], &supervisor, sizeof supervisor) == sizeof supervisor);
+    CHECK(kill(client, SIGKILL) == 0);
+    if (!both)
+        check_writable(); /* returns once it is thawed */
+    else
+        REQUIRE(kill(supervisor, SIGKILL) == 0);
+    CHECK(check_bury_all() >= 1);
+    CHECK(running_state_is_empty() == !both);
+    close(told[0]);
+    close(told[1]);
+}
+
+static void test_record(void)
+{
+    pf_fault fault;
+    pf_record *record;
+    pf_record_header header;
+    test_killed_client(1);
+    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
+    CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
+    for (uint32_t i = COUNT; i-- > 0;) {
+        pf_filesystem found;
+        CHECK(pf_record_read(record, i, &found, &fault) == 0);
+        CHECK(found.state == PF_STATE_FROZEN && strcmp(found.mount, mounts[i]) == 0);
+        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id + 1, &fault) == -ESTALE);
+        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == 0);
+        CHECK(pf_record_read(record, i, &found, &fault) == 0);
+        CHECK(found.state == PF_STATE_THAWED);
+        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == 0); /* done */
+    }
+    check_writable();
+    CHECK(pf_record_read(record, COUNT, &(pf_filesystem){0}, &fault) == -ERANGE);
+    CHECK(pf_record_restore_rcu(record, &fault) == 0);
+    pf_record_close(record);
+    CHECK(unlink(STATE_NAME "/run.state") == 0);
+}
+
+static int run_tests(void)
+{
+    int before = check_count_fds(getpid());
+    test_window_with_child();
+    test_windows_of_the_caller();
+    test_expired();
+    test_foreign_thaw();
+    test_foreign_freeze();
+    test_wrong_mount();
+    test_killed_supervisor();
+    test_killed_client(0);
+    for (int i = 0; i < COUNT; i++)
+        describe_target(i);
+    test_record();
+    CHECK(check_count_fds(getpid()) == before);
+    return check_end();
+}
+
+/* The tests run in a child, so that the cleaning is done even if they crash or hang. */
+static int run_and_clean_up(void)
+{
+    int status = 1;
+    pid_t tests = fork();
+    if (tests == 0) {
+        check_limit(40);
+        check_become_subreaper();
+        exit(run_tests());
+    }
+    while (waitpid(tests, &status, 0) < 0)
+        ;
+    clean_up();
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return check_end();
+}
+
+int main(int count, char **words)
+{
+    int is_private = running_begin(count, words, 55);
+    if (!is_private) {
+        SKIP("loop devices need a mount namespace of our own");
+        return check_end();
+    }
+    private_tmpfs("disks", "size=200m,mode=700");
+    for (int i = 0; i < COUNT; i++)
+        if (!make_filesystem(i)) {
+            clean_up();
+            SKIP("mkfs.ext4 or mount -o loop does not work here");
+            return check_end();
+        }
+    return run_and_clean_up();
+}
