@@ -87,7 +87,8 @@ def _select(settings: Settings, config: LoadedConfig) -> Selection:
     selection = choose(
         settings.state_directory,
         only=settings.mounts,
-        skip=(*config.freeze.mounts_to_skip, *settings.skip),
+        # Options win: a mount that is named is frozen whatever MountsToSkip says.
+        skip=settings.skip if settings.mounts else (*config.freeze.mounts_to_skip, *settings.skip),
     )
     if not selection.filesystems:
         raise UsageError(
