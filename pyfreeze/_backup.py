@@ -102,7 +102,7 @@ class Backup:
                 self._work()
             except (LockedError, NotPermittedError, StillFrozenError):
                 raise
-            except SupervisorError as error:
+            except FreezeError as error:
                 self._fail(error)
             except BaseException as error:  # noqa: BLE001 - raised again below, after the clean-up
                 self._interrupt(error)
@@ -167,8 +167,8 @@ class Backup:
         return False
 
     def _fail(self, error: FreezeError) -> None:
-        missing = self._run is None
-        self._error = C.SUPERVISOR_NOT_FOUND if missing else C.ERROR
+        cannot_start = self._run is None and isinstance(error, SupervisorError)
+        self._error = C.SUPERVISOR_NOT_FOUND if cannot_start else C.ERROR
         self.story.fail(str(error))
 
     # ---- scripts -----------------------------------------------------------------------------
@@ -307,4 +307,4 @@ class Backup:
             notes=tuple(p.code for p in problems_of(self.plan.config) if p.is_note),
         )
         outcome = settle(facts, self.policy)
-        return make_report(self.story, outcome, taken, self.plan.selection, self.plan.window)
+        return make_report(self.story, outcome, taken, self.plan)

@@ -104,6 +104,35 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class PluginReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One plugin as it was configured, after defaults and caps. Timeouts in seconds."""
+
+    plugin: str
+    config_path: str
+    pre_script: str | None
+    """The real path; None where the script is missing or not to be trusted."""
+    post_script: str | None
+    pre_timeout_s: float
+    post_timeout_s: float
+    pre_retries: int
+    post_retries: int
+    continue_on_failure: bool
+    fs_freeze_enabled: bool
+    app_name: str | None
+
+
+class EffectiveReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The values that held, after defaults, caps and options. Timeouts in seconds."""
+
+    freeze: bool
+    single_disk: bool
+    crash_fallback: bool
+    require: str
+    host_timeout_s: float
+    snapshot_timeout_s: float
+    plugins: list[PluginReport]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole backup."""
 
@@ -122,6 +151,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowReport
     snapshot: SnapshotReport | None
     events: list[EventReport]
+    effective: EffectiveReport
     below_required: bool = False
     """A lower level than the one that was required."""
     still_frozen: list[str] = []

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._codes import CODES, C
 from pyfreeze._report import (
+    EffectiveReport,
     EventReport,
     FilesystemReport,
     NoteReport,
+    PluginReport,
     Report,
     ScriptReport,
     SkippedReport,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pyfreeze._client import ChildEnd
     from pyfreeze._mounts.selection import Selection
     from pyfreeze._outcome import Outcome
+    from pyfreeze._plan import Plan
     from pyfreeze._scripts import Script
     from pyfreeze._snapshot import Taken, WindowOptions
     from pyfreeze._timeline import FilesystemTimes, WindowTimes
@@ -111,10 +114,10 @@ def make_report(
     story: Story,
     outcome: Outcome,
     taken: Taken | None,
-    selection: Selection,
-    window: WindowOptions,
+    plan: Plan,
 ) -> Report:
     """Put it all together."""
+    window = plan.window
     row = CODES[outcome.code]
     if taken is not None and taken.begin_ns:
         story.event("snapshot", taken.begin_ns, taken.end_ns, taken.kind)
@@ -128,11 +131,41 @@ def make_report(
         action=row.action,
         notes=[_note(code, message) for code, message in story.notes],
         scripts=story.scripts,
-        window=_window(story, taken, selection, window),
+        window=_window(story, taken, plan.selection, window),
         snapshot=_snapshot(taken),
         events=[_event(event, story.begin_ns) for event in sorted(story.events)],
         below_required=outcome.below_required,
         still_frozen=list(story.frozen_mounts),
+        effective=effective(plan),
+    )
+
+
+def effective(plan: Plan) -> EffectiveReport:
+    """The values that hold after defaults, caps and options."""
+    return EffectiveReport(
+        freeze=plan.policy.freeze,
+        single_disk=plan.policy.single_disk,
+        crash_fallback=plan.policy.crash_fallback,
+        require=plan.policy.require.label,
+        host_timeout_s=plan.config.host_timeout_s,
+        snapshot_timeout_s=plan.settings.snapshot_timeout_s,
+        plugins=[
+            PluginReport(
+                plugin=plugin.name,
+                config_path=plugin.config_path,
+                pre_script=plugin.pre_script,
+                post_script=plugin.post_script,
+                pre_timeout_s=plugin.pre_timeout_s,
+                post_timeout_s=plugin.post_timeout_s,
+                pre_retries=plugin.config.pre_script_retries if plugin.config else 0,
+                post_retries=plugin.config.post_script_retries if plugin.config else 0,
+                continue_on_failure=plugin.config is None
+                or plugin.config.continue_backup_on_failure,
+                fs_freeze_enabled=plugin.config is None or plugin.config.fs_freeze_enabled,
+                app_name=plugin.config.app_name if plugin.config else None,
+            )
+            for plugin in plan.config.plugins
+        ],
     )
 
 

@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from pyfreeze._cli.left_out import left_out_lines
 from pyfreeze._plan import problems_of
+from pyfreeze._reporting import effective
 from pyfreeze._scripts import Script, post_script, pre_script
 
 if TYPE_CHECKING:
@@ -24,9 +26,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         "dry_run": True,
         "takes_snapshot": plan.takes_snapshot,
         "freezes": plan.takes_snapshot and plan.policy.freeze,
-        "single_disk": plan.policy.single_disk,
-        "crash_fallback": plan.policy.crash_fallback,
-        "require": plan.policy.require.label,
+        "effective": msgspec.to_builtins(effective(plan)),
         "problems": [
             {"code": int(p.code), "note": p.is_note, "message": p.message}
             for p in problems_of(plan.config)

@@ -9,6 +9,7 @@ import click
 
 from pyfreeze._cli import exits
 from pyfreeze._cli.summary import summarise
+from pyfreeze._codes import C
 
 if TYPE_CHECKING:
     from pyfreeze._backup import Backup
@@ -151,7 +152,7 @@ def perform(backup: Backup, *, as_json: bool) -> int:
     assert backup.report is not None
     if as_json:
         click.echo(backup.report.to_json())
-        if backup.report.status != "success":
+        if backup.report.status != "success" or backup.report.code > C.SUCCESS:
             click.echo(f"pyfreeze: {backup.report.message}", err=True)
     else:
         summarise(backup.report)

@@ -210,9 +210,7 @@ def test_a_further_failure_never_helps(
     facts: Facts, policy: Policy, code: C, continues: bool
 ) -> None:
     # With everything else equal; a single disk's crash-consistent snapshot is weaker, not better.
-    worse = facts._replace(
-        script_failures=(*facts.script_failures, ScriptFailure(code, continues))
-    )
+    worse = facts._replace(script_failures=(*facts.script_failures, ScriptFailure(code, continues)))
     before, after = settle(facts, policy), settle(worse, policy)
     assert after.level <= before.level
     assert after.success <= before.success
