@@ -48,6 +48,7 @@ int pf_ask_window(pf_run *run, const pf_window_options *window, pf_fault *fault)
     int peers = window->notify_fd >= 0 && window->done_fd >= 0 ? 2 : 0;
 
     run->flush_limit_ns = window->flush.limit_ns;
+    run->max_window_ns = window->max_window_ns;
     atomic_store(&run->asked_ns, pf_now_ns());
     int result = window->child < 0 ? pf_guard_start(run, fault) : 0;
     if (result == 0)

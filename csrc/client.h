@@ -26,11 +26,12 @@ struct pf_run {
     /* The window that is asked for: while `asked_ns` is not 0 the supervisor owes an answer. */
     _Atomic uint64_t asked_ns;
     uint64_t flush_limit_ns;
+    uint64_t max_window_ns;
 
     /* The guard watches the supervisor while the caller is busy in an open window. */
     pthread_t guard;
     int guard_runs;
-    int guard_fd; /* eventfd: look again, or stop */
+    int guard_fd; /* eventfd: stop */
     _Atomic int guard_stop;
 
     int signals_held;
@@ -52,13 +53,13 @@ int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf
 int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault);
 
 /* watch.c: whether the supervisor does its duty, and what to do when it does not. */
-uint64_t pf_mute_at(const struct pf_run *run);
 int pf_is_mute(const struct pf_run *run);
+/* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
+uint64_t pf_look_again_at(const struct pf_run *run);
 /* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
 void pf_rescue(struct pf_run *run);
 int pf_is_lost(struct pf_run *run);
 int pf_guard_start(struct pf_run *run, pf_fault *fault);
-void pf_guard_look(struct pf_run *run);
 void pf_guard_end(struct pf_run *run);
 /* Wait until the supervisor's last thread has ended; 0: not within the time. */
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns);

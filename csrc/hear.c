@@ -37,7 +37,6 @@ static int event_of(pf_run *run, const struct pf_message *message, pf_event *eve
     case PF_TELL_FLUSHED:
         return PF_EVENT_FLUSHED;
     case PF_TELL_FROZEN:
-        pf_guard_look(run); /* the deadline is in the page now */
         return PF_EVENT_FROZEN;
     case PF_TELL_CLOSED:
         atomic_store(&run->asked_ns, 0);
@@ -108,8 +107,8 @@ int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf
         }
         if (pf_now_ns() >= until)
             return 0;
-        uint64_t mute_at = pf_mute_at(run);
-        result = wait_for_supervisor(run, mute_at < until ? mute_at : until, mask);
+        uint64_t look_again_at = pf_look_again_at(run);
+        result = wait_for_supervisor(run, look_again_at < until ? look_again_at : until, mask);
         if (result < 0)
             return result == -EINTR ? result : pf_fail(fault, PF_STEP_RECEIVE, -result);
     }

@@ -18,8 +18,8 @@
 
 struct pf_slot {
     _Atomic uint32_t state; /* enum pf_state */
-    int32_t error;
-    uint32_t step;
+    _Atomic int32_t error; /* of what failed last; ETIMEDOUT: it hangs, and was given up */
+    _Atomic uint32_t step; /* enum pf_step that it belongs to */
     uint32_t level;
     uint32_t device_major;
     uint32_t device_minor;

@@ -16,7 +16,8 @@
 #define THAW_MARGIN_NS (30 * PF_NS_PER_S)
 #define DEATH_NS (1 * PF_NS_PER_S)
 
-uint64_t pf_mute_at(const struct pf_run *run)
+/* From when on the silence of the supervisor means that it is not coming back. */
+static uint64_t mute_at(const struct pf_run *run)
 {
     uint64_t asked = atomic_load(&run->asked_ns);
     if (asked == 0)
@@ -30,7 +31,18 @@ uint64_t pf_mute_at(const struct pf_run *run)
 
 int pf_is_mute(const struct pf_run *run)
 {
-    return pf_now_ns() >= pf_mute_at(run);
+    return pf_now_ns() >= mute_at(run);
+}
+
+uint64_t pf_look_again_at(const struct pf_run *run)
+{
+    uint64_t mute = mute_at(run);
+    if (mute == UINT64_MAX)
+        return mute;
+    /* The deadline is not there while it flushes, and nobody tells us when it is. But one that is
+     * set from now on cannot be nearer than this. */
+    uint64_t nearest = pf_now_ns() + run->max_window_ns + MARGIN_NS;
+    return nearest < mute ? nearest : mute;
 }
 
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
@@ -80,12 +92,9 @@ static void *guard(void *argument)
     struct pollfd fds[2] = {{.fd = run->pidfd, .events = POLLIN},
                             {.fd = run->guard_fd, .events = POLLIN}};
     while (!atomic_load(&run->guard_stop)) {
-        uint64_t now = pf_now_ns(), mute_at = pf_mute_at(run);
-        struct timespec left = pf_timespec(mute_at > now ? mute_at - now : 0);
-        int count = ppoll(fds, 2, mute_at == UINT64_MAX ? NULL : &left, NULL);
-        uint64_t looks;
-        if (count > 0 && fds[1].revents)
-            (void)!read(run->guard_fd, &looks, sizeof looks);
+        uint64_t now = pf_now_ns(), until = pf_look_again_at(run);
+        struct timespec left = pf_timespec(until > now ? until - now : 0);
+        int count = ppoll(fds, 2, until == UINT64_MAX ? NULL : &left, NULL);
         if (atomic_load(&run->guard_stop))
             break;
         if ((count > 0 && fds[0].revents) || pf_is_mute(run)) {
@@ -113,19 +122,14 @@ int pf_guard_start(struct pf_run *run, pf_fault *fault)
     return 0;
 }
 
-void pf_guard_look(struct pf_run *run)
-{
-    uint64_t one = 1;
-    if (run->guard_runs) /* cannot fail: the counter never comes near its maximum */
-        (void)!PF_RETRY(write(run->guard_fd, &one, sizeof one));
-}
-
 void pf_guard_end(struct pf_run *run)
 {
     if (!run->guard_runs)
         return;
+    uint64_t count = 1;
     atomic_store(&run->guard_stop, 1);
-    pf_guard_look(run);
+    (void)!PF_RETRY(write(run->guard_fd, &count, sizeof count)); /* cannot fail: it is at 0 */
     pthread_join(run->guard, NULL);
+    (void)!PF_RETRY(read(run->guard_fd, &count, sizeof count)); /* back to 0 for the next window */
     run->guard_runs = 0;
 }

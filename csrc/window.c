@@ -86,14 +86,17 @@ static void stop_waiting(struct pf_window *window)
         window->workers[i].awaited = 0;
 }
 
-static void blame_busy(struct pf_window *window, int step, int error)
+/* Those that keep the present stage from ending hang, as far as we can know. The fault names the
+ * first, the slots all of them. */
+static void blame_busy(struct pf_window *window, int step)
 {
-    for (uint32_t i = 0; i < window->page->count; i++)
+    pf_fail(&window->fault, step, ETIMEDOUT);
+    for (uint32_t i = window->page->count; i-- > 0;)
         if (window->workers[i].awaited && pf_worker_busy(&window->workers[i])) {
-            pf_fail_at(&window->fault, step, (int)i, error);
-            return;
+            window->page->slots[i].error = ETIMEDOUT;
+            window->page->slots[i].step = (uint32_t)step;
+            window->fault.index = (int)i;
         }
-    pf_fail(&window->fault, step, error);
 }
 
 /* ---- beginnings ----------------------------------------------------------------------------- */
@@ -356,7 +359,7 @@ void pf_window_on_deadline(struct pf_window *window)
     if (!pf_timer_has_fired(window->deadline_fd))
         return;
     if (window->stage == PF_WINDOW_FREEZING)
-        blame_busy(window, PF_STEP_FREEZE, ETIMEDOUT);
+        blame_busy(window, PF_STEP_FREEZE);
     pf_window_give_up(window, PF_VERDICT_EXPIRED);
 }
 
@@ -366,18 +369,18 @@ void pf_window_on_limit(struct pf_window *window)
         return;
     switch (window->stage) {
     case PF_WINDOW_FREEZING:
-        blame_busy(window, PF_STEP_FREEZE, ETIMEDOUT);
+        blame_busy(window, PF_STEP_FREEZE);
         pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
         break;
     case PF_WINDOW_FLUSHING:
-        blame_busy(window, PF_STEP_FLUSH, ETIMEDOUT);
+        blame_busy(window, PF_STEP_FLUSH);
         if (window->freeze_follows)
             pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
         window->flush.rounds = 0; /* and without freezing: no further level, no further round */
         stop_waiting(window);
         break;
     case PF_WINDOW_OPENING:
-        blame_busy(window, PF_STEP_OPEN, ETIMEDOUT);
+        blame_busy(window, PF_STEP_OPEN);
         window->level = window->levels - 1;
         stop_waiting(window);
         break;

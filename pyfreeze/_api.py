@@ -27,6 +27,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     skip: Sequence[str] = (),
     max_window: float | None = None,
     freeze_timeout: float | None = None,
+    flush_timeout: float | None = None,
     snapshot_timeout: float = DEFAULT_SNAPSHOT_TIMEOUT_S,
     scripts: bool = True,
     freeze: bool = True,
@@ -52,6 +53,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         skip: mount points to leave out.
         max_window: seconds from the first FIFREEZE until everything is thawed regardless.
         freeze_timeout: seconds that freezing may take.
+        flush_timeout: seconds for writing dirty data at the beginning; None: as freeze_timeout.
         snapshot_timeout: seconds that the snapshot command may take.
         scripts: whether to run pre-scripts and post-scripts.
         freeze: whether to freeze.
@@ -83,6 +85,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         skip=tuple(skip),
         max_window_s=max_window,
         freeze_timeout_s=freeze_timeout,
+        flush_timeout_s=flush_timeout,
         snapshot_timeout_s=snapshot_timeout,
         scripts=scripts,
         freeze=freeze,

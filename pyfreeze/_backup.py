@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pyfreeze")
 
-#: Flushing while the application still works: it may take long, and does no harm.
-_WRITEBACK = _client.Flush(rounds=2, spend_s=60.0, limit_s=1800.0)
-
 
 class Started(NamedTuple):
     """A script that was started."""
@@ -152,7 +149,7 @@ class Backup:
         except FreezeError as error:
             return self._freeze_failed(C.MOUNT_NOT_OPENED, error)
         begin_ns = time.monotonic_ns()
-        run.ask_flush(_WRITEBACK)
+        run.ask_flush(self.plan.writeback)
         event = wait_for(run, _client.FLUSHED)
         self.story.event("writeback", begin_ns, time.monotonic_ns())
         if event.error is not None:

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 
 
 class FreezeError(OSError):
-    """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError."""
+    """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError.
+
+    Its text is one line, "filename: what is wrong".
+    """
+
+    def __str__(self) -> str:
+        text = self.strerror or super().__str__()
+        return text if self.filename is None else f"{self.filename}: {text}"
 
 
 class UsageError(FreezeError, ValueError):
@@ -57,7 +64,7 @@ class StillFrozenError(FreezeError):
 def os_error(
     kind: type[FreezeError], number: int, what: str, filename: str | None = None
 ) -> FreezeError:
-    """Build an error whose text is "[Errno n] what: the system's words: 'filename'"."""
+    """Build an error whose text is "filename: what: the system's words"."""
     text = f"{what}: {os.strerror(number)}"
     return kind(number, text) if filename is None else kind(number, text, filename)
 

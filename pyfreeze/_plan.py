@@ -31,6 +31,8 @@ class Plan(NamedTuple):
     selection: Selection
     policy: Policy
     window: WindowOptions
+    writeback: _client.Flush
+    """The flush at the beginning: it takes the bulk while the application still works."""
 
     @property
     def runs_scripts(self) -> bool:
@@ -66,6 +68,7 @@ def make_plan(settings: Settings) -> Plan:
     if single_disk is None:
         # Only a fatal script failure asks; block devices are not looked at for nothing.
         single_disk = not all_continue and has_single_disk()
+    freeze_timeout_s = settings.freeze_timeout_s or config.freeze.safe_freeze_wait_s
     return Plan(
         settings=settings,
         config=config,
@@ -79,7 +82,16 @@ def make_plan(settings: Settings) -> Plan:
             crash_fallback=settings.crash_fallback,
             require=settings.require,
         ),
-        window=_window_options(settings, config),
+        window=WindowOptions(
+            max_window_s=settings.max_window_s or config.freeze.timeout_s,
+            freeze_timeout_s=freeze_timeout_s,
+            flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
+            expedite=settings.expedite,
+            realtime=settings.realtime,
+        ),
+        writeback=_client.Flush(
+            rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or freeze_timeout_s
+        ),
     )
 
 
@@ -95,17 +107,6 @@ def _select(settings: Settings, config: LoadedConfig) -> Selection:
             errno.ENODEV, "no mounted filesystem can be frozen (--no-freeze goes without)"
         )
     return selection
-
-
-def _window_options(settings: Settings, config: LoadedConfig) -> WindowOptions:
-    freeze_timeout_s = settings.freeze_timeout_s or config.freeze.safe_freeze_wait_s
-    return WindowOptions(
-        max_window_s=settings.max_window_s or config.freeze.timeout_s,
-        freeze_timeout_s=freeze_timeout_s,
-        flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
-        expedite=settings.expedite,
-        realtime=settings.realtime,
-    )
 
 
 def _load(settings: Settings) -> LoadedConfig:

@@ -237,7 +237,7 @@ def _window(
                 freeze_ms=f.freeze_ms,
                 frozen_ms=f.frozen_ms,
                 thaw_ms=f.thaw_ms,
-                outcome="pending" if f.state == "freezing" else f.state,
+                outcome=f.outcome,
             )
             for f in times.filesystems
         ],

@@ -41,6 +41,8 @@ class Settings(NamedTuple):
     skip: tuple[str, ...] = ()
     max_window_s: float | None = None
     freeze_timeout_s: float | None = None
+    flush_timeout_s: float | None = None
+    """For writing the bulk of dirty data at the beginning; None: as long as freezing may take."""
     snapshot_timeout_s: float = DEFAULT_SNAPSHOT_TIMEOUT_S
     scripts: bool = True
     freeze: bool = True
@@ -64,6 +66,7 @@ def check(settings: Settings) -> Settings:
     for name, seconds in (
         ("max_window", settings.max_window_s),
         ("freeze_timeout", settings.freeze_timeout_s),
+        ("flush_timeout", settings.flush_timeout_s),
         ("snapshot_timeout", settings.snapshot_timeout_s),
     ):
         check_seconds(name, seconds)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NS_PER_MS = 1_000_000
+_ETIMEDOUT = 110
 
 
 class FilesystemTimes(NamedTuple):
@@ -31,6 +32,13 @@ class FilesystemTimes(NamedTuple):
     def may_be_frozen(self) -> bool:
         """Whether it is, or may become, frozen by this run."""
         return self.state in ("freezing", "frozen", "thawing", "stuck")
+
+    @property
+    def outcome(self) -> str:
+        """The state, or "pending": something hangs in the kernel and was given up."""
+        if self.state == "freezing":
+            return "pending"
+        return "pending" if self.state == "open" and self.error == _ETIMEDOUT else self.state
 
     @property
     def flush_ms(self) -> float:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyfreeze._errors import (
-    FreezeError,
     LockedError,
     StillFrozenError,
     SupervisorError,
@@ -88,13 +87,3 @@ def status_of_error(error: BaseException) -> int:
 def code_of_error(error: BaseException) -> int:
     """The outcome code for an error that left no report."""
     return 124 if isinstance(error, SupervisorError) else 2
-
-
-def text_of_error(error: BaseException) -> str:
-    """One line: the thing first, then what is wrong with it."""
-    if type(error).__str__ is not OSError.__str__:
-        return str(error)
-    if isinstance(error, FreezeError) and error.strerror:
-        name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}"
-    return str(error) or type(error).__name__

@@ -72,7 +72,9 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(arguments, f"ended by {error}", C.ERROR, exits.status_of_error(error))
     except (OSError, ValueError) as error:
         code = exits.code_of_error(error)
-        return _fail(arguments, exits.text_of_error(error), code, exits.status_of_error(error))
+        return _fail(
+            arguments, str(error) or type(error).__name__, code, exits.status_of_error(error)
+        )
 
 
 def _hint(error: click.ClickException) -> str:

@@ -56,6 +56,10 @@ class Seconds(click.FloatRange):
     "--freeze-timeout", type=Seconds(), help="Seconds that freezing may take. Default: 10."
 )
 @click.option(
+    "--flush-timeout", type=Seconds(),
+    help="Seconds for writing dirty data at the beginning. Default: as --freeze-timeout.",
+)  # fmt: skip
+@click.option(
     "--snapshot-timeout", type=Seconds(), default=3600.0, show_default=True,
     help="Seconds that COMMAND may take.",
 )  # fmt: skip
@@ -88,6 +92,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     skip: tuple[str, ...],
     max_window: float | None,
     freeze_timeout: float | None,
+    flush_timeout: float | None,
     snapshot_timeout: float,
     no_scripts: bool,
     no_freeze: bool,
@@ -119,6 +124,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
             skip=skip,
             max_window_s=max_window,
             freeze_timeout_s=freeze_timeout,
+            flush_timeout_s=flush_timeout,
             snapshot_timeout_s=snapshot_timeout,
             scripts=not no_scripts,
             freeze=not no_freeze,

@@ -234,33 +234,6 @@ static void test_held(void)
     fifo_close(&held);
 }
 
-static void test_left(void)
-{
-    struct fifo left;
-    pf_fault fault;
-    fifo_open(&left);
-    pf_run *run = running_start(NULL, 0);
-    pf_child_report report = running_run(
-        run, &(struct script){.words = {"daemon", left.path}, .flags = PF_CHILD_LEAVE});
-    CHECK(report.wait_status == 0);
-    CHECK(fifo_next(&left) == 'r');
-    CHECK(pf_close(run, &fault) == 0);
-    CHECK(fifo_is_quiet(&left)); /* it was not even told to end */
-    siginfo_t info = {0};
-    CHECK(waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0); /* it is ours now */
-    /* The only child that we have; its number nobody has told us. */
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *children = fopen(path, "re");
-    int pid = 0;
-    REQUIRE(children && fscanf(children, "%d", &pid) == 1 && pid > 1);
-    fclose(children);
-    CHECK(kill(pid, SIGKILL) == 0);
-    CHECK(check_bury_all() == 1);
-    CHECK(fifo_next(&left) == 0);
-    fifo_close(&left);
-}
-
 static void test_running_at_close(void)
 {
     struct fifo ended, outliving;
@@ -381,7 +354,6 @@ int main(int count, char **words)
     running_end(run);
     test_staged();
     test_held();
-    test_left();
     test_running_at_close();
     test_killed_supervisor();
     test_killed_client();

@@ -16,5 +16,5 @@ const char *__ubsan_default_options(void)
 
 const char *__tsan_default_options(void)
 {
-    return "halt_on_error=1:die_after_fork=0:log_path=" LOG_PATH;
+    return "halt_on_error=1:die_after_fork=0:atexit_sleep_ms=50:log_path=" LOG_PATH;
 }

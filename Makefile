@@ -1,0 +1,59 @@
+# Everything runs in the environment that ./bootstrap makes; see there for VENV and PYTHON.
+VENV ?= .venv
+export VENV
+
+CC = gcc
+# What the extension and the supervisor are built with, and what only a developer wants to hear.
+ANALYZER_FLAGS = -std=gnu11 -O2 -fanalyzer -Wall -Wextra -Wshadow -Wconversion -Werror
+
+C_CORE = $(wildcard csrc/*.c)
+C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.c tests/c/*.h bench/*.c bench/*.h)
+ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
+
+.PHONY: demo test check lint types format-check analyze format sanitize bench setup clean $(ANALYSES)
+
+demo:
+	sh ./bootstrap demo
+
+test:
+	sh ./bootstrap test
+
+check: lint types format-check analyze
+
+lint: setup
+	$(VENV)/bin/ruff check
+
+types: setup
+	$(VENV)/bin/mypy
+
+format-check: setup
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/clang-format --dry-run --Werror $(C_ALL)
+
+# One compiler per file, two at a time.
+analyze:
+	@echo "analyzing $(words $(ANALYSES)) C files"
+	@$(MAKE) --no-print-directory -j 2 $(ANALYSES)
+
+$(ANALYSES): analyze-%: csrc/%.c
+	@$(CC) $(ANALYZER_FLAGS) -c -o /dev/null $<
+
+format: setup
+	$(VENV)/bin/ruff check --fix --select I
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/clang-format -i $(C_ALL)
+
+# The C programs of tests/c, built with ASan and UBSan and with TSan.
+sanitize:
+	sh ./bootstrap test tests/c
+
+bench: setup
+	@if [ -d bench ]; then $(VENV)/bin/python -m pytest bench; else echo "no bench/ here"; fi
+
+setup:
+	@sh ./bootstrap setup dev
+
+clean:
+	rm -rf build dist *.egg-info $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f pyfreeze/_native*.so pyfreeze/pyfreeze-supervisor
+	find pyfreeze csrc tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +

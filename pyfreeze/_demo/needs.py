@@ -1,0 +1,109 @@
+"""What the demo needs of the machine, and what of it is missing: all of it at once."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._demo.namespace import mount
+from pyfreeze._scripts import CLEAN_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CAP_SYS_ADMIN = 21
+_LOOP_CONTROL = "/dev/loop-control"
+_PACKAGES = {
+    "cp": "coreutils",
+    "mount": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "xfs_repair": "xfsprogs",
+}
+_KERNEL_PACKAGE = "linux-image-generic or linux-image-amd64, with its modules"
+
+
+class Missing(NamedTuple):
+    """Something that the demo cannot do without."""
+
+    name: str
+    found: str
+    """What is there instead, in a few words."""
+    package: str | None
+    """The Debian package that has it; None where no package helps."""
+
+
+def missing() -> tuple[Missing, ...]:
+    """Everything that is missing here; nothing is changed by looking."""
+    return (*_privileges(), *_programs(), *_modules(), *_loop_devices(), *_kernel())
+
+
+def find_tool(name: str) -> str:
+    """The path of a program that `missing` did not name."""
+    path = _which(name)
+    if path is None:
+        raise FileNotFoundError(errno.ENOENT, "not found", name)
+    return path
+
+
+def _which(name: str) -> str | None:
+    # Not the caller's PATH: on Debian a user's has no /usr/sbin, where most of these are.
+    return shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"])
+
+
+def _privileges() -> Iterator[Missing]:
+    if os.geteuid() != 0:
+        yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
+    elif not _may_mount():
+        yield Missing("CAP_SYS_ADMIN", "root, but not allowed to mount: a container?", None)
+
+
+def _may_mount() -> bool:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line[:7] == "CapEff:")
+    return bool(effective >> _CAP_SYS_ADMIN & 1)
+
+
+def _programs() -> Iterator[Missing]:
+    for name, package in _PACKAGES.items():
+        if _which(name) is None:
+            yield Missing(name, "not installed", package)
+
+
+def _modules() -> Iterator[Missing]:
+    if importlib.util.find_spec("_sqlite3") is None:
+        yield Missing("sqlite3", "this Python was built without it", "libpython3-stdlib")
+
+
+def _loop_devices() -> Iterator[Missing]:
+    try:
+        os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        if os.geteuid() == 0:
+            yield Missing(f"loop devices ({_LOOP_CONTROL})", "not allowed: a container?", None)
+    except OSError as error:
+        found = f"{os.strerror(error.errno or 0)}: try modprobe loop"
+        yield Missing(f"loop devices ({_LOOP_CONTROL})", found, _KERNEL_PACKAGE)
+
+
+def _kernel() -> Iterator[Missing]:
+    for fstype in ("ext4", "xfs"):
+        if not _kernel_has(fstype):
+            yield Missing(f"{fstype} in the kernel", "no such filesystem type", _KERNEL_PACKAGE)
+
+
+def _kernel_has(fstype: str) -> bool:
+    with open("/proc/filesystems", encoding="ascii", errors="replace") as known:
+        if any(line.split()[-1:] == [fstype] for line in known):
+            return True
+    # The kernel loads the module on a mount, and says ENODEV if there is none. This mount cannot
+    # come about: /dev/null is no block device.
+    try:
+        mount("/dev/null", "/", fstype)
+    except OSError as error:
+        return error.errno != errno.ENODEV
+    return True

@@ -1,0 +1,236 @@
+"""The demo from beginning to end: stage, shop, backup, proofs. Prints nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._backup import Backup
+from pyfreeze._demo import proof, writer
+from pyfreeze._demo.shop import DATABASES, open_shop, read_witness, write_configuration
+from pyfreeze._demo.stage import (
+    AUDIT,
+    ORDERS,
+    SNAPSHOT,
+    SNAPSHOT_COMMAND,
+    STAGE,
+    VOLUMES,
+    is_ours,
+    mounted_image,
+    run_tool,
+    stage,
+)
+from pyfreeze._errors import FreezeError
+from pyfreeze._outcome import Level
+from pyfreeze._plan import make_plan
+from pyfreeze._settings import Settings
+from pyfreeze._timeline import NS_PER_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyfreeze._demo.proof import Proof
+    from pyfreeze._demo.shop import Order
+    from pyfreeze._plan import Plan
+    from pyfreeze._report import Report
+    from pyfreeze._reporting import Story
+
+
+class Span(NamedTuple):
+    """A stretch of the timeline. CLOCK_MONOTONIC ns."""
+
+    row: str
+    phase: str
+    """"paused", "pre-script", "flush", "freezing", "frozen", "thawing", "snapshot" or
+    "post-script"."""
+    begin_ns: int
+    end_ns: int
+
+
+class Pauses(NamedTuple):
+    """What the shop felt: milliseconds from one order's commit to the next one's."""
+
+    orders: int
+    usual_ms: float
+    """The median."""
+    longest_ms: float
+    snapshot_ms: float | None
+    """The one around the window; None where there was no window."""
+
+
+class Play(NamedTuple):
+    """All that came of it."""
+
+    report: Report
+    proofs: tuple[Proof, ...]
+    spans: tuple[Span, ...]
+    pauses: Pauses
+    kept: tuple[str, ...]
+    """The images that were kept, as paths."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the backup is application-consistent and every proof holds."""
+        good = self.report.status == "success" and self.report.consistency == "application"
+        return good and bool(self.proofs) and all(proof.holds for proof in self.proofs)
+
+
+def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool = True) -> Play:
+    """Do it all, in a private mount namespace that this process does not leave again.
+
+    Args:
+        tell: is told what is being done, a few words at a time.
+        keep: a directory that the snapshot's images are copied to.
+        scripts: False leaves the pre-script and the post-script out: the proofs then fail.
+
+    Raises:
+        OSError, FreezeError: the stage could not be built, or the backup not begun.
+    """
+    tell("making an ext4 and an xfs filesystem, in memory")
+    with stage():
+        files = write_configuration()
+        tell("opening a shop on them: every order goes into two SQLite databases")
+        with open_shop() as shop:
+            plan = make_plan(
+                Settings(
+                    snapshot=SNAPSHOT_COMMAND,
+                    config=files.config,
+                    host_config=files.host_config,
+                    freeze_config=files.freeze_config,
+                    mounts=tuple(volume.mount_point for volume in VOLUMES),
+                    require=Level.APPLICATION,
+                    scripts=scripts,
+                )
+            )
+            _refuse_anything_else(plan)
+            tell("pausing the shop, freezing both filesystems, copying, thawing, going on")
+            backup = Backup(plan)
+            report = backup.perform()
+            if scripts:
+                shop.wait_for(writer.WENT_ON)
+            shop.close()
+        tell("mounting the copies, proving them")
+        orders = read_witness()
+        moments = _moments(backup.story)
+        proofs = [
+            proof.equal("consistency", "application", report.consistency),
+            *_filesystem_proofs(report),
+            *_database_proofs(orders, moments),
+            proof.held_still(orders, moments),
+            proof.went_on(orders, moments, writer.ORDERS_UNTIL_WENT_ON),
+        ]
+        kept = _keep(keep) if keep is not None and report.snapshot is not None else ()
+    return Play(
+        report=report,
+        proofs=tuple(proofs),
+        spans=tuple(_spans(backup.story, orders, moments)),
+        pauses=measure_pauses(orders, moments),
+        kept=kept,
+    )
+
+
+def _refuse_anything_else(plan: Plan) -> None:
+    """Make sure that nothing is frozen but the two filesystems that were just made."""
+    chosen = {f.mount_point for f in plan.selection.filesystems}
+    if chosen != {v.mount_point for v in VOLUMES} or not all(map(is_ours, VOLUMES)):
+        raise FreezeError(
+            errno.EPERM, f"the demo would freeze more than its own filesystems: {sorted(chosen)}"
+        )
+
+
+def _keep(directory: str) -> tuple[str, ...]:
+    os.makedirs(directory, exist_ok=True)
+    run_tool("cp", "--sparse=always", "--", *(v.snapshot for v in VOLUMES), directory)
+    return tuple(os.path.join(directory, os.path.basename(v.snapshot)) for v in VOLUMES)
+
+
+# ---- proofs --------------------------------------------------------------------------------------
+
+
+def _moments(story: Story) -> proof.Moments:
+    ends = {event.what: event.end_ns for event in story.events}
+    return proof.Moments(ends.get("pre-script", 0), ends.get("thaw", 0))
+
+
+def _filesystem_proofs(report: Report) -> list[Proof]:
+    outcomes = [f.outcome for f in report.window.filesystems]
+    found = ", ".join(outcomes) or "nothing was frozen"
+    proofs = [proof.equal("filesystems afterwards", "thawed, thawed", found)]
+    for volume in VOLUMES:
+        if not os.path.exists(volume.snapshot):
+            proofs.append(proof.Proof(f"copy of {volume.name}.img", "there", "missing", False))
+            continue
+        proofs.append(proof.filesystem_clean(volume, volume.snapshot))
+        if volume.fstype == "ext4":
+            proofs.append(proof.journal_empty(volume, volume.snapshot))
+    return proofs
+
+
+def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Proof]:
+    contents = []
+    proofs = []
+    for volume in VOLUMES:
+        name = f"mount -o {volume.snapshot_options}"
+        try:
+            with mounted_image(
+                volume.snapshot, volume.snapshot_mount_point, volume.snapshot_options
+            ):
+                database = os.path.join(volume.snapshot_mount_point, DATABASES[volume.name])
+                contents.append(proof.read_copy(database, STAGE))
+        except FreezeError as error:
+            proofs.append(proof.Proof(name, "mounted", str(error.strerror), False))
+            continue
+        proofs.append(proof.equal(name, "mounted", "mounted"))
+    for one in contents:
+        proofs.append(proof.intact(one))
+        proofs.append(proof.complete(one, orders, moments))
+        proofs.append(proof.nothing_later(one, orders, moments))
+    if len(contents) == len(VOLUMES):
+        proofs.append(proof.agree(*contents))
+    return proofs
+
+
+# ---- figures -------------------------------------------------------------------------------------
+
+
+def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
+    """What the shop's own account says of its pauses: pure."""
+    pairs = list(zip(orders, orders[1:], strict=False))
+    gaps_ms = [(b.committed_ns - a.committed_ns) / NS_PER_MS for a, b in pairs]
+    around = [
+        gap_ms
+        for gap_ms, (a, b) in zip(gaps_ms, pairs, strict=True)
+        if a.committed_ns <= moments.thawed_ns < b.committed_ns
+    ]
+    return Pauses(
+        orders=len(orders),
+        usual_ms=median(gaps_ms) if gaps_ms else 0.0,
+        longest_ms=max(gaps_ms, default=0.0),
+        snapshot_ms=around[0] if around else None,
+    )
+
+
+def _spans(story: Story, orders: Sequence[Order], moments: proof.Moments) -> list[Span]:
+    spans = []
+    before = [o.committed_ns for o in orders if o.committed_ns <= moments.paused_ns]
+    after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
+    if before and after and moments.thawed_ns:
+        spans.append(Span("shop", "paused", before[-1], after[0]))
+    for event in sorted(story.events):
+        if event.what in ("pre-script", "flush"):
+            spans.append(Span(event.what, event.what, event.begin_ns, event.end_ns))
+    fstypes = {v.mount_point: f"{v.name} ({v.fstype})" for v in VOLUMES}
+    for f in story.filesystems:
+        if f.thaw_return_ns:
+            row = fstypes[f.mount]
+            spans.append(Span(row, "freezing", f.freeze_enter_ns, f.freeze_return_ns))
+            spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
+            spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
+    for event in sorted(story.events):
+        if event.what in ("snapshot", "post-script"):
+            row = f"snapshot ({SNAPSHOT_COMMAND[0]})" if event.what == "snapshot" else event.what
+            spans.append(Span(row, event.what, event.begin_ns, event.end_ns))
+    return spans

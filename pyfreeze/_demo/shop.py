@@ -1,0 +1,175 @@
+"""The shop's operator: its process, its scripts, and the configuration that names them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._demo import writer
+from pyfreeze._demo.stage import AUDIT, ORDERS, STAGE
+from pyfreeze._errors import FreezeError
+from pyfreeze._scripts import CLEAN_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONTROL = os.path.join(STAGE, "control")
+ANSWER = os.path.join(STAGE, "answer")
+WITNESS = os.path.join(STAGE, "witness")
+DATABASES = {ORDERS.name: "orders.db", AUDIT.name: "audit.db"}
+
+_WRITER_TIMEOUT_S = 5.0
+_SCRIPT_TIMEOUT_S = 5
+
+_PRE_SCRIPT = """\
+#!/bin/sh
+# Ask the shop to pause, and wait until it says that it has: its last order committed, both
+# databases checkpointed. $1 is the FIFO that it listens to, $2 the one that it answers on.
+set -eu
+echo pause > "$1"
+read -r answer < "$2"
+echo "the shop: $answer"
+case $answer in
+    paused*) ;;
+    *) exit 1 ;;
+esac
+"""
+_POST_SCRIPT = """\
+#!/bin/sh
+# Let the shop go on, whatever became of the snapshot. An answer to a pre-script that did not wait
+# for it may come first.
+set -eu
+echo resume > "$1"
+answer=
+while [ "${answer#resumed}" = "$answer" ]; do
+    read -r answer < "$2"
+done
+echo "the shop: $answer"
+"""
+
+
+class Order(NamedTuple):
+    """One order, as the shop itself witnessed it."""
+
+    number: int
+    committed_ns: int
+    """CLOCK_MONOTONIC: when it was on disk in both databases."""
+
+
+class Shop:
+    """The running writer, and what it said."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._said = b""
+
+    def wait_for(self, word: str) -> bool:
+        """Wait until it says a word, but not for ever. Returns whether it did."""
+        assert self._process.stdout is not None
+        stdout = self._process.stdout.fileno()
+        deadline = time.monotonic() + _WRITER_TIMEOUT_S
+        while f"{word}\n".encode() not in self._said:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([stdout], [], [], left_s)[0]:
+                return False
+            said = os.read(stdout, select.PIPE_BUF)
+            if not said:
+                return False
+            self._said += said
+        return True
+
+    def close(self) -> None:
+        """Let it end: the end of its stdin tells it to."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(_WRITER_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def open_shop() -> Iterator[Shop]:
+    """Start the writer and wait until it is warm.
+
+    Raises:
+        FreezeError: it died, or takes no orders.
+    """
+    for path in (CONTROL, ANSWER):
+        os.mkfifo(path, 0o600)
+    process = subprocess.Popen(
+        [
+            # Isolated, and by its path: the working directory has no say in what is run.
+            *(sys.executable, "-I", writer.__file__),
+            os.path.join(ORDERS.mount_point, DATABASES[ORDERS.name]),
+            os.path.join(AUDIT.mount_point, DATABASES[AUDIT.name]),
+            *(CONTROL, ANSWER, WITNESS),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=CLEAN_ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            shop = Shop(process)
+            if not shop.wait_for(writer.WARM):
+                raise FreezeError(5, "the demo's writer takes no orders", writer.__file__)
+            yield shop
+        finally:
+            process.kill()
+
+
+def read_witness() -> tuple[Order, ...]:
+    """All orders that the shop took, by its own account."""
+    with open(WITNESS, encoding="ascii") as file:
+        return tuple(Order(*map(int, line.split())) for line in file)
+
+
+class Files(NamedTuple):
+    """Paths of the configuration files."""
+
+    config: str
+    host_config: str
+    freeze_config: str
+
+
+def write_configuration() -> Files:
+    """Write scripts and configuration as an operator would, in a directory that is root's alone.
+
+    All three files, so that the machine's own configuration has no say.
+    """
+    config = {
+        "pluginName": "ScriptRunner",
+        "preScriptLocation": _write("pre-script.sh", _PRE_SCRIPT, 0o700),
+        "postScriptLocation": _write("post-script.sh", _POST_SCRIPT, 0o700),
+        "preScriptParams": [CONTROL, ANSWER],
+        "postScriptParams": [CONTROL, ANSWER],
+        "preScriptNoOfRetries": 0,
+        "postScriptNoOfRetries": 0,
+        "timeoutInSeconds": _SCRIPT_TIMEOUT_S,
+        "continueBackupOnFailure": True,
+        "fsFreezeEnabled": True,
+        "appName": "shop",
+    }
+    config_path = _write("config.json", json.dumps(config, indent=4) + "\n", 0o600)
+    host = (
+        "[pre_post]\ntimeoutInSeconds = 60\nnumberOfPlugins = 1\n"
+        f"pluginName0 = ScriptRunner\npluginConfigPath0 = {config_path}\n"
+    )
+    freeze = "[SnapshotThread]\ntimeout = 10\nSafeFreezeWaitInSeconds = 10\n"
+    return Files(
+        config_path, _write("host.conf", host, 0o600), _write("freeze.conf", freeze, 0o600)
+    )
+
+
+def _write(name: str, content: str, mode: int) -> str:
+    path = os.path.join(STAGE, name)
+    with open(path, "x", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+    return path

@@ -1,0 +1,173 @@
+"""The demo's filesystems: made, mounted, their snapshots mounted, all in the private namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._client import STATE_DIRECTORY
+from pyfreeze._demo.namespace import enter_private_namespace, mount_tmpfs, unmount
+from pyfreeze._demo.needs import find_tool
+from pyfreeze._errors import FreezeError
+from pyfreeze._scripts import CLEAN_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MIB = 1 << 20
+#: Limits, not what is used: the images are sparse.
+_STATE_BYTES = 16 * _MIB
+_STAGE_BYTES = 1024 * _MIB
+_TOOL_TIMEOUT_S = 30.0
+_LOOP_MAJOR = 7
+
+STAGE = os.path.join(STATE_DIRECTORY, "demo")
+SNAPSHOT = os.path.join(STAGE, "snapshot")
+
+
+class Volume(NamedTuple):
+    """A filesystem in a file. Sizes in bytes."""
+
+    name: str
+    fstype: str
+    size: int
+    make: tuple[str, ...]
+    check: tuple[str, ...]
+    """Looks for damage and mends nothing; an exit status other than 0 is damage."""
+    snapshot_options: str
+    """Mount options that only read, and replay no journal."""
+
+    @property
+    def image(self) -> str:
+        """The backing file."""
+        return os.path.join(STAGE, f"{self.name}.img")
+
+    @property
+    def mount_point(self) -> str:
+        """Where the application has it."""
+        return os.path.join(STAGE, self.name)
+
+    @property
+    def snapshot(self) -> str:
+        """The copy of the backing file."""
+        return os.path.join(SNAPSHOT, f"{self.name}.img")
+
+    @property
+    def snapshot_mount_point(self) -> str:
+        """Where the copy is mounted."""
+        return os.path.join(SNAPSHOT, self.name)
+
+
+ORDERS = Volume(
+    "orders", "ext4", 64 * _MIB, ("mkfs.ext4", "-q", "-F"), ("e2fsck", "-fn"), "ro,noload"
+)
+AUDIT = Volume(
+    "audit", "xfs", 300 * _MIB, ("mkfs.xfs", "-q"), ("xfs_repair", "-n"), "ro,norecovery,nouuid"
+)
+VOLUMES = (ORDERS, AUDIT)
+
+#: The snapshot command: it runs while both filesystems are frozen.
+SNAPSHOT_COMMAND = (
+    "cp", "--reflink=auto", "--sparse=always", *(v.image for v in VOLUMES), SNAPSHOT,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[None]:
+    """Enter a private namespace and mount the volumes there; unmount all at the end.
+
+    The state directory gets a tmpfs of its own, so that no real run is met. What cannot be unmounted
+    at the end goes with the process.
+
+    Raises:
+        OSError: something was refused. FreezeError: a tool failed.
+    """
+    enter_private_namespace()
+    with contextlib.suppress(FileExistsError):
+        os.makedirs(os.path.dirname(STATE_DIRECTORY), 0o755, exist_ok=True)
+        os.mkdir(STATE_DIRECTORY, 0o700)
+    with contextlib.ExitStack() as mounted:
+        mount_tmpfs(STATE_DIRECTORY, _STATE_BYTES)
+        mounted.callback(_unmount_if_possible, STATE_DIRECTORY)
+        os.mkdir(STAGE, 0o700)
+        mount_tmpfs(STAGE, _STAGE_BYTES)
+        mounted.callback(_unmount_if_possible, STAGE)
+        os.mkdir(SNAPSHOT)
+        for volume in VOLUMES:
+            make_image(volume, volume.image)
+            mounted.enter_context(mounted_image(volume.image, volume.mount_point, "rw"))
+        yield
+
+
+def make_image(volume: Volume, image: str) -> None:
+    """Make a volume's filesystem in a new file, as sparse as it can be."""
+    fresh = f"{image}.new"
+    with open(fresh, "xb") as file:
+        file.truncate(volume.size)
+    run_tool(*volume.make, fresh)
+    # mkfs.xfs writes 64 MiB of zeros as its log: a copy has holes there.
+    run_tool("cp", "--sparse=always", fresh, image)
+    os.unlink(fresh)
+
+
+@contextlib.contextmanager
+def mounted_image(image: str, mount_point: str, options: str) -> Iterator[None]:
+    """Mount an image; its loop device is freed by the unmount, whoever does it (autoclear)."""
+    os.makedirs(mount_point, exist_ok=True)
+    run_tool("mount", "-o", f"loop,{options}", image, mount_point)
+    try:
+        yield
+    finally:
+        _unmount_if_possible(mount_point)
+
+
+def is_ours(volume: Volume) -> bool:
+    """Whether what is mounted for a volume is a loop device over the image that we made."""
+    device = os.stat(volume.mount_point).st_dev
+    if os.major(device) != _LOOP_MAJOR:
+        return False
+    loop = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file"
+    with open(loop, encoding="utf-8", errors="surrogateescape") as file:
+        # In a chroot the kernel may show the path from outside it.
+        return file.read().rstrip("\n").endswith(volume.image)
+
+
+def ask_tool(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program and wait; in a session of its own, out of a terminal's Ctrl-C."""
+    return subprocess.run(
+        [find_tool(words[0]), *words[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=CLEAN_ENVIRONMENT,
+        timeout=_TOOL_TIMEOUT_S,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def run_tool(*words: str) -> None:
+    """Run a program that must succeed.
+
+    Raises:
+        FreezeError: it did not; says what it said.
+    """
+    done = ask_tool(*words)
+    if done.returncode:
+        said = last_line(done.stdout.splitlines()) or f"exit status {done.returncode}"
+        raise FreezeError(errno.EIO, f"{' '.join(words)}: {said}")
+
+
+def last_line(lines: Sequence[str]) -> str:
+    """The last line that is not empty."""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _unmount_if_possible(directory: str) -> None:
+    with contextlib.suppress(OSError):
+        unmount(directory)

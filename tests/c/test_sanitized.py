@@ -1,0 +1,215 @@
+"""The C core, compiled with sanitizers and driven by small C programs.
+
+Each program beside this file is one topic. It is linked with everything of csrc but the
+supervisor's ``main``; those that start a supervisor get one that is instrumented like themselves.
+A program exits with 0, with 1 after a failed check, or with 77 when it could not do all of its
+work here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+SUPERVISOR_MAIN = "supervisor.c"
+SKIPPED = 77
+#: Longer than any program's own alarm.
+TIMEOUT_S = 70
+
+FLAGS = [
+    "-std=gnu11",
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fno-sanitize-recover=all",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Werror",
+    f"-I{CSRC}",
+    f"-I{HERE}",
+]
+GUARDED = ["-Wl,--wrap=mmap,--wrap=munmap"]
+
+MEMORY = "address,undefined"
+THREADS = "thread"
+
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:die_after_fork=0:atexit_sleep_ms=50",
+}
+
+#: Program, sanitizer, and what the linker is told besides.
+PROGRAMS = [
+    ("childpage", MEMORY, GUARDED),
+    ("page", MEMORY, GUARDED),
+    ("wire", MEMORY, []),
+    ("fds", MEMORY, []),
+    ("statedir", MEMORY, []),
+    ("keeper", MEMORY, []),
+    ("children", MEMORY, []),
+    ("children", THREADS, []),
+    ("windows", MEMORY, []),
+    ("windows", THREADS, []),
+    ("filesystems", MEMORY, []),
+    ("filesystems", THREADS, []),
+]
+
+#: The cases of regressions.c, and what csrc still does wrong; None: mended.
+REGRESSIONS: dict[str, str | None] = {
+    "second_window": "a second PF_ASK_WINDOW overwrites the verdict of the open one",
+    "peer_twice": "a closed peer stays in the epoll set: adding it again is EEXIST",
+    "stale_peer": "a closed peer stays in the epoll set: its old answer thaws the next window",
+    "failed_fork": "a child whose fork failed counts as staged and is started at the end",
+    "unanswered_child": "a request whose descriptor was cut off gets no answer",
+    "refused_replacement": "a staged child is given up before its replacement is accepted",
+    "late_attempt": "an attempt is started after the timeout that all attempts share",
+    "start_without_descriptors": "pf_start closes descriptor 0 when eventfd() fails",
+    "endless_timeout": "start_ns + timeout_ns wraps around",
+    "left_child": "the keeper clears O_NONBLOCK of the pipe that the supervisor reads",
+}
+
+
+def _tool_missing(reason: str) -> None:
+    if os.environ.get("PYFREEZE_MUST_WORK") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _compile(*words: str | Path) -> None:
+    command = ["gcc", *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything compiled with one sanitizer."""
+
+    sanitizer: str
+    directory: Path
+
+    @property
+    def flags(self) -> list[str]:
+        return [*FLAGS, f"-fsanitize={self.sanitizer}"]
+
+    @property
+    def library(self) -> Path:
+        return self.directory / "libpyfreeze.a"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.directory / "supervisor"
+
+    @property
+    def actor(self) -> Path:
+        return self.directory / "actor"
+
+    def make(self) -> None:
+        """Compile csrc into a library, and the supervisor and the actor from it."""
+        sources = sorted(path for path in CSRC.glob("*.c") if path.name != SUPERVISOR_MAIN)
+        objects = [self.directory / f"{path.stem}.o" for path in sources]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(self._make_object, sources, objects):
+                pass
+        subprocess.run(["ar", "rcs", self.library, *objects], check=True, timeout=60)
+        log = f'-DLOG_PATH="{self.directory}/finding"'
+        _compile(
+            *self.flags, log, CSRC / SUPERVISOR_MAIN, HERE / "sanitizer_options.c", self.library,
+            "-o", self.supervisor,
+        )  # fmt: skip
+        _compile("-std=gnu11", "-O1", "-Wall", "-Wextra", HERE / "actor.c", "-o", self.actor)
+
+    def _make_object(self, source: Path, output: Path) -> None:
+        _compile(*self.flags, "-c", source, "-o", output)
+
+    def program(self, name: str, options: list[str]) -> Path:
+        """Compile one test program, unless it has been."""
+        output = self.directory / name
+        if not output.exists():
+            _compile(*self.flags, HERE / f"{name}.c", self.library, *options, "-o", output)
+        return output
+
+    def take_findings(self) -> str:
+        """What the sanitizers had to say of supervisors and keepers since the last look."""
+        found = []
+        for path in sorted(self.directory.glob("finding.*")):
+            found.append(path.read_text(encoding="utf-8", errors="replace"))
+            path.unlink()
+        return "\n".join(found)
+
+
+class Builds:
+    """One build for each sanitizer, made when it is first wanted."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._made: dict[str, Build] = {}
+
+    def __getitem__(self, sanitizer: str) -> Build:
+        if sanitizer not in self._made:
+            name = sanitizer.replace(",", "-")
+            build = Build(sanitizer, self._factory.mktemp(f"csrc-{name}"))
+            build.make()
+            self._made[sanitizer] = build
+        return self._made[sanitizer]
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    if shutil.which("gcc") is None or shutil.which("ar") is None:
+        _tool_missing("gcc and ar are needed to compile the C tests")
+    return Builds(tmp_path_factory)
+
+
+def _run(
+    build: Build, program: Path, directory: Path, *words: str
+) -> subprocess.CompletedProcess[str]:
+    # ThreadSanitizer's shadow wants an address space that is not randomised too widely.
+    steady = ["setarch", "--addr-no-randomize"] if shutil.which("setarch") else []
+    return subprocess.run(
+        [*steady, program, directory, build.actor, build.supervisor, *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sanitizer", "options"), PROGRAMS, ids=[f"{name}-{s}" for name, s, _ in PROGRAMS]
+)
+def test_program(
+    builds: Builds, tmp_path: Path, name: str, sanitizer: str, options: list[str]
+) -> None:
+    build = builds[sanitizer]
+    result = _run(build, build.program(name, options), tmp_path)
+    findings = build.take_findings()
+    if result.returncode == SKIPPED and not findings:
+        _tool_missing(result.stderr.strip())
+    assert (result.returncode, findings) == (0, ""), result.stderr
+
+
+def _case(name: str, fault: str | None) -> ParameterSet:
+    return pytest.param(name, marks=[pytest.mark.xfail(reason=fault)] if fault else [])
+
+
+@pytest.mark.parametrize("case", [_case(*item) for item in REGRESSIONS.items()])
+def test_regression(builds: Builds, tmp_path: Path, case: str) -> None:
+    build = builds[MEMORY]
+    result = _run(build, build.program("regressions", []), tmp_path, case)
+    findings = build.take_findings()
+    assert (result.returncode, findings) == (0, ""), result.stderr
