@@ -321,12 +321,13 @@ class Run:
         out = ffi.new("pf_child_report *")
         self._check(lib.pf_child_read(self._handle(), child, out, self._fault))
         status = out.wait_status
-        ran = out.exec_error == 0 and out.start_ns != 0
+        ended = out.state == lib.PF_CHILD_ENDED
+        ran = ended and out.exec_error == 0 and out.start_ns != 0
         return ChildEnd(
-            ended=out.state == lib.PF_CHILD_ENDED,
+            ended=ended,
             attempts=out.attempts,
             exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
-            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            signal=os.WTERMSIG(status) if ran and os.WIFSIGNALED(status) else None,
             exec_error=out.exec_error,
             timed_out=bool(out.timed_out),
             ended_early=bool(out.ended_early),

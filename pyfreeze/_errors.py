@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pyfreeze._timeline import WindowTimes
 
 
+_GONE = (_errno.EPIPE, _errno.ECONNRESET, _errno.ENOTCONN)
+
+
 class FreezeError(OSError):
     """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError.
 
@@ -87,6 +90,9 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
             what = f"{step_text} (it must belong to root, who must be running this)"
             return os_error(NotPermittedError, number, what, filename)
         return os_error(FreezeError, number, step_text, filename)
+    if step in (lib.PF_STEP_SEND, lib.PF_STEP_RECEIVE) and number in _GONE:
+        # Not EPIPE: programs take an OSError with that number for a reader of theirs that went.
+        return SupervisorError(_errno.ESRCH, "the supervisor is gone")
     if step in (lib.PF_STEP_SPAWN, lib.PF_STEP_READY, lib.PF_STEP_SETUP):
         return os_error(SupervisorError, number, step_text, filename)
     if step == lib.PF_STEP_VERIFY and number == _errno.ESTALE:

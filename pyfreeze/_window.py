@@ -46,7 +46,7 @@ def wait_for(run: Run, *kinds: int) -> Event:
         event = run.next_event()
         if event.kind == _client.LOST and _client.LOST not in kinds:
             raise SupervisorError(
-                errno.EPIPE, "the supervisor was lost; everything it had frozen was thawed"
+                errno.ESRCH, "the supervisor was lost; everything it had frozen was thawed"
             )
         if event.kind in kinds:
             return event
@@ -82,7 +82,7 @@ def verdict_error(verdict: str, cause: FreezeError | None, times: WindowTimes) -
     texts = {
         "expired": (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
         "aborted": (errno.EINTR, "the window was ended early, by a signal"),
-        "rescued": (errno.EPIPE, "the supervisor was lost inside the window"),
+        "rescued": (errno.ESRCH, "the supervisor was lost inside the window"),
     }
     number, text = texts.get(verdict, (errno.EIO, ""))
     if not text:

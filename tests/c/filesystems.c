@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 
 #include "running.h"
+#include "tree.h"
 
 #define COUNT 2
 
@@ -42,10 +43,16 @@ static void describe_target(int index)
                                  .level = (uint32_t)index};
 }
 
-/* Whatever has become of the test: nothing of it stays frozen, and the loop devices are let go. */
+/* Whatever has become of the tests: nothing of theirs stays frozen, nor running, nor mounted. First
+ * thawed, because who writes to a frozen filesystem can't even be killed; and once more when nobody
+ * is left who could freeze. */
 static void clean_up(void)
 {
     char line[600];
+    for (int i = COUNT - 1; i >= 0; i--)
+        ioctl(roots[i], FITHAW, 0);
+    pf_tree_signal(getpid(), SIGKILL, 0);
+    check_bury_all();
     for (int i = COUNT - 1; i >= 0; i--) {
         if (roots[i] < 0)
             continue;
@@ -357,18 +364,24 @@ static int run_tests(void)
     return check_end();
 }
 
+static void on_alarm(int signal)
+{
+    (void)signal; /* it ends the waiting, that is all */
+}
+
 /* The tests run in a child, so that the cleaning is done even if they crash or hang. */
 static int run_and_clean_up(void)
 {
-    int status = 1;
+    int status = -1;
     pid_t tests = fork();
     if (tests == 0) {
-        check_limit(40);
+        check_limit(0);
         check_become_subreaper();
         exit(run_tests());
     }
-    while (waitpid(tests, &status, 0) < 0)
-        ;
+    struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
+    sigaction(SIGALRM, &action, NULL);
+    CHECK(waitpid(tests, &status, 0) == tests); /* else it has taken too long */
     clean_up();
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return check_end();
@@ -376,7 +389,7 @@ static int run_and_clean_up(void)
 
 int main(int count, char **words)
 {
-    int is_private = running_begin(count, words, 55);
+    int is_private = running_begin(count, words, 40);
     if (!is_private) {
         SKIP("loop devices need a mount namespace of our own");
         return check_end();

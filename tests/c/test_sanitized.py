@@ -173,20 +173,23 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
     return Builds(tmp_path_factory)
 
 
-def _run(
-    build: Build, program: Path, directory: Path, *words: str
-) -> subprocess.CompletedProcess[str]:
+def _run(build: Build, program: Path, directory: Path, *words: str) -> tuple[int, str, str]:
+    """Return the exit status, its stderr, and the findings about other processes."""
     # ThreadSanitizer's shadow wants an address space that is not randomised too widely.
     steady = ["setarch", "--addr-no-randomize"] if shutil.which("setarch") else []
-    return subprocess.run(
-        [*steady, program, directory, build.actor, build.supervisor, *words],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT},
-        stdin=subprocess.DEVNULL,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    # A file, because a pipe would not end before everything that a broken run leaves behind.
+    with (directory / "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
+        status = subprocess.run(
+            [*steady, program, directory, build.actor, build.supervisor, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            env={"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT},
+            timeout=TIMEOUT_S,
+            check=False,
+        ).returncode
+        stderr.seek(0)
+        return status, stderr.read(), build.take_findings()
 
 
 @pytest.mark.parametrize(
@@ -196,11 +199,10 @@ def test_program(
     builds: Builds, tmp_path: Path, name: str, sanitizer: str, options: list[str]
 ) -> None:
     build = builds[sanitizer]
-    result = _run(build, build.program(name, options), tmp_path)
-    findings = build.take_findings()
-    if result.returncode == SKIPPED and not findings:
-        _tool_missing(result.stderr.strip())
-    assert (result.returncode, findings) == (0, ""), result.stderr
+    status, stderr, findings = _run(build, build.program(name, options), tmp_path)
+    if status == SKIPPED and not findings:
+        _tool_missing(stderr.strip())
+    assert (status, findings) == (0, ""), stderr
 
 
 def _case(name: str, fault: str | None) -> ParameterSet:
@@ -210,6 +212,5 @@ def _case(name: str, fault: str | None) -> ParameterSet:
 @pytest.mark.parametrize("case", [_case(*item) for item in REGRESSIONS.items()])
 def test_regression(builds: Builds, tmp_path: Path, case: str) -> None:
     build = builds[MEMORY]
-    result = _run(build, build.program("regressions", []), tmp_path, case)
-    findings = build.take_findings()
-    assert (result.returncode, findings) == (0, ""), result.stderr
+    status, stderr, findings = _run(build, build.program("regressions", []), tmp_path, case)
+    assert (status, findings) == (0, ""), stderr

@@ -30,7 +30,7 @@ from pyfreeze._native import ffi, lib
         ("FREEZE", errno.EBUSY, pyfreeze.FreezeFailedError),
         ("FREEZE", errno.EPERM, pyfreeze.NotPermittedError),
         ("FREEZE", errno.ETIMEDOUT, pyfreeze.FreezeTimeoutError),
-        ("SEND", errno.EPIPE, pyfreeze.FreezeError),
+        ("SEND", errno.EMSGSIZE, pyfreeze.FreezeError),
     ],
 )
 def test_each_fault_becomes_its_exception(step: str, number: int, kind: type[FreezeError]) -> None:
@@ -42,6 +42,12 @@ def test_each_fault_becomes_its_exception(step: str, number: int, kind: type[Fre
     assert error.filename == "/mnt/x"
     assert isinstance(error, FreezeError)
     assert isinstance(error, OSError)
+
+
+def test_a_supervisor_that_is_gone_is_no_broken_pipe_of_the_caller() -> None:
+    error = from_fault(lib.PF_STEP_SEND, "sending", errno.EPIPE, None)
+    assert isinstance(error, pyfreeze.SupervisorError)
+    assert error.errno == errno.ESRCH
 
 
 def test_every_step_has_its_own_words() -> None:
