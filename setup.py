@@ -45,7 +45,11 @@ class build_ext_and_supervisor(build_ext):  # noqa: N801 - setuptools' own spell
     def copy_extensions_to_source(self) -> None:
         """For an editable install the program has to be in the tree, like the extension."""
         super().copy_extensions_to_source()
-        shutil.copy2(self._program, ROOT / "pyfreeze" / PROGRAM)
+        target = ROOT / "pyfreeze" / PROGRAM
+        # By renaming: the program may be running, and then cannot be written to (ETXTBSY).
+        fresh = target.with_suffix(".new")
+        shutil.copy2(self._program, fresh)
+        fresh.replace(target)
 
     def get_outputs(self) -> list[str]:
         return [*super().get_outputs(), str(self._program)]

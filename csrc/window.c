@@ -146,7 +146,9 @@ static void begin_flushing(struct pf_window *window, int freeze_follows)
     window->round_before_ns = UINT64_MAX;
     window->flush_begin_ns = pf_now_ns();
     pf_timer_arm(window->limit_fd, window->flush_begin_ns + window->flush.limit_ns);
-    begin_round(window);
+    stop_waiting(window);
+    if (window->flush.rounds > 0)
+        begin_round(window);
 }
 
 int pf_window_begin_flush(struct pf_window *window, pf_fault *fault)

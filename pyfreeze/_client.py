@@ -67,7 +67,7 @@ class Flush(NamedTuple):
     """At most so many rounds of syncfs; they end earlier when they no longer get shorter."""
     spend_s: float = 5.0
     """No further round begins after this."""
-    limit_s: float = 600.0
+    limit_s: float = 10.0
     """A round that has not ended by then fails the flush."""
 
 

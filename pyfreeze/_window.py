@@ -69,7 +69,8 @@ def still_frozen(run: Run) -> StillFrozenError | None:
     mounts = tuple(f.mount for f in run.filesystems() if f.may_be_frozen)
     if not mounts:
         return None
-    error = StillFrozenError(errno.EBUSY, "may still be frozen: " + ", ".join(mounts), mounts[0])
+    others = f" (and {', '.join(mounts[1:])})" if mounts[1:] else ""
+    error = StillFrozenError(errno.EBUSY, f"may still be frozen{others}", mounts[0])
     error.mounts = mounts
     return error
 
@@ -210,7 +211,7 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
     Args:
         paths: mount points of the filesystems, at least one.
         max_window: seconds from the first FIFREEZE until everything is thawed regardless.
-        freeze_timeout: seconds that all FIFREEZEs together may take.
+        freeze_timeout: seconds that all FIFREEZEs together may take, and the flush before them.
         flush_rounds: how often at most to flush beforehand; it ends when rounds stop getting
             shorter.
         expedite: raise rcu_expedited while freezing: freezes in tenths of a millisecond instead of
@@ -232,7 +233,7 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         paths,
         max_window=max_window,
         freeze_timeout=freeze_timeout,
-        flush=_client.Flush(rounds=flush_rounds),
+        flush=_client.Flush(rounds=flush_rounds, limit_s=freeze_timeout),
         expedite=expedite,
         realtime=realtime,
         state_directory=state_directory,

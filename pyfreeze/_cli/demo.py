@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pyfreeze._demo.play import Play
 
 
+#: Columns: lines of text get no longer, however wide the terminal.
+_WIDEST = 110
+
+
 @click.command("demo", epilog="Example: pyfreeze demo --keep /var/tmp/snapshot")
 @click.option(
     "--keep", metavar="DIR", type=click.Path(file_okay=False, resolve_path=True),
@@ -98,4 +102,5 @@ def _print(performance: Play) -> None:
 
     console = Console(highlight=False)
     unicode = console.encoding.lower().startswith("utf")
-    console.print(render(performance, console.width, unicode=unicode))
+    width = min(console.width, _WIDEST)
+    console.print(render(performance, width, unicode=unicode), width=width)

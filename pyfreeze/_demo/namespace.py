@@ -44,13 +44,13 @@ def mount_tmpfs(directory: str, size_bytes: int) -> None:
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
-    """mount(2)."""
+    """Mount something: the system call itself."""
     words = (os.fsencode(source), os.fsencode(target), fstype.encode())
     _call("mount", *words, ctypes.c_ulong(flags), data.encode(), name=target)
 
 
 def unmount(directory: str) -> None:
-    """umount2(2)."""
+    """Unmount the topmost mount of a directory."""
     _call("umount2", os.fsencode(directory), 0, name=directory)
 
 

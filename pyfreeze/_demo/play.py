@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import itertools
 import os
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,9 +12,6 @@ from pyfreeze._backup import Backup
 from pyfreeze._demo import proof, writer
 from pyfreeze._demo.shop import DATABASES, open_shop, read_witness, write_configuration
 from pyfreeze._demo.stage import (
-    AUDIT,
-    ORDERS,
-    SNAPSHOT,
     SNAPSHOT_COMMAND,
     STAGE,
     VOLUMES,
@@ -116,7 +113,7 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
         orders = read_witness()
         moments = _moments(backup.story)
         proofs = [
-            proof.equal("consistency", "application", report.consistency),
+            proof.equal("consistency level", "application", report.consistency),
             *_filesystem_proofs(report),
             *_database_proofs(orders, moments),
             proof.held_still(orders, moments),
@@ -156,16 +153,18 @@ def _moments(story: Story) -> proof.Moments:
 
 
 def _filesystem_proofs(report: Report) -> list[Proof]:
-    outcomes = [f.outcome for f in report.window.filesystems]
-    found = ", ".join(outcomes) or "nothing was frozen"
-    proofs = [proof.equal("filesystems afterwards", "thawed, thawed", found)]
+    thawed = {f.mount for f in report.window.filesystems if f.outcome == "thawed"}
+    names = [v.name for v in VOLUMES if v.mount_point in thawed]
+    due = ", ".join(v.name for v in VOLUMES)
+    proofs = [proof.equal("frozen and thawed", due, ", ".join(names) or "none")]
     for volume in VOLUMES:
         if not os.path.exists(volume.snapshot):
             proofs.append(proof.Proof(f"copy of {volume.name}.img", "there", "missing", False))
             continue
-        proofs.append(proof.filesystem_clean(volume, volume.snapshot))
         if volume.fstype == "ext4":
-            proofs.append(proof.journal_empty(volume, volume.snapshot))
+            proofs += proof.ext4_clean(volume, volume.snapshot)
+        else:
+            proofs += proof.xfs_clean(volume, volume.snapshot, STAGE)
     return proofs
 
 
@@ -198,7 +197,7 @@ def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Pr
 
 def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
     """What the shop's own account says of its pauses: pure."""
-    pairs = list(zip(orders, orders[1:], strict=False))
+    pairs = list(itertools.pairwise(orders))
     gaps_ms = [(b.committed_ns - a.committed_ns) / NS_PER_MS for a, b in pairs]
     around = [
         gap_ms
@@ -219,18 +218,21 @@ def _spans(story: Story, orders: Sequence[Order], moments: proof.Moments) -> lis
     after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
     if before and after and moments.thawed_ns:
         spans.append(Span("shop", "paused", before[-1], after[0]))
-    for event in sorted(story.events):
-        if event.what in ("pre-script", "flush"):
-            spans.append(Span(event.what, event.what, event.begin_ns, event.end_ns))
-    fstypes = {v.mount_point: f"{v.name} ({v.fstype})" for v in VOLUMES}
-    for f in story.filesystems:
-        if f.thaw_return_ns:
-            row = fstypes[f.mount]
+    spans += _event_spans(story, {"pre-script": "pre-script", "flush": "flush"})
+    times = {f.mount: f for f in story.filesystems if f.thaw_return_ns}
+    for volume in VOLUMES:
+        if f := times.get(volume.mount_point):
+            row = f"{volume.name} ({volume.fstype})"
             spans.append(Span(row, "freezing", f.freeze_enter_ns, f.freeze_return_ns))
             spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
             spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
-    for event in sorted(story.events):
-        if event.what in ("snapshot", "post-script"):
-            row = f"snapshot ({SNAPSHOT_COMMAND[0]})" if event.what == "snapshot" else event.what
-            spans.append(Span(row, event.what, event.begin_ns, event.end_ns))
-    return spans
+    snapshot = f"snapshot ({SNAPSHOT_COMMAND[0]})"
+    return spans + _event_spans(story, {"snapshot": snapshot, "post-script": "post-script"})
+
+
+def _event_spans(story: Story, rows: dict[str, str]) -> list[Span]:
+    return [
+        Span(rows[event.what], event.what, event.begin_ns, event.end_ns)
+        for event in sorted(story.events)
+        if event.what in rows
+    ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._demo.stage import ask_tool, last_line
+from pyfreeze._demo.stage import ask_tool, last_line, mounted_image, run_tool
+from pyfreeze._errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +18,19 @@ if TYPE_CHECKING:
     from pyfreeze._demo.shop import Order
     from pyfreeze._demo.stage import Volume
 
-# The ext4 superblock: where it is, where in it s_feature_incompat is, and the flag for a journal
-# that must be replayed. Source: fs/ext4/ext4.h.
+# The ext4 superblock: where it is, where in it s_magic and s_feature_incompat are, and the flag of
+# a journal that must be replayed. Source: fs/ext4/ext4.h.
 _EXT4_SUPERBLOCK = 1024
 _EXT4_MAGIC_AT, _EXT4_MAGIC = 0x38, 0xEF53
 _EXT4_INCOMPAT_AT, _EXT4_RECOVER = 0x60, 0x4
+
+# What xfs_repair -n says of every xfs that was frozen: see `xfs_clean`.
+_XFS_LOG_MARK = re.compile(
+    r"ALERT: The filesystem has valuable metadata.*?replay the log\.", re.DOTALL
+)
+_XFS_LAZY_COUNTER = re.compile(r"sb_(icount|ifree|fdblocks) \d+, counted \d+")
+
+_NO_PAUSE = "there was no pause"
 
 
 class Proof(NamedTuple):
@@ -37,8 +47,8 @@ class Contents(NamedTuple):
 
     name: str
     integrity: str
-    """SQLite's own verdict, "ok" or what is wrong."""
-    count: int
+    """SQLite's own verdict: "ok", or what is wrong."""
+    orders: int
     first: int
     last: int
     """Order numbers; 0 where there is none."""
@@ -47,8 +57,10 @@ class Contents(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """The moments that decide what must be in the snapshot, and what must not. CLOCK_MONOTONIC ns,
-    0 where it never got there."""
+    """What decides which orders must be in the snapshot: CLOCK_MONOTONIC ns, 0 where it never came.
+
+    In between the shop stands still, and everything is frozen.
+    """
 
     paused_ns: int
     """The pre-script's end."""
@@ -57,37 +69,75 @@ class Moments(NamedTuple):
 
 
 def equal(name: str, expected: str, found: str) -> Proof:
-    """A check that something is exactly as expected."""
+    """Check that something is exactly as expected."""
     return Proof(name, expected, found, found == expected)
 
 
 # ---- filesystems ---------------------------------------------------------------------------------
 
 
-def filesystem_clean(volume: Volume, image: str) -> Proof:
-    """Let the filesystem's own checker look at an image; it mends nothing."""
+def ext4_clean(volume: Volume, image: str) -> tuple[Proof, ...]:
+    """Let e2fsck look at an image, and look whether its journal has something left to replay."""
     done = ask_tool(*volume.check, image)
-    found = "clean"
-    if done.returncode:
-        found = f"status {done.returncode}: {last_line(done.stdout.splitlines())}"
-    return Proof(f"{' '.join(volume.check)} {volume.name}.img", "clean", found, not done.returncode)
+    checked = equal(_check_name(volume), "clean", _verdict(done.returncode, done.stdout))
+    return checked, equal(f"journal of {volume.name}.img", "empty", _journal(image))
 
 
-def journal_empty(volume: Volume, image: str) -> Proof:
-    """Look whether an ext4 image's journal has something left to replay."""
-    name = f"journal of {volume.name}.img"
+def _journal(image: str) -> str:
     with open(image, "rb") as file:
         file.seek(_EXT4_SUPERBLOCK)
         superblock = file.read(1024)
     if _number(superblock, _EXT4_MAGIC_AT, 2) != _EXT4_MAGIC:
-        return Proof(name, "nothing to replay", "no ext4 superblock", False)
-    dirty = bool(_number(superblock, _EXT4_INCOMPAT_AT, 4) & _EXT4_RECOVER)
-    found = "needs to be replayed" if dirty else "nothing to replay"
-    return equal(name, "nothing to replay", found)
+        return "no ext4 superblock"
+    features = _number(superblock, _EXT4_INCOMPAT_AT, 4)
+    return "must be replayed" if features & _EXT4_RECOVER else "empty"
 
 
 def _number(data: bytes, offset: int, size: int) -> int:
     return int.from_bytes(data[offset : offset + size], "little")
+
+
+def xfs_clean(volume: Volume, image: str, work: str) -> tuple[Proof, ...]:
+    """Let xfs_repair look at an image as it is, and at a copy that was mounted as after a restore.
+
+    A freeze leaves a mark in xfs's log, so that a mount sees to deleted files that were still open
+    (xfs_log_cover). To xfs_repair -n that is a log to be replayed, and status 1; and counters that
+    such a mount computes anew (lazy-count) may differ. Nothing else may: so whatever else it says
+    has to be what it says of the copy after the mount, which must be clean without any ifs.
+    """
+    name, after = _check_name(volume), "the same after a mount"
+    copy = os.path.join(work, f"{volume.name}.mounted")
+    raw = ask_tool(*volume.check, image)
+    try:
+        run_tool("cp", "--sparse=always", image, copy)
+        with mounted_image(copy, f"{copy}.d", "rw,nouuid"):
+            pass
+    except FreezeError as error:
+        said = str(error.strerror)
+        return Proof(name, "clean", said, False), Proof(after, "clean", said, False)
+    mounted = ask_tool(*volume.check, copy)
+    beyond = _xfs_complaints(raw.stdout, mounted.stdout)
+    return (
+        equal(name, "clean", beyond[0] if beyond else "clean"),
+        equal(after, "clean", _verdict(mounted.returncode, mounted.stdout)),
+    )
+
+
+def _xfs_complaints(said: str, usual: str) -> list[str]:
+    """What xfs_repair says beyond the usual and what every frozen xfs makes it say: pure."""
+    rest = _XFS_LAZY_COUNTER.sub("", _XFS_LOG_MARK.sub("", said))
+    known = {line.strip() for line in usual.splitlines()}
+    return [
+        line.strip() for line in rest.splitlines() if line.strip() and line.strip() not in known
+    ]
+
+
+def _check_name(volume: Volume) -> str:
+    return f"{' '.join(volume.check)} {volume.name}.img"
+
+
+def _verdict(status: int, said: str) -> str:
+    return f"status {status}: {last_line(said.splitlines())}" if status else "clean"
 
 
 # ---- databases -----------------------------------------------------------------------------------
@@ -108,13 +158,13 @@ def read_copy(database: str, work: str) -> Contents:
             shutil.copyfile(f"{database}-wal", f"{copy}-wal")
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             rows = connection.execute("PRAGMA integrity_check").fetchall()
-            count, first, last, cents = connection.execute(
-                "SELECT count(*), coalesce(min(id), 0), coalesce(max(id), 0), "
-                "coalesce(sum(cents), 0) FROM orders"
+            orders, first, last, cents = connection.execute(
+                "SELECT count(*), ifnull(min(id), 0), ifnull(max(id), 0), ifnull(sum(cents), 0) "
+                "FROM orders"
             ).fetchone()
     except (OSError, sqlite3.Error) as error:
         return Contents(name, str(error), 0, 0, 0, 0)
-    return Contents(name, "; ".join(str(row[0]) for row in rows), count, first, last, cents)
+    return Contents(name, "; ".join(str(row[0]) for row in rows), orders, first, last, cents)
 
 
 def intact(contents: Contents) -> Proof:
@@ -123,45 +173,46 @@ def intact(contents: Contents) -> Proof:
 
 
 def complete(contents: Contents, orders: Sequence[Order], moments: Moments) -> Proof:
-    """Every order committed before the pre-script's end is there; without a gap."""
-    name = f"{contents.name}: committed before"
+    """Every order committed before the pre-script's end is there, without a gap."""
+    name = f"{contents.name}: all before the pause"
     if not moments.paused_ns:
-        return Proof(name, "all up to the pause", "there was no pause", False)
-    due = max((o.number for o in orders if o.committed_ns <= moments.paused_ns), default=0)
-    found = _numbers(contents.count, contents.first, contents.last)
-    # No gap before `due`; orders beyond it are another check's business.
-    unbroken = contents.count == contents.last and contents.first <= 1
+        return Proof(name, "all", _NO_PAUSE, False)
+    due = _due(orders, moments)
+    unbroken = contents.first == 1 and contents.orders == contents.last
+    # Orders beyond the last one due are `nothing_later`'s business.
     holds = due > 0 and unbroken and contents.last >= due
-    return Proof(name, _numbers(due, min(due, 1), due), found, holds)
+    found = _numbers(contents.orders, contents.first, contents.last)
+    return Proof(name, _numbers(due, 1, due), found, holds)
 
 
 def nothing_later(contents: Contents, orders: Sequence[Order], moments: Moments) -> Proof:
-    """No order is there that was committed after the pause began."""
-    name = f"{contents.name}: committed after"
+    """No order is there that was committed after the pre-script's end."""
+    name = f"{contents.name}: any after the pause"
     if not moments.paused_ns:
-        return Proof(name, "none", "there was no pause", False)
-    due = max((o.number for o in orders if o.committed_ns <= moments.paused_ns), default=0)
-    extra = max(contents.last - due, 0)
-    return equal(name, "none", f"{extra}" if extra else "none" if contents.count else "no orders")
+        return Proof(name, "none", _NO_PAUSE, False)
+    later = contents.last - _due(orders, moments)
+    found = f"{later:,}" if later > 0 else "none"
+    return equal(name, "none", found if contents.orders else "no orders at all")
 
 
 def agree(one: Contents, other: Contents) -> Proof:
-    """Both databases tell of the same orders: the snapshots are of one moment."""
-    return equal(
-        "both tell the same", _money(one), _money(other)
-    )._replace(holds=bool(one.count) and _same(one, other))  # fmt: skip
+    """Both databases hold the same orders: their snapshots are of one moment."""
+    same = one[2:] == other[2:]
+    holds = same and one.orders > 0
+    return Proof("both: the same number and sum", _sum(one), _sum(other), holds)
 
 
-def _same(one: Contents, other: Contents) -> bool:
-    return one._replace(name="", integrity="") == other._replace(name="", integrity="")
+def _due(orders: Sequence[Order], moments: Moments) -> int:
+    """The last order that must be there, 0 for none."""
+    return max((o.number for o in orders if o.committed_ns <= moments.paused_ns), default=0)
 
 
-def _numbers(count: int, first: int, last: int) -> str:
-    return f"{count:,} ({first:,} to {last:,})" if count else "0"
+def _numbers(orders: int, first: int, last: int) -> str:
+    return f"{orders:,} ({first:,} to {last:,})" if orders else "none"
 
 
-def _money(contents: Contents) -> str:
-    return f"{contents.count:,} orders, {contents.cents / 100:,.2f}"
+def _sum(contents: Contents) -> str:
+    return f"{contents.orders:,}: {contents.cents / 100:,.2f}"
 
 
 # ---- the application -----------------------------------------------------------------------------
@@ -169,14 +220,16 @@ def _money(contents: Contents) -> str:
 
 def held_still(orders: Sequence[Order], moments: Moments) -> Proof:
     """The shop took no order from the pre-script's end until everything was thawed."""
-    name = "orders while frozen"
+    name = "orders taken during the freeze"
     if not moments.paused_ns or not moments.thawed_ns:
-        return Proof(name, "0", "there was no pause", False)
+        return Proof(name, "none", _NO_PAUSE, False)
     taken = sum(moments.paused_ns < o.committed_ns <= moments.thawed_ns for o in orders)
-    return equal(name, "0", f"{taken:,}")
+    return equal(name, "none", f"{taken:,}" if taken else "none")
 
 
 def went_on(orders: Sequence[Order], moments: Moments, at_least: int) -> Proof:
-    """The shop was not harmed: it took orders again."""
+    """The shop came to no harm: it took orders again."""
     after = sum(o.committed_ns > moments.thawed_ns for o in orders) if moments.thawed_ns else 0
-    return Proof("orders afterwards", f"{at_least:,} or more", f"{after:,}", after >= at_least)
+    return Proof(
+        "orders taken afterwards", f"{at_least:,} or more", f"{after:,}", after >= at_least
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -42,9 +43,13 @@ esac
 """
 _POST_SCRIPT = """\
 #!/bin/sh
-# Let the shop go on, whatever became of the snapshot. An answer to a pre-script that did not wait
-# for it may come first.
+# Let the shop go on, whatever became of the snapshot, if it is not closed. An answer to a pre-script
+# that did not wait for it may come first.
 set -eu
+if [ ! -p "$1" ]; then
+    echo "the shop: closed"
+    exit 0
+fi
 echo resume > "$1"
 answer=
 while [ "${answer#resumed}" = "$answer" ]; do
@@ -85,10 +90,13 @@ class Shop:
         return True
 
     def close(self) -> None:
-        """Let it end: the end of its stdin tells it to."""
+        """Let it end: the end of its stdin tells it to. One that does not is killed."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(_WRITER_TIMEOUT_S)
+        try:
+            self._process.wait(_WRITER_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
 
 @contextlib.contextmanager
@@ -118,7 +126,7 @@ def open_shop() -> Iterator[Shop]:
         try:
             shop = Shop(process)
             if not shop.wait_for(writer.WARM):
-                raise FreezeError(5, "the demo's writer takes no orders", writer.__file__)
+                raise FreezeError(errno.EIO, "the demo's writer takes no orders", writer.__file__)
             yield shop
         finally:
             process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pyfreeze._demo.proof import Proof
 
 _NARROWEST_BAR = 20
-_WIDEST_BAR = 100
 
 
 class _Brush(NamedTuple):
@@ -82,7 +82,7 @@ def timeline(spans: Sequence[Span], width: int, *, unicode: bool) -> RenderableT
     end_ns = max(span.end_ns for span in spans)
     label_width = max(map(len, rows))
     figure_width = max(len(_ms(end_ns - begin_ns)), 8)
-    bar_width = min(max(width - label_width - figure_width - 6, _NARROWEST_BAR), _WIDEST_BAR)
+    bar_width = max(width - label_width - figure_width - 6, _NARROWEST_BAR)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, width=bar_width)
@@ -109,7 +109,8 @@ def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicod
         character = brush.block if unicode else brush.ascii
         for column in range(first, min(beyond, width)):
             cells[column] = (character, brush.style)
-    return Text.assemble(*cells)
+    runs = itertools.groupby(cells)
+    return Text.assemble(*((character * len(list(run)), style) for (character, style), run in runs))
 
 
 def _legend(*, unicode: bool) -> Text:
@@ -155,31 +156,30 @@ def proof_table(proofs: Sequence[Proof], *, unicode: bool) -> RenderableType:
 def meaning(play: Play) -> str:
     """The figures in sentences, for somebody who has never heard of freezing."""
     pauses, window = play.pauses, play.report.window
-    text = [
+    text = (
         f"The shop took {pauses.orders:,} orders, one every {pauses.usual_ms:.2f} ms. "
         f"The longest that it went without one was {pauses.longest_ms:.1f} ms"
-    ]
+    )
     if pauses.snapshot_ms is None:
-        text.append(".")
-        return "".join(text)
+        return f"{text}."
     if pauses.snapshot_ms < pauses.longest_ms:
-        text.append(f" (the machine's doing); for the snapshot it was {pauses.snapshot_ms:.1f} ms")
-    text.append(f": {_compared(pauses.snapshot_ms)}.")
+        text += f" (the machine's doing); for the snapshot it was {pauses.snapshot_ms:.1f} ms"
+    text += f": {_compared(pauses.snapshot_ms)}."
     if window.window_ms is not None and window.overhead_ms is not None:
-        text.append(
+        text += (
             f" Its filesystems were frozen for {window.window_ms:.2f} ms of it: "
-            f"{window.window_ms - window.overhead_ms:.2f} ms took cp to copy them, "
-            f"{window.overhead_ms:.2f} ms are pyfreeze's own. With a snapshot of a volume manager, "
-            "a storage array or a cloud disk in cp's place, its time counts instead."
+            f"{window.window_ms - window.overhead_ms:.2f} ms for cp to copy them, "
+            f"{window.overhead_ms:.2f} ms pyfreeze's own. With a volume manager, a storage array "
+            "or a cloud disk taking the snapshot, its time stands in cp's place."
         )
-    return "".join(text)
+    return text
 
 
 def _compared(pause_ms: float) -> str:
     """A pause beside something that everybody knows."""
     for limit_ms, text in (
         (100, "less than the blink of an eye, so no customer noticed"),
-        (1000, "less than a heartbeat: a customer may have noticed a hesitation"),
+        (1000, "less than a second, so a customer may have noticed a hesitation"),
     ):
         if pause_ms < limit_ms:
             return text

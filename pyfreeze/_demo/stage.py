@@ -36,7 +36,7 @@ class Volume(NamedTuple):
     size: int
     make: tuple[str, ...]
     check: tuple[str, ...]
-    """Looks for damage and mends nothing; an exit status other than 0 is damage."""
+    """Looks for damage and mends nothing."""
     snapshot_options: str
     """Mount options that only read, and replay no journal."""
 
@@ -79,8 +79,8 @@ SNAPSHOT_COMMAND = (
 def stage() -> Iterator[None]:
     """Enter a private namespace and mount the volumes there; unmount all at the end.
 
-    The state directory gets a tmpfs of its own, so that no real run is met. What cannot be unmounted
-    at the end goes with the process.
+    The state directory gets a tmpfs of its own, so that no real run is met. What cannot be
+    unmounted at the end goes with the process.
 
     Raises:
         OSError: something was refused. FreezeError: a tool failed.
@@ -136,19 +136,27 @@ def is_ours(volume: Volume) -> bool:
 
 
 def ask_tool(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a program and wait; in a session of its own, out of a terminal's Ctrl-C."""
-    return subprocess.run(
-        [find_tool(words[0]), *words[1:]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=CLEAN_ENVIRONMENT,
-        timeout=_TOOL_TIMEOUT_S,
-        start_new_session=True,
-        check=False,
-    )
+    """Run a program and wait; in a session of its own, out of a terminal's Ctrl-C.
+
+    Raises:
+        FreezeError: it does not end.
+    """
+    try:
+        return subprocess.run(
+            [find_tool(words[0]), *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=CLEAN_ENVIRONMENT,
+            timeout=_TOOL_TIMEOUT_S,
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        text = f"{' '.join(words)}: did not end within {_TOOL_TIMEOUT_S:g} s"
+        raise FreezeError(errno.ETIMEDOUT, text) from error
 
 
 def run_tool(*words: str) -> None:

@@ -8,7 +8,8 @@ as any application does that can be backed up. It is run as a program, by its pa
 On the FIFO CONTROL it is told "pause" and "resume", and answers on the FIFO ANSWER when that is
 done. For each order it adds its number and the time of its commit (CLOCK_MONOTONIC, ns) to the
 file WITNESS, which lies on neither database's filesystem. On stdout it says when it is WARM, and
-when it WENT_ON after a pause. It ends with its stdin, so it cannot outlive whoever started it.
+when it WENT_ON after a pause. It ends with its stdin, so it cannot outlive whoever started it; then
+CONTROL is gone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 
 WARM = "warm"
 WENT_ON = "went on"
-ORDERS_UNTIL_WARM = 200
+ORDERS_UNTIL_WARM = 500
 ORDERS_UNTIL_WENT_ON = 100
 
 _CENTS_AT_MOST = 100_000
@@ -71,12 +72,13 @@ def main(arguments: list[str]) -> int:
     control = os.open(control_path, os.O_RDWR | os.O_CLOEXEC)
     answer = os.open(answer_path, os.O_RDWR | os.O_CLOEXEC)
     witness = os.open(witness_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    stdin = sys.stdin.fileno()
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     milestones = {ORDERS_UNTIL_WARM: WARM}
     paused = False
     while True:
         ready, _, _ = select.select([control, stdin], [], [], None if paused else 0)
         if stdin in ready:
+            os.unlink(control_path)  # nobody need wait here for an answer
             return 0
         if control in ready:
             for word in os.read(control, select.PIPE_BUF).decode().split():
@@ -92,7 +94,7 @@ def main(arguments: list[str]) -> int:
         shop.take_order()
         os.write(witness, f"{shop.number} {time.monotonic_ns()}\n".encode())
         if shop.number in milestones:
-            print(milestones[shop.number], flush=True)
+            os.write(stdout, f"{milestones[shop.number]}\n".encode())
 
 
 if __name__ == "__main__":

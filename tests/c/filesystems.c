@@ -13,6 +13,7 @@ static const char *const names[COUNT] = {"alpha", "beta"};
 static char mounts[COUNT][256];
 static int roots[COUNT] = {-1, -1};
 static pf_target targets[COUNT];
+static int rcu_before = -1;
 
 /* ---- what the tests need -------------------------------------------------------------------- */
 
@@ -43,27 +44,6 @@ static void describe_target(int index)
                                  .level = (uint32_t)index};
 }
 
-/* Whatever has become of the tests: nothing of theirs stays frozen, nor running, nor mounted. First
- * thawed, because who writes to a frozen filesystem can't even be killed; and once more when nobody
- * is left who could freeze. */
-static void clean_up(void)
-{
-    char line[600];
-    for (int i = COUNT - 1; i >= 0; i--)
-        ioctl(roots[i], FITHAW, 0);
-    pf_tree_signal(getpid(), SIGKILL, 0);
-    check_bury_all();
-    for (int i = COUNT - 1; i >= 0; i--) {
-        if (roots[i] < 0)
-            continue;
-        ioctl(roots[i], FITHAW, 0);
-        close(roots[i]);
-        snprintf(line, sizeof line, "fsfreeze -u '%s' 2>/dev/null; umount '%s'", mounts[i],
-                 mounts[i]);
-        CHECK(system(line) == 0);
-    }
-}
-
 static int read_rcu(void)
 {
     int value = -1;
@@ -74,6 +54,37 @@ static int read_rcu(void)
         fclose(file);
     }
     return value;
+}
+
+static void write_rcu(int value)
+{
+    FILE *file = value < 0 ? NULL : fopen("/sys/kernel/rcu_expedited", "we");
+    if (file) {
+        fprintf(file, "%d\n", value);
+        fclose(file);
+    }
+}
+
+/* Whatever has become of the tests: nothing of theirs stays frozen, nor running, nor mounted. First
+ * thawed, because who writes to a frozen filesystem can't even be killed; and once more when nobody
+ * is left who could freeze. */
+static void clean_up(void)
+{
+    char line[600];
+    for (int i = COUNT - 1; i >= 0; i--)
+        ioctl(roots[i], FITHAW, 0);
+    pf_tree_signal(getpid(), SIGKILL, 0);
+    check_bury_all();
+    write_rcu(rcu_before);
+    for (int i = COUNT - 1; i >= 0; i--) {
+        if (roots[i] < 0)
+            continue;
+        ioctl(roots[i], FITHAW, 0);
+        close(roots[i]);
+        snprintf(line, sizeof line, "fsfreeze -u '%s' 2>/dev/null; umount '%s'", mounts[i],
+                 mounts[i]);
+        CHECK(system(line) == 0);
+    }
 }
 
 /* An independent writer; blocks while the filesystem is frozen. */
@@ -373,9 +384,9 @@ static void on_alarm(int signal)
 static int run_and_clean_up(void)
 {
     int status = -1;
+    rcu_before = read_rcu();
     pid_t tests = fork();
     if (tests == 0) {
-        check_limit(0);
         check_become_subreaper();
         exit(run_tests());
     }

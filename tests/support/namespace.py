@@ -1,0 +1,70 @@
+"""The mount namespace that the test session moves into, and the places that it has there.
+
+Nothing that is mounted in it is seen outside, and all of it goes with the session's last process,
+so no loop device stays busy whatever becomes of the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+#: Root's own tmpfs, which everything that is made for the tests lies on.
+ROOT = "/mnt"
+#: Where runs keep their state: a tmpfs of the tests' own, so they never meet a real run.
+STATE_DIRECTORY = "/run/pyfreeze"
+#: A machine that is really backed up has its configuration there, which tests must not see.
+_REAL_CONFIGURATION = "/etc/azure"
+
+_CLONE_NEWNS = 0x20000
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Session:
+    """Whether this process is in its own namespace."""
+
+    #: Why not; empty: it is.
+    obstacle = "tests/conftest.py has not run"
+
+
+def enter() -> None:
+    """Move this process into a namespace of its own, or note why that is impossible."""
+    try:
+        _enter()
+    except OSError as error:
+        Session.obstacle = f"no mount namespace of its own: {error}"
+    else:
+        Session.obstacle = ""
+
+
+def _enter() -> None:
+    _call("unshare", _CLONE_NEWNS)
+    _call("mount", None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(STATE_DIRECTORY, 0o700)
+    _mount_tmpfs(STATE_DIRECTORY, "mode=700,size=64m")
+    _mount_tmpfs(ROOT, "mode=755,size=4g")
+    if os.path.isdir(_REAL_CONFIGURATION):
+        _mount_tmpfs(_REAL_CONFIGURATION, "mode=755,size=1m")
+
+
+def _mount_tmpfs(directory: str, options: str) -> None:
+    words = (b"pyfreeze-tests", os.fsencode(directory), b"tmpfs")
+    _call("mount", *words, ctypes.c_ulong(0), options.encode())
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def assert_ours(path: str) -> None:
+    """Fail unless a path lies on what was made for the tests: nothing else is ever frozen."""
+    assert not Session.obstacle, Session.obstacle
+    real = os.path.realpath(os.path.join("/", path))
+    assert real.startswith(ROOT + "/"), f"{path} is not the tests' own: it must not be frozen"

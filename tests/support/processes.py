@@ -1,0 +1,66 @@
+"""Which processes there are; of pyfreeze's own only those of this namespace, so of these tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_NAMESPACE = "/proc/{}/ns/mnt"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that is more than a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def parent_of(pid: int) -> int:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def peak_kib(pid: int) -> int:
+    """The largest that a process's resident memory has been."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError(f"{pid} has no VmHWM")
+
+
+def helpers() -> list[int]:
+    """The supervisors and keepers of this namespace that are alive."""
+    return [pid for pid in _all() if _is_helper(pid)]
+
+
+def supervisors_of(client: int) -> list[int]:
+    """The supervisors that a process has started."""
+    found = []
+    for pid in helpers():
+        try:
+            if _name(pid) == "pyfreeze-superv" and parent_of(pid) == client:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _all() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _is_helper(pid: int) -> bool:
+    try:
+        return (
+            _name(pid).startswith("pyfreeze-")
+            and os.readlink(_NAMESPACE.format(pid)) == os.readlink(_NAMESPACE.format("self"))
+            and is_alive(pid)
+        )
+    except OSError:  # gone, or a zombie
+        return False

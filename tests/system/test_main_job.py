@@ -1,0 +1,171 @@
+"""A backup that works: what is copied in the window is whole, and the report tells what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from tests.support.command import Pyfreeze
+from tests.support.disks import FSTYPES, Disk, Disks, copy_command, opened_copy
+from tests.support.frozen import frozen
+from tests.support.place import Place
+from tests.support.writer import Writer, records_in
+
+ORDER = ["writeback", "pre-script", "flush", "freeze", "snapshot", "thaw", "post-script"]
+
+
+def noting_config(place: Place, disks: Sequence[Disk]) -> str:
+    """Scripts that note how much was acknowledged when they ended, or began."""
+    for phase in ("pre", "post"):
+        copies = "\n".join(
+            f'cat "$D/{d.fstype}.acknowledged" >"$D/{d.fstype}.{phase}"' for d in disks
+        )
+        place.script(phase, f'{copies}\necho "$PYFREEZE_OUTCOME" >>"$D/{phase}.ran"')
+    return place.config(str(place.path("pre")), str(place.path("post")))
+
+
+def snapshot_of(place: Place, disks: Sequence[Disk]) -> list[str]:
+    lines = [" ".join(copy_command(disk, place.path(f"{disk.fstype}.copy"))) for disk in disks]
+    return [place.script("snapshot", "set -e\n" + "\n".join(lines))]
+
+
+def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk]) -> None:
+    assert (report["status"], report["consistency"], report["code"]) == (
+        "success",
+        "application",
+        0,
+    )
+    assert [event["what"] for event in report["events"]] == ORDER
+    ends = {e["what"]: e["t_ms"] + e["duration_ms"] for e in report["events"]}
+    begins = {e["what"]: e["t_ms"] for e in report["events"]}
+    for earlier, later in zip(ORDER[:-1], ORDER[1:], strict=True):
+        assert begins[earlier] <= begins[later]
+        assert ends[earlier] <= begins[later] + 0.001, f"{earlier} goes on in {later}"
+    window = report["window"]
+    assert window["expired"] is False
+    assert 0 < window["overhead_ms"] <= window["window_ms"]
+    assert 0 < window["frozen_together_ms"] <= window["window_ms"]
+    assert report["snapshot"]["duration_ms"] <= window["frozen_together_ms"]
+    assert sorted(f["mount"] for f in window["filesystems"]) == sorted(d.mount_point for d in disks)
+    for one in window["filesystems"]:
+        assert one["outcome"] == "thawed"
+        assert one["flush_rounds"] >= 1
+        assert 0 < one["freeze_ms"] <= one["frozen_ms"] <= window["window_ms"]
+        assert 0 < one["thaw_ms"] <= one["frozen_ms"]
+    assert not report["still_frozen"]
+    assert [script["phase"] for script in report["scripts"]] == ["pre", "post"]
+
+
+def assert_whole(place: Place, disk: Disk) -> None:
+    at_pre_end = int(place.read(f"{disk.fstype}.pre"))
+    at_post_begin = int(place.read(f"{disk.fstype}.post"))
+    with opened_copy(disk.fstype, place.path(f"{disk.fstype}.copy")) as copy:
+        count = records_in(copy)
+    # One more may have been written than was acknowledged.
+    assert at_pre_end <= count <= at_post_begin + 1
+
+
+def test_copy_taken_under_a_writer_is_application_consistent(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
+) -> None:
+    running = writer(disk)
+    config = noting_config(place, [disk])
+    done = pyfreeze.run([disk], snapshot_of(place, [disk]), config=config)
+    assert done.status == 0, done.err
+    assert done.err == ""
+    assert_application_consistent(done.report, [disk])
+    assert place.outcomes == ["success"]
+    running.wait_for_more()
+    assert_whole(place, disk)
+
+
+def test_three_kinds_of_filesystem_in_one_window(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
+) -> None:
+    three = [disks[fstype] for fstype in FSTYPES]
+    for disk in three:
+        writer(disk)
+    config = noting_config(place, three)
+    done = pyfreeze.run(three, snapshot_of(place, three), config=config)
+    assert done.status == 0, done.err
+    assert_application_consistent(done.report, three)
+    for disk in three:
+        assert_whole(place, disk)
+
+
+@pytest.fixture
+def stack(disks: Disks) -> list[Disk]:
+    """An ext4 whose image lies on an xfs."""
+    lower = disks["xfs"]
+    if "upper" not in disks:
+        disks.make("upper", "ext4", lower.path("upper.img"))
+    return [lower, disks["upper"]]
+
+
+def test_what_lies_on_another_is_frozen_before_it_and_thawed_after_it(stack: list[Disk]) -> None:
+    lower, upper = stack
+    with frozen([lower, upper]) as window:
+        assert upper.is_frozen()
+    assert window.times is not None
+    by_mount = {f.mount: f for f in window.times.filesystems}
+    above, below = by_mount[upper.mount_point], by_mount[lower.mount_point]
+    assert (above.level, below.level) == (0, 1)
+    assert above.freeze_return_ns <= below.freeze_enter_ns
+    assert below.thaw_return_ns <= above.thaw_enter_ns
+    times = window.times
+    assert times.begin_ns == above.freeze_enter_ns
+    assert times.frozen_ns == below.freeze_return_ns <= times.thaw_ns == below.thaw_enter_ns
+    assert times.end_ns == above.thaw_return_ns
+
+
+def test_command_on_a_stack(stack: list[Disk], place: Place, pyfreeze: Pyfreeze) -> None:
+    lower, _upper = stack
+    copy = place.path("xfs.copy")
+    done = pyfreeze.run(stack, copy_command(lower, copy), config=place.config())
+    assert done.status == 0, done.err
+    assert_application_consistent(done.report, stack)
+    with opened_copy("xfs", copy) as mounted, opened_copy("ext4", _plain(mounted, place)):
+        pass
+
+
+def _plain(mounted: Any, place: Place) -> Any:
+    copy = place.path("upper.copy")
+    copy.write_bytes((mounted / "upper.img").read_bytes())
+    return copy
+
+
+def test_without_freeze_and_scripts(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze("run", "--no-freeze", "--no-scripts", "--json", "--", "true")
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 1)
+    assert report["window"]["filesystems"] == []
+
+
+def test_require(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([ext4], ["true"], "--require", "application")
+    assert (done.status, done.report["consistency"]) == (3, "filesystem")
+    assert done.report["status"] == "error"
+    config = place.config()
+    done = pyfreeze.run([ext4], ["true"], "--require", "application", config=config)
+    assert (done.status, done.report["code"]) == (0, 0)
+
+
+def test_dry_run_runs_nothing_and_freezes_nothing(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([disk], command, "--dry-run", config=place.config())
+    assert done.status == 0, done.err
+    assert [f["mount"] for f in done.report["filesystems"]] == [disk.mount_point]
+    for name in ("pre.ran", "post.ran", "snapshot.ran"):
+        assert not place.exists(name)
+
+
+def test_text_report(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    words = ("run", "--config", place.config(), "--mount", ext4.mount_point, "--", "echo", "taken")
+    done = pyfreeze(*words)
+    assert done.status == 0, done.err
+    assert done.out.startswith("success: application-consistent (code 0 ")
+    assert "taken" in done.out
+    assert done.err == ""

@@ -1,0 +1,322 @@
+"""Pre-scripts and post-scripts: how they are run, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk
+from tests.support.place import Place
+from tests.support.processes import is_alive, peak_kib
+from tests.support.waiting import wait_until
+
+PYTHON = f"#!{sys.executable} -I\n"
+
+# Written to the script's directory: what the script finds itself in.
+SURROUNDINGS = """
+import json, os, stat, sys
+links = {}
+for fd in os.listdir("/proc/self/fd"):
+    try:
+        links[fd] = os.readlink("/proc/self/fd/" + fd)
+    except FileNotFoundError:
+        pass  # the one that listed them
+umask = os.umask(0)
+with open("/proc/self/environ") as file:
+    environment = sorted(line for line in file.read().split("\\0") if line)
+with open("/proc/self/status") as file:
+    status = dict(line.split(":\\t") for line in file.read().splitlines() if ":\\t" in line)
+found = {"argv": sys.argv, "environment": environment, "cwd": os.getcwd(), "umask": umask,
+         "stdin": sys.stdin.read(), "links": links, "session": os.getsid(0) == os.getpid(),
+         "blocked": status["SigBlk"], "ignored": status["SigIgn"]}
+with open(os.path.dirname(sys.argv[0]) + "/" + os.environ["PYFREEZE_PHASE"] + ".found", "w") as file:
+    json.dump(found, file)
+"""
+
+
+def script_of(report: dict[str, Any], phase: str) -> dict[str, Any]:
+    (found,) = [script for script in report["scripts"] if script["phase"] == phase]
+    return dict(found)
+
+
+def surroundings(place: Place, phase: str) -> dict[str, Any]:
+    return dict(json.loads(place.read(f"{phase}.found")))
+
+
+# ---- what a script is given ----------------------------------------------------------------------
+
+
+def test_surroundings(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Environment, directory, descriptors and signals are clean, whatever the caller's are."""
+    pre = place.script("pre", SURROUNDINGS, PYTHON)
+    post = place.script("post", SURROUNDINGS, PYTHON)
+    config = place.config(pre, post, timeoutInSeconds=20)
+    leak = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        done = pyfreeze.run(
+            [ext4],
+            ["true"],
+            config=config,
+            pass_fds=[leak],
+            environment={"LEAK": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+            prefix=["sh", "-c", "umask 0; trap '' HUP PIPE; exec \"$@\"", "sh"],
+        )
+    finally:
+        os.close(leak)
+    assert (done.status, done.report["code"]) == (0, 0), done.err
+    for phase in ("pre", "post"):
+        found = surroundings(place, phase)
+        assert found["environment"] == sorted(
+            [
+                "HOME=/root",
+                "LANG=C.UTF-8",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "PYFREEZE_ATTEMPT=1",
+                f"PYFREEZE_PHASE={phase}",
+                "PYFREEZE_PLUGIN=ScriptRunner",
+                f"PYFREEZE_RUN_ID={done.report['run_id']}",
+                "PYFREEZE_TIMEOUT=20",
+                *(["PYFREEZE_OUTCOME=success"] if phase == "post" else []),
+            ]
+        )
+        assert sorted(found["links"]) == ["0", "1", "2"]
+        assert found["links"]["0"] == "/dev/null"
+        assert (found["cwd"], found["umask"], found["stdin"]) == ("/", 0o077, "")
+        assert found["session"]
+        assert int(found["blocked"], 16) == 0
+        # Python itself ignores SIGPIPE and SIGXFSZ.
+        assert int(found["ignored"], 16) & ~(1 << 12 | 1 << 24) == 0
+
+
+def test_parameters_are_passed_one_to_one(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    words = ["", "a b", "'\"$HOME`id`\\", "*", "größe ☃", "-x", "new\nline", "$(touch /tmp/no)"]
+    pre = place.script("pre", SURROUNDINGS, PYTHON)
+    post = place.script("post", SURROUNDINGS, PYTHON)
+    config = place.config(
+        pre, post, preScriptParams=words, postScriptParams=[7, 2.5], preScriptNoOfRetries=0
+    )
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert surroundings(place, "pre")["argv"] == [pre, *words]
+    assert surroundings(place, "post")["argv"] == [post, "7", "2.5"]
+
+
+# ---- how it ends ---------------------------------------------------------------------------------
+
+ENDS = {
+    "status": ("exit 3", "#!/bin/sh\n", 3, None, "exited with status 3"),
+    "kill": ("kill -KILL $$", "#!/bin/sh\n", None, 9, "SIGKILL"),
+    "term": ("kill -TERM $$", "#!/bin/sh\n", None, 15, "SIGTERM"),
+    "126": ("exec /dev/null", "#!/bin/sh\n", 126, None, "could not be executed"),
+    "127": ("exec no-such-command", "#!/bin/sh\n", 127, None, "not found"),
+    "no-shebang": ("exit 0", "", None, None, "Exec format error"),
+    "no-interpreter": ("exit 0", "#!/no/such\n", None, None, "could not be executed: No such file"),
+}
+
+
+@pytest.mark.parametrize("phase", ["pre", "post"])
+@pytest.mark.parametrize("end", ENDS)
+def test_failure_is_told_apart_and_lowers_the_level(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, end: str, phase: str
+) -> None:
+    body, first_line, status, signal, words = ENDS[end]
+    failing = place.script("failing", body, first_line)
+    config = place.config(failing) if phase == "pre" else place.config(None, failing)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    report = done.report
+    code = 300 if phase == "pre" else 301
+    assert (done.status, report["status"], report["consistency"]) == (0, "success", "filesystem")
+    assert report["code"] == code
+    script = script_of(report, phase)
+    assert (script["exit_status"], script["signal"]) == (status, signal)
+    assert words in script["message"]
+    assert (script["attempts"], script["timed_out"], script["code"]) == (1, False, code)
+    assert failing in done.err
+    if phase == "pre":
+        assert place.outcomes == ["success"]
+
+
+def test_failed_pre_script_without_continue(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    config = place.config(place.script("failing", "exit 1"), continueBackupOnFailure=False)
+    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([ext4], command, "--several-disks", config=config)
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (1, "none", 300)
+    assert report["snapshot"] is None
+    assert not place.exists("snapshot.ran")
+    assert place.outcomes == ["none"]
+
+
+def test_failed_pre_script_without_continue_on_a_single_disk(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    config = place.config(place.script("failing", "exit 1"), continueBackupOnFailure=False)
+    done = pyfreeze.run([ext4], ["true"], "--single-disk", config=config)
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 300)
+    assert all(f["freeze_ms"] is None for f in report["window"]["filesystems"])
+
+
+# ---- timeouts ------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Neither what ignores SIGTERM, nor what has left session, group and parent behind."""
+    stubborn = "trap '' TERM; echo $$ >\"$D/$1.pid\"; while :; do sleep 1; done"
+    place.script("stubborn", stubborn)
+    pre = place.script(
+        "pre",
+        "trap '' TERM\n"
+        '(setsid sh -c "(setsid $D/stubborn daemon >/dev/null 2>&1 &)" &)\n'
+        'while [ ! -s "$D/daemon.pid" ]; do sleep 0.01; done\n'
+        'echo $$ >"$D/pre.pid"; while :; do sleep 1; done',
+    )
+    look = 'for p in pre daemon; do kill -0 "$(cat "$D/$p.pid")" 2>/dev/null && echo "$p lives"; done'
+    command = [place.script("snapshot", f"{look}\nexit 0")]
+    done = pyfreeze.run([disk], command, config=place.config(pre, timeoutInSeconds=1.5))
+    report = done.report
+    assert place.exists("pre.pid")
+    assert report["snapshot"]["output"] == ""
+    assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", 308)
+    assert script_of(report, "pre")["timed_out"] is True
+    assert script_of(report, "pre")["timeout_s"] == 1.5
+    assert place.outcomes == ["success"]
+
+
+def test_post_script_timeout(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    post = place.script("post", 'sleep 600 & echo $! >"$D/child.pid"; wait')
+    config = place.config(None, post, timeoutInSeconds=1)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert (done.status, done.report["code"]) == (0, 309)
+    assert done.report["consistency"] == "filesystem"
+    assert not is_alive(int(place.read("child.pid")))
+
+
+def test_retries_run_it_again(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    body = 'echo "$PYFREEZE_ATTEMPT" >>"$D/attempts"; echo "try"; [ "$PYFREEZE_ATTEMPT" = 3 ]'
+    config = place.config(place.script("pre", body), preScriptNoOfRetries=5)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert (done.status, done.report["code"]) == (0, 0)
+    assert place.read("attempts").split() == ["1", "2", "3"]
+    assert script_of(done.report, "pre")["attempts"] == 3
+    assert script_of(done.report, "pre")["output"] == "try\n" * 3
+
+
+def test_attempts_are_bounded(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    config = place.config(place.script("pre", "exit 1"), preScriptNoOfRetries=2)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert done.report["code"] == 300
+    assert script_of(done.report, "pre")["attempts"] == 3
+
+
+def test_attempts_share_one_timeout(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    pre = place.script("pre", "sleep 0.3; exit 1")
+    config = place.config(pre, preScriptNoOfRetries=1000, timeoutInSeconds=1)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    script = script_of(done.report, "pre")
+    assert (done.report["code"], script["timed_out"]) == (308, True)
+    assert script["attempts"] <= 4
+
+
+# ---- output --------------------------------------------------------------------------------------
+
+
+def test_much_output_blocks_nothing_and_costs_no_memory(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    total = 100_000_000
+    pre = place.script("pre", f"head -c {total} /dev/zero | tr '\\0' x; echo end >&2")
+    config = place.config(pre, timeoutInSeconds=60)
+    running = pyfreeze.start_run([ext4], [place.held()], "--max-window", "30", config=config)
+    wait_until(lambda: place.holds, "the snapshot command runs", 60)
+    supervisor_kib, client_kib = peak_kib(running.supervisor), peak_kib(running.pid)
+    place.go()
+    done = running.finish()
+    assert (done.status, done.report["code"]) == (0, 0)
+    script = script_of(done.report, "pre")
+    assert script["output"] == "x" * (65536 - 4) + "end\n"
+    assert script["output_dropped_bytes"] == total + 4 - 65536
+    assert supervisor_kib < 8 << 10
+    assert client_kib < 80 << 10
+
+
+def test_output_that_is_no_text(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    config = place.config(place.script("pre", r"printf '\377\001ok'"))
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert script_of(done.report, "pre")["output"] == "\ufffd\x01ok"
+
+
+# ---- what a script leaves running ----------------------------------------------------------------
+
+
+def test_what_a_pre_script_left_lives_until_the_post_script_has_ended(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    look = 'kill -0 "$(cat "$D/session.pid")" && echo lives'
+    pre = place.script("pre", 'setsid sleep 600 & echo $! >"$D/session.pid"')
+    config = place.config(pre, place.script("post", look))
+    done = pyfreeze.run([ext4], [place.script("snapshot", look)], config=config)
+    assert done.report["code"] == 0
+    assert done.report["snapshot"]["output"] == "lives\n"
+    assert script_of(done.report, "post")["output"] == "lives\n"
+    assert not is_alive(int(place.read("session.pid")))
+
+
+def test_what_a_post_script_started_goes_on(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """And may go on writing to the output that it was given."""
+    service = 'while [ ! -e "$D/go" ]; do echo working; sleep 0.01; done; echo bye; touch "$D/bye"'
+    place.script("service", service)
+    post = place.script("post", '"$D/service" & echo $! >"$D/service.pid"')
+    done = pyfreeze.run([ext4], ["true"], config=place.config(None, post))
+    assert done.report["code"] == 0
+    assert is_alive(int(place.read("service.pid")))
+    place.go()
+    wait_until(lambda: place.exists("bye"), "the service ends by itself")
+
+
+# ---- when post-scripts run -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [(["false"], []), (["sleep", "600"], ["--max-window", "0.3"])],
+    ids=["failed", "expired"],
+)
+def test_post_script_runs_after_a_bad_snapshot(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, command: list[str], options: list[str]
+) -> None:
+    done = pyfreeze.run([ext4], command, *options, config=place.config())
+    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert place.outcomes == ["failed"]
+
+
+def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Each waits for the other; one that fails does not hide the other."""
+    configs = []
+    for own, other in (("a", "b"), ("b", "a")):
+        meet = f'touch "$D/{own}.$PYFREEZE_PHASE"; while [ ! -e "$D/{other}.$PYFREEZE_PHASE" ]'
+        body = f"{meet}; do sleep 0.01; done"
+        pre = place.script(f"{own}-pre", body + ("; exit 1" if own == "b" else ""))
+        post = place.script(f"{own}-post", body)
+        configs.append(place.config(pre, post, name=f"{own}.json"))
+    host = place.path("host.conf")
+    rows = [f"pluginName{i} = ScriptRunner\npluginConfigPath{i} = {c}" for i, c in enumerate(configs)]
+    host.write_text("[pre_post]\nnumberOfPlugins = 2\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    host.chmod(0o600)
+    done = pyfreeze.run([ext4], ["true"], "--no-expedite", "--no-realtime", host_config=str(host))
+    scripts = done.report["scripts"]
+    assert (done.status, done.report["code"]) == (0, 300), done.err
+    assert [(s["phase"], s["code"]) for s in scripts] == [
+        ("pre", 0),
+        ("pre", 300),
+        ("post", 0),
+        ("post", 0),
+    ]
