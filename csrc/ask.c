@@ -11,7 +11,10 @@ static int ask(pf_run *run, struct pf_message *message, const int *fds, int coun
 
 int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault)
 {
-    struct pf_message message = {.kind = (uint32_t)kind, .index = index, .fault_index = -1, .replaces = -1};
+    struct pf_message message = {.kind = (uint32_t)kind,
+                                 .index = index,
+                                 .fault_index = -1,
+                                 .replaces = -1};
     return ask(run, &message, NULL, 0, fault);
 }
 

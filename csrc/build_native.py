@@ -23,7 +23,15 @@ COMPILE_ARGS = [
 
 #: What only the client needs, what only the supervisor needs, and what both share.
 SHARED_SOURCES = ["fault.c", "page.c", "thaw.c", "rcu.c", "wire.c", "childpage.c"]
-CLIENT_SOURCES = [*SHARED_SOURCES, "start.c", "ask.c", "hear.c", "watch.c", "record.c", "statedir.c"]
+CLIENT_SOURCES = [
+    *SHARED_SOURCES,
+    "start.c",
+    "ask.c",
+    "hear.c",
+    "watch.c",
+    "record.c",
+    "statedir.c",
+]
 SUPERVISOR_SOURCES = [
     *SHARED_SOURCES,
     "supervisor.c",

@@ -146,8 +146,7 @@ static enum pf_child_news end_tree(struct pf_child *child)
 }
 
 /* The child itself has ended; its tree may not have. */
-static enum pf_child_news on_attempt_end(struct pf_child *child,
-                                         const struct pf_keeper_report *end)
+static enum pf_child_news on_attempt_end(struct pf_child *child, const struct pf_keeper_report *end)
 {
     pf_child_on_output(child);
     child->attempt_ended = 1;

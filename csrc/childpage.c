@@ -65,8 +65,8 @@ static int plausible(const struct pf_child_page *page, uint64_t size)
 {
     if (page->magic != PF_CHILD_MAGIC || page->size != size ||
         page->strings_offset != sizeof *page || page->ring_offset > size ||
-        page->ring_offset < page->strings_offset ||
-        page->ring_bytes != size - page->ring_offset || page->attempts_allowed == 0)
+        page->ring_offset < page->strings_offset || page->ring_bytes != size - page->ring_offset ||
+        page->attempts_allowed == 0)
         return 0;
     /* Exactly path, directory, arguments and variables, the last one terminated. */
     uint64_t wanted = 2ull + page->argument_count + page->variable_count;

@@ -38,8 +38,8 @@ struct pf_run {
     sigset_t signals_before;
 
     pthread_mutex_t rescue_lock;
-    int lost;            /* under rescue_lock: the supervisor is gone, what it froze was seen to */
-    int owner_is_dead;   /* its last thread too */
+    int lost; /* under rescue_lock: the supervisor is gone, what it froze was seen to */
+    int owner_is_dead; /* its last thread too */
 };
 
 struct pf_message;

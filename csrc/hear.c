@@ -29,8 +29,9 @@ static int event_of(pf_run *run, const struct pf_message *message, pf_event *eve
 {
     event->index = message->index;
     event->verdict = message->verdict;
-    event->fault = (pf_fault){
-        .step = message->step, .index = message->fault_index, .error = message->error};
+    event->fault = (pf_fault){.step = message->step,
+                              .index = message->fault_index,
+                              .error = message->error};
     switch (message->kind) {
     case PF_TELL_OPENED:
         return PF_EVENT_OPENED;

@@ -196,8 +196,7 @@ static void wait_for_news(struct state *state)
 _Noreturn void pf_keeper_run(const struct pf_keeper *keeper)
 {
     struct state state = {.keeper = keeper};
-    const int keep[] = {keeper->control_fd, keeper->output_fd, keeper->drain_fd,
-                        keeper->park_fd};
+    const int keep[] = {keeper->control_fd, keeper->output_fd, keeper->drain_fd, keeper->park_fd};
     prctl(PR_SET_NAME, "pyfreeze-keeper");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     pf_close_all_but(keep, sizeof keep / sizeof *keep);

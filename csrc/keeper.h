@@ -29,9 +29,9 @@ struct pf_keeper {
     struct pf_child_page *page;
     int control_fd;
     int output_fd; /* the child's stdout and stderr */
-    int drain_fd;  /* their other end: read by the supervisor, and by the keeper once it is told to
-                      leave, so that a service that was started does not die of SIGPIPE */
-    int park_fd;   /* the child reads one byte from it before execve, -1: it need not wait */
+    int drain_fd; /* their other end: read by the supervisor, and by the keeper once it is told to
+                     leave, so that a service that was started does not die of SIGPIPE */
+    int park_fd; /* the child reads one byte from it before execve, -1: it need not wait */
     int oom_score_adj; /* for the child; the supervisor has lowered its own */
 };
 

@@ -60,14 +60,14 @@ static void fill(struct pf_page *page, uint64_t size, const pf_start_options *op
 int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_options *options,
                    pf_fault *fault)
 {
-    if (options->target_count > PF_PAGE_MAX_FILESYSTEMS ||
-        strlen(options->run_id) >= PF_ID_SIZE || strchr(options->run_id, '/'))
+    if (options->target_count > PF_PAGE_MAX_FILESYSTEMS || strlen(options->run_id) >= PF_ID_SIZE ||
+        strchr(options->run_id, '/'))
         return pf_fail(fault, PF_STEP_PAGE, EINVAL);
 
     char name[PF_ID_SIZE + 8];
     pf_page_file_name(name, options->run_id);
-    PF_AUTO_FD fd = openat(directory_fd, name,
-                           O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    PF_AUTO_FD fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                           0600);
     if (fd < 0)
         return pf_fail_errno(fault, PF_STEP_PAGE);
 
@@ -91,8 +91,7 @@ int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_optio
 
 static int plausible(const struct pf_page *page, uint64_t size)
 {
-    if (page->magic != PF_PAGE_MAGIC || page->size != size ||
-        page->count > PF_PAGE_MAX_FILESYSTEMS)
+    if (page->magic != PF_PAGE_MAGIC || page->size != size || page->count > PF_PAGE_MAX_FILESYSTEMS)
         return 0;
     uint64_t strings = sizeof *page + page->count * sizeof *page->slots;
     if (strings > size || page->run_id[PF_ID_SIZE - 1] != '\0' ||

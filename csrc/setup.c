@@ -104,8 +104,8 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
     supervisor->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->workers = calloc(supervisor->page->count + 1, sizeof *supervisor->workers);
     /* The client's working directory is not ours to keep busy. */
-    if (chdir("/") < 0 || supervisor->signal_fd < 0 || supervisor->epoll_fd < 0 || supervisor->done_fd < 0 ||
-        !supervisor->workers || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+    if (chdir("/") < 0 || supervisor->signal_fd < 0 || supervisor->epoll_fd < 0 ||
+        supervisor->done_fd < 0 || !supervisor->workers || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return pf_fail_errno(fault, PF_STEP_SETUP);
     result = pf_workers_start(supervisor->workers, supervisor->page, supervisor->done_fd, fault);
     if (result == 0)

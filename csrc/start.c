@@ -121,9 +121,11 @@ static int start_supervisor(pf_run *run, const pf_start_options *options, pf_fau
     if (self < 0)
         return pf_fail_errno(fault, PF_STEP_PIDFD);
 
-    const int fds[PF_FD_END] = {
-        [PF_FD_SOCKET] = theirs,        [PF_FD_PAGE] = run->page_fd, [PF_FD_CLIENT] = self,
-        [PF_FD_LOCK] = run->lock_fd,    [PF_FD_DIRECTORY] = run->directory_fd};
+    const int fds[PF_FD_END] = {[PF_FD_SOCKET] = theirs,
+                                [PF_FD_PAGE] = run->page_fd,
+                                [PF_FD_CLIENT] = self,
+                                [PF_FD_LOCK] = run->lock_fd,
+                                [PF_FD_DIRECTORY] = run->directory_fd};
     int error = spawn(run, options->program, fds);
     if (error != 0)
         return pf_fail(fault, PF_STEP_SPAWN, error);

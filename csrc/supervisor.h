@@ -53,8 +53,7 @@ int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, in
 
 /* requests.c: what the client asks, and what it is told. */
 void pf_serve(struct pf_supervisor *supervisor);
-void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index,
-             const pf_fault *fault);
+void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault);
 void pf_tell_closed(struct pf_supervisor *supervisor);
 void pf_tell_descriptor(struct pf_supervisor *supervisor, int index, int fd);
 

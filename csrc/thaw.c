@@ -82,8 +82,8 @@ uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
              * supervisor's own FITHAW had already worked. Neither is somebody else's doing. */
             uint32_t after = pf_thaw(slot, fds[i]);
             if (after == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
-                atomic_store(&slot->state, before == PF_STATE_FREEZING ? PF_STATE_FAILED
-                                                                       : PF_STATE_THAWED);
+                atomic_store(&slot->state,
+                             before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED);
         }
     return pf_page_count_needing_thaw(page);
 }

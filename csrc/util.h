@@ -42,13 +42,13 @@ static inline struct timespec pf_timespec(uint64_t ns)
                              .tv_nsec = (long)(ns % PF_NS_PER_S)};
 }
 
-#define PF_RETRY(call)                                                                            \
-    __extension__({                                                                               \
-        __typeof__(call) pf_result;                                                               \
-        do                                                                                        \
-            pf_result = (call);                                                                   \
-        while (pf_result == -1 && errno == EINTR);                                                \
-        pf_result;                                                                                \
+#define PF_RETRY(call)                                                                             \
+    __extension__({                                                                                \
+        __typeof__(call) pf_result;                                                                \
+        do                                                                                         \
+            pf_result = (call);                                                                    \
+        while (pf_result == -1 && errno == EINTR);                                                 \
+        pf_result;                                                                                 \
     })
 
 #endif

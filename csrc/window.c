@@ -165,8 +165,7 @@ static void set_realtime(struct pf_window *window, int realtime)
         return;
     /* What is forked meanwhile, scripts above all, must not inherit it. */
     struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
-    sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK,
-                       &parameters);
+    sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &parameters);
     for (uint32_t i = 0; i < window->page->count; i++)
         pf_worker_set_realtime(&window->workers[i], realtime);
 }

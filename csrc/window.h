@@ -29,7 +29,7 @@ struct pf_window {
     uint32_t levels;
     int rcu_fd;
     int deadline_fd; /* timerfd: the window's end, from the first FIFREEZE on */
-    int limit_fd;    /* timerfd: how long the present stage may take */
+    int limit_fd; /* timerfd: how long the present stage may take */
 
     enum pf_window_stage stage;
     uint32_t level;

@@ -111,8 +111,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd,
-                     pf_fault *fault)
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd, pf_fault *fault)
 {
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
@@ -122,8 +121,8 @@ int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_f
                                                            : (size_t)PTHREAD_STACK_MIN;
     error = pthread_attr_setstacksize(&attributes, stack);
     for (uint32_t i = 0; i < page->count && error == 0; i++) {
-        workers[i] = (struct pf_worker){
-            .page = page, .slot = &page->slots[i], .fd = -1, .done_fd = done_fd};
+        workers[i] =
+            (struct pf_worker){.page = page, .slot = &page->slots[i], .fd = -1, .done_fd = done_fd};
         error = pthread_create(&workers[i].thread, &attributes, run, &workers[i]);
     }
     pthread_attr_destroy(&attributes);

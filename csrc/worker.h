@@ -33,8 +33,7 @@ struct pf_worker {
 };
 
 /* Create `count` parked workers for the slots of a page. */
-int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd,
-                     pf_fault *fault);
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd, pf_fault *fault);
 void pf_worker_post(struct pf_worker *worker, enum pf_job job);
 int pf_worker_busy(const struct pf_worker *worker);
 /* SCHED_FIFO or back to SCHED_OTHER; without the privilege nothing changes. */

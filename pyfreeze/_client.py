@@ -208,7 +208,7 @@ class Run:
     def _check(self, result: int) -> int:
         if result < 0:
             error = self._error(self._fault)
-            raise error if error else SupervisorError(-result, os.strerror(-result))
+            raise error or SupervisorError(-result, os.strerror(-result))
         return result
 
     def _handle(self) -> Any:
@@ -266,7 +266,7 @@ class Run:
             lib.PF_WINDOW_REALTIME if realtime else 0
         )
         options.child = child
-        options.notify_fd, options.done_fd = peer if peer else (-1, -1)
+        options.notify_fd, options.done_fd = peer or (-1, -1)
         self._check(lib.pf_ask_window(self._handle(), options, self._fault))
 
     def ask_thaw(self) -> None:

@@ -12,8 +12,8 @@ from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._record import Record
     from pyfreeze._mounts.mountinfo import Mount
+    from pyfreeze._record import Record
 
 _SUFFIX = ".state"
 

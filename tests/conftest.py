@@ -8,7 +8,7 @@ from pathlib import Path
 # At the end, so that an installed pyfreeze is found before the tree's.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from tests.support import namespace  # noqa: E402 - reachable only now
+from tests.support import namespace
 
 
 def pytest_configure() -> None:

@@ -203,7 +203,9 @@ def opened_copy(fstype: str, copy: Path) -> Iterator[Path]:
         tool(*_CHECK[fstype], str(copy))
     if fstype == "btrfs":
         header = tool("btrfs", "inspect-internal", "dump-super", str(copy))
-        log_root = [line.split()[1] for line in header.splitlines() if line.startswith("log_root\t")]
+        log_root = [
+            line.split()[1] for line in header.splitlines() if line.startswith("log_root\t")
+        ]
         assert log_root == ["0"], "there is a log to replay"
         # The original is mounted: the kernel would take one for the other.
         tool("btrfstune", "-f", "-m", str(copy))

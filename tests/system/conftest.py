@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support import namespace
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written

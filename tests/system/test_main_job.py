@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, copy_command, opened_copy
 from tests.support.frozen import frozen

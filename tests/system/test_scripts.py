@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place
@@ -140,9 +141,7 @@ def test_failure_is_told_apart_and_lowers_the_level(
         assert place.outcomes == ["success"]
 
 
-def test_failed_pre_script_without_continue(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
-) -> None:
+def test_failed_pre_script_without_continue(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     config = place.config(place.script("failing", "exit 1"), continueBackupOnFailure=False)
     command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([ext4], command, "--several-disks", config=config)
@@ -179,7 +178,9 @@ def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
         'while [ ! -s "$D/daemon.pid" ]; do sleep 0.01; done\n'
         'echo $$ >"$D/pre.pid"; while :; do sleep 1; done',
     )
-    look = 'for p in pre daemon; do kill -0 "$(cat "$D/$p.pid")" 2>/dev/null && echo "$p lives"; done'
+    look = (
+        'for p in pre daemon; do kill -0 "$(cat "$D/$p.pid")" 2>/dev/null && echo "$p lives"; done'
+    )
     command = [place.script("snapshot", f"{look}\nexit 0")]
     done = pyfreeze.run([disk], command, config=place.config(pre, timeoutInSeconds=1.5))
     report = done.report
@@ -308,7 +309,9 @@ def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) 
         post = place.script(f"{own}-post", body)
         configs.append(place.config(pre, post, name=f"{own}.json"))
     host = place.path("host.conf")
-    rows = [f"pluginName{i} = ScriptRunner\npluginConfigPath{i} = {c}" for i, c in enumerate(configs)]
+    rows = [
+        f"pluginName{i} = ScriptRunner\npluginConfigPath{i} = {c}" for i, c in enumerate(configs)
+    ]
     host.write_text("[pre_post]\nnumberOfPlugins = 2\n" + "\n".join(rows) + "\n", encoding="utf-8")
     host.chmod(0o600)
     done = pyfreeze.run([ext4], ["true"], "--no-expedite", "--no-realtime", host_config=str(host))

@@ -8,7 +8,6 @@ import pytest
 
 from pyfreeze import _client
 from pyfreeze._client import ChildEnd
-from pyfreeze._codes import C
 from pyfreeze._scripts import (
     Script,
     child_options,
