@@ -50,6 +50,8 @@ int pf_ask_window(pf_run *run, const pf_window_options *window, pf_fault *fault)
     const int peer[PF_WIRE_MAX_FDS] = {window->notify_fd, window->done_fd};
     int peers = window->notify_fd >= 0 && window->done_fd >= 0 ? 2 : 0;
 
+    if (atomic_load(&run->asked_ns) != 0)
+        return pf_fail(fault, PF_STEP_SEQUENCE, EBUSY); /* the one before is not over */
     run->flush_limit_ns = window->flush.limit_ns;
     run->max_window_ns = window->max_window_ns;
     atomic_store(&run->asked_ns, pf_now_ns());

@@ -35,7 +35,7 @@ static void begin(struct pf_child *child)
     child->stage = PF_STAGE_RUNNING;
     if (child->deadline_ns == 0) { /* else it is a further attempt: they share one deadline */
         child->page->start_ns = pf_now_ns();
-        child->deadline_ns = child->page->start_ns + child->page->timeout_ns;
+        child->deadline_ns = pf_add_ns(child->page->start_ns, child->page->timeout_ns);
     }
     atomic_store(&child->page->state, PF_CHILD_RUNNING);
 }
@@ -141,7 +141,7 @@ static enum pf_child_news end_tree(struct pf_child *child)
 {
     child->stage = PF_STAGE_ENDING;
     command_keeper(child, PF_KEEPER_TERMINATE);
-    pf_timer_arm(child->timer_fd, pf_now_ns() + child->page->grace_ns);
+    pf_timer_arm(child->timer_fd, pf_add_ns(pf_now_ns(), child->page->grace_ns));
     return PF_CHILD_NOTHING;
 }
 
@@ -163,6 +163,16 @@ static enum pf_child_news on_attempt_end(struct pf_child *child, const struct pf
     return report(child);
 }
 
+/* Attempts share one deadline: what is left of a failed one may have used it up. */
+static int may_try_again(struct pf_child *child)
+{
+    struct pf_child_page *page = child->page;
+    if (is_reported(child) || page->attempts >= page->attempts_allowed || page->ended_early)
+        return 0;
+    page->timed_out |= pf_now_ns() >= child->deadline_ns;
+    return !page->timed_out;
+}
+
 /* Nothing of the attempt is left, or its keeper was killed by somebody. */
 static enum pf_child_news on_tree_end(struct pf_child *child)
 {
@@ -178,9 +188,7 @@ static enum pf_child_news on_tree_end(struct pf_child *child)
         child->page->wait_status = SIGKILL;
         child->page->end_ns = pf_now_ns();
     }
-    struct pf_child_page *page = child->page;
-    if (!is_reported(child) && page->attempts < page->attempts_allowed && !page->timed_out &&
-        !page->ended_early)
+    if (may_try_again(child))
         return PF_CHILD_AGAIN;
     child->stage = PF_STAGE_OVER;
     return report(child);

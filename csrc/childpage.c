@@ -37,8 +37,10 @@ int pf_child_page_create(struct pf_child_page **page, const pf_child_options *op
     uint64_t strings = sizeof **page;
     uint64_t ring = put_strings(NULL, strings, options, &arguments, &variables);
     uint64_t size = ring + options->output_bytes;
-    if (size > PF_CHILD_MAX_BYTES || options->attempts == 0)
-        return pf_fail(fault, PF_STEP_CHILD_PAGE, size > PF_CHILD_MAX_BYTES ? E2BIG : EINVAL);
+    if (size > PF_CHILD_MAX_BYTES)
+        return pf_fail(fault, PF_STEP_CHILD_PAGE, E2BIG);
+    if (options->attempts == 0 || arguments == 0)
+        return pf_fail(fault, PF_STEP_CHILD_PAGE, EINVAL);
 
     PF_AUTO_FD fd = memfd_create("pyfreeze-child", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)

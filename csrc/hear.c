@@ -132,7 +132,7 @@ void pf_release_signals(pf_run *run)
 
 int pf_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *fault)
 {
-    uint64_t until = timeout_ns < 0 ? UINT64_MAX : pf_now_ns() + (uint64_t)timeout_ns;
+    uint64_t until = timeout_ns < 0 ? UINT64_MAX : pf_add_ns(pf_now_ns(), (uint64_t)timeout_ns);
     const sigset_t *mask = run->signals_held ? &run->signals_before : NULL;
     *event = (pf_event){.index = -1, .fault = {.index = -1}};
     for (;;) {

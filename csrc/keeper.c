@@ -131,11 +131,14 @@ static _Noreturn void drain(const struct state *state)
     struct sigaction ignore = {.sa_handler = SIG_IGN}; /* no zombies */
     sigaction(SIGCHLD, &ignore, NULL);
     close(state->keeper->control_fd);
-    int flags = fcntl(state->keeper->drain_fd, F_GETFL);
-    fcntl(state->keeper->drain_fd, F_SETFL, flags & ~O_NONBLOCK);
-    while (PF_RETRY(read(state->keeper->drain_fd, buffer, sizeof buffer)) > 0)
-        ;
-    _exit(0);
+    /* O_NONBLOCK is on, and belongs to the supervisor too: the open file description is one. */
+    struct pollfd pipe_end = {.fd = state->keeper->drain_fd, .events = POLLIN};
+    for (;;) {
+        ssize_t length = PF_RETRY(read(state->keeper->drain_fd, buffer, sizeof buffer));
+        if (length == 0 || (length < 0 && errno != EAGAIN))
+            _exit(0);
+        poll(&pipe_end, 1, -1);
+    }
 }
 
 static void obey(struct state *state)

@@ -15,8 +15,7 @@ int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
         result = pf_watch(supervisor, child->output_fd, PF_SOURCE_OUTPUT, index);
     if (result == 0)
         return 0;
-    /* Unwatched it would run on unsupervised. */
-    pf_child_abandon(child);
+    pf_child_abandon(child); /* unwatched it would run on unsupervised */
     return pf_fail_at(fault, PF_STEP_CHILD_FORK, index, -result);
 }
 

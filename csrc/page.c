@@ -99,7 +99,8 @@ static int plausible(const struct pf_page *page, uint64_t size)
         return 0;
     for (uint32_t i = 0; i < page->count; i++) {
         uint64_t at = page->slots[i].mount_offset;
-        if (at < strings || at >= size || !memchr((const char *)page + at, 0, size - at))
+        if (page->slots[i].level >= PF_PAGE_MAX_FILESYSTEMS || at < strings || at >= size ||
+            !memchr((const char *)page + at, 0, size - at))
             return 0;
     }
     return 1;

@@ -76,14 +76,13 @@ static int is_parked(struct pf_supervisor *supervisor, int index)
     return child && child->stage == PF_STAGE_PARKED;
 }
 
-static int take_peer(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
+static void refuse_window(struct pf_supervisor *supervisor, const pf_fault *fault)
 {
-    supervisor->notify_fd = pf_keep_fd(&fds[0]);
-    supervisor->peer_fd = pf_keep_fd(&fds[1]);
-    if (supervisor->peer_fd < 0)
-        return 0;
-    int result = pf_watch(supervisor, supervisor->peer_fd, PF_SOURCE_PEER, -1);
-    return result < 0 ? pf_fail(fault, PF_STEP_SETUP, -result) : 0;
+    supervisor->snapshot_child = -1;
+    pf_peer_release(supervisor);
+    supervisor->window.verdict = PF_VERDICT_FREEZE_FAILED;
+    supervisor->window.fault = *fault;
+    pf_tell_closed(supervisor);
 }
 
 static void begin_window(struct pf_supervisor *supervisor, const struct pf_message *message,
@@ -92,10 +91,12 @@ static void begin_window(struct pf_supervisor *supervisor, const struct pf_messa
     struct pf_window *window = &supervisor->window;
     pf_fault fault;
     int result;
+    if (!pf_window_is_idle(window)) /* the client knows that; nothing of the open one may change */
+        return;
     if (message->index >= 0 && !is_parked(supervisor, message->index))
         result = pf_fail_at(&fault, PF_STEP_SEQUENCE, message->index, ECHILD);
     else
-        result = take_peer(supervisor, fds, &fault);
+        result = pf_peer_take(supervisor, fds, &fault);
     if (result == 0) {
         supervisor->snapshot_child = message->index;
         window->flush = flush_of(message);
@@ -105,9 +106,7 @@ static void begin_window(struct pf_supervisor *supervisor, const struct pf_messa
         result = pf_window_begin_freeze(window, &fault);
     }
     if (result < 0) {
-        window->verdict = PF_VERDICT_FREEZE_FAILED;
-        window->fault = fault;
-        pf_tell_closed(supervisor);
+        refuse_window(supervisor, &fault);
     }
 }
 
@@ -140,8 +139,12 @@ static int add_child(struct pf_supervisor *supervisor, int index, int page_fd, p
         supervisor->child_count = index + 1;
     result = pf_watch(supervisor, child->timer_fd, PF_SOURCE_TIMER, index);
     if (result < 0)
-        return pf_fail(fault, PF_STEP_CHILD_PAGE, -result);
-    return child->page->flags & PF_CHILD_STAGED ? 0 : pf_start_child(supervisor, index, fault);
+        pf_fail(fault, PF_STEP_CHILD_PAGE, -result);
+    else if (!(child->page->flags & PF_CHILD_STAGED))
+        result = pf_start_child(supervisor, index, fault);
+    if (result < 0)
+        pf_child_abandon(child); /* told as failed, it must not run later */
+    return result;
 }
 
 /* The client numbers its children itself. */
@@ -149,11 +152,13 @@ static void begin_child(struct pf_supervisor *supervisor, const struct pf_messag
                         int page_fd)
 {
     pf_fault fault;
+    if (add_child(supervisor, message->index, page_fd, &fault) < 0) {
+        pf_tell(supervisor, PF_TELL_CHILD, message->index, &fault);
+        return;
+    }
     struct pf_child *replaced = pf_child_at(supervisor, message->replaces);
     if (replaced && replaced->stage == PF_STAGE_STAGED)
         pf_child_end(replaced);
-    if (add_child(supervisor, message->index, page_fd, &fault) < 0)
-        pf_tell(supervisor, PF_TELL_CHILD, message->index, &fault);
 }
 
 static void end_child(struct pf_supervisor *supervisor, int index)
@@ -202,6 +207,16 @@ static void obey(struct pf_supervisor *supervisor, const struct pf_message *mess
     }
 }
 
+/* A request whose descriptors did not arrive: an answer is owed all the same. */
+static void refuse(struct pf_supervisor *supervisor, const struct pf_message *message,
+                   const pf_fault *fault)
+{
+    if (message->kind == PF_ASK_CHILD)
+        pf_tell(supervisor, PF_TELL_CHILD, message->index, fault);
+    else if (message->kind == PF_ASK_WINDOW && pf_window_is_idle(&supervisor->window))
+        refuse_window(supervisor, fault);
+}
+
 void pf_serve(struct pf_supervisor *supervisor)
 {
     struct pf_message message;
@@ -217,6 +232,8 @@ void pf_serve(struct pf_supervisor *supervisor)
     }
     if (result == 0)
         obey(supervisor, &message, fds);
+    else if (result == -EMFILE)
+        refuse(supervisor, &message, &fault);
     for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
         pf_close_fd(&fds[i]);
 }

@@ -57,12 +57,13 @@ static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fa
         return run->page_fd;
     run->guard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     run->filesystem_fds = calloc(options->target_count + 1, sizeof *run->filesystem_fds);
-    if (run->guard_fd < 0 || !run->filesystem_fds) {
-        remove_page(run);
-        return pf_fail_errno(fault, PF_STEP_PAGE);
-    }
-    for (uint32_t i = 0; i < options->target_count; i++)
+    for (uint32_t i = 0; run->filesystem_fds && i < options->target_count; i++)
         run->filesystem_fds[i] = -1;
+    if (run->guard_fd < 0 || !run->filesystem_fds) {
+        pf_fail(fault, PF_STEP_PAGE, run->guard_fd < 0 ? errno : ENOMEM);
+        remove_page(run);
+        return -fault->error;
+    }
     return 0;
 }
 
@@ -192,11 +193,11 @@ static uint64_t farewell_ns(const pf_run *run)
     uint64_t longest = 0;
     for (int i = 0; i < run->child_count; i++) {
         const struct pf_child_page *page = run->children[i];
-        uint64_t own = page->timeout_ns + page->grace_ns;
+        uint64_t own = pf_add_ns(page->timeout_ns, page->grace_ns);
         if (atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
             longest = own;
     }
-    return longest + FAREWELL_NS;
+    return pf_add_ns(longest, FAREWELL_NS);
 }
 
 /* Returns whether the supervisor is on its way out; else a thread of it hangs in the kernel. */
@@ -204,7 +205,7 @@ static int part(pf_run *run)
 {
     struct pf_message message;
     pf_fault fault;
-    uint64_t until = pf_now_ns() + farewell_ns(run);
+    uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
     int result = pf_ask_simply(run, PF_ASK_BYE, -1, &fault);
     do
         result = pf_next_message(run, until, NULL, &message, &fault);

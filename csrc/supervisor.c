@@ -7,17 +7,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
-#include "util.h"
-
 #define EVENTS_PER_TURN 32
-
-static void tell_peer(struct pf_supervisor *supervisor)
-{
-    static const char word[] = "frozen\n";
-    /* If the peer cannot be told, it will not answer, and the deadline ends the window. */
-    if (supervisor->notify_fd >= 0)
-        (void)!PF_RETRY(write(supervisor->notify_fd, word, sizeof word - 1));
-}
 
 static void on_frozen(struct pf_supervisor *supervisor)
 {
@@ -27,7 +17,7 @@ static void on_frozen(struct pf_supervisor *supervisor)
     } else if (child) { /* it died while it was parked */
         pf_window_finish(&supervisor->window);
     } else {
-        tell_peer(supervisor);
+        pf_peer_tell(supervisor);
         pf_tell(supervisor, PF_TELL_FROZEN, -1, NULL);
     }
 }
@@ -36,8 +26,7 @@ static void on_closed(struct pf_supervisor *supervisor)
 {
     int index = supervisor->snapshot_child;
     struct pf_child *child = pf_child_at(supervisor, index);
-    pf_close_fd(&supervisor->notify_fd);
-    pf_close_fd(&supervisor->peer_fd);
+    pf_peer_release(supervisor);
     pf_tell_closed(supervisor);
     if (child && (child->stage == PF_STAGE_PARKED || child->stage == PF_STAGE_RUNNING))
         pf_on_child_news(supervisor, index, pf_child_end(child));
@@ -129,7 +118,7 @@ static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
         pf_window_on_limit(&supervisor->window);
         break;
     case PF_SOURCE_PEER:
-        pf_window_finish(&supervisor->window);
+        pf_peer_on_answer(supervisor);
         break;
     case PF_SOURCE_CONTROL:
     case PF_SOURCE_OUTPUT:

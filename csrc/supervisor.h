@@ -51,6 +51,12 @@ static inline struct pf_child *pf_child_at(struct pf_supervisor *supervisor, int
 int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault);
 int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, int index);
 
+/* peer.c: the snapshot taker who is told through descriptors. */
+int pf_peer_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault);
+void pf_peer_tell(struct pf_supervisor *supervisor);
+void pf_peer_on_answer(struct pf_supervisor *supervisor);
+void pf_peer_release(struct pf_supervisor *supervisor);
+
 /* requests.c: what the client asks, and what it is told. */
 void pf_serve(struct pf_supervisor *supervisor);
 void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault);

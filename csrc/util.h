@@ -36,6 +36,12 @@ static inline uint64_t pf_now_ns(void)
     return (uint64_t)now.tv_sec * PF_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* A duration of "for ever" added to a moment is still for ever. */
+static inline uint64_t pf_add_ns(uint64_t moment, uint64_t duration)
+{
+    return duration > UINT64_MAX - moment ? UINT64_MAX : moment + duration;
+}
+
 static inline struct timespec pf_timespec(uint64_t ns)
 {
     return (struct timespec){.tv_sec = (time_t)(ns / PF_NS_PER_S),

@@ -25,8 +25,8 @@ static uint64_t mute_at(const struct pf_run *run)
     uint64_t deadline = atomic_load(&run->page->deadline_ns);
     uint64_t thaw = atomic_load(&run->page->thawing) ? THAW_MARGIN_NS : MARGIN_NS;
     if (deadline == 0) /* not frozen yet, or not any more */
-        return asked + run->flush_limit_ns + THAW_MARGIN_NS;
-    return deadline + thaw;
+        return pf_add_ns(asked, pf_add_ns(run->flush_limit_ns, THAW_MARGIN_NS));
+    return pf_add_ns(deadline, thaw);
 }
 
 int pf_is_mute(const struct pf_run *run)
@@ -41,7 +41,7 @@ uint64_t pf_look_again_at(const struct pf_run *run)
         return mute;
     /* The deadline is not there while it flushes, and nobody tells us when it is. But one that is
      * set from now on cannot be nearer than this. */
-    uint64_t nearest = pf_now_ns() + run->max_window_ns + MARGIN_NS;
+    uint64_t nearest = pf_add_ns(pf_now_ns(), pf_add_ns(run->max_window_ns, MARGIN_NS));
     return nearest < mute ? nearest : mute;
 }
 

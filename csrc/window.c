@@ -145,7 +145,7 @@ static void begin_flushing(struct pf_window *window, int freeze_follows)
     window->round = 0;
     window->round_before_ns = UINT64_MAX;
     window->flush_begin_ns = pf_now_ns();
-    pf_timer_arm(window->limit_fd, window->flush_begin_ns + window->flush.limit_ns);
+    pf_timer_arm(window->limit_fd, pf_add_ns(window->flush_begin_ns, window->flush.limit_ns));
     stop_waiting(window);
     if (window->flush.rounds > 0)
         begin_round(window);
@@ -177,9 +177,10 @@ static void begin_freezing(struct pf_window *window)
     uint64_t now = pf_now_ns();
     /* Both before the first FIFREEZE: the deadline counts from it, and the client, which reads it
      * from the page, must be able to hold us to it. */
-    atomic_store(&window->page->deadline_ns, now + window->max_window_ns);
-    pf_timer_arm(window->deadline_fd, now + window->max_window_ns);
-    pf_timer_arm(window->limit_fd, now + window->freeze_timeout_ns);
+    uint64_t deadline = pf_add_ns(now, window->max_window_ns);
+    atomic_store(&window->page->deadline_ns, deadline);
+    pf_timer_arm(window->deadline_fd, deadline);
+    pf_timer_arm(window->limit_fd, pf_add_ns(now, window->freeze_timeout_ns));
     window->stage = PF_WINDOW_FREEZING;
     window->level = 0;
     post_level(window, PF_JOB_FREEZE);

@@ -14,6 +14,8 @@ union control {
 int pf_wire_send(int socket, const struct pf_message *message, const int *fds, int count,
                  pf_fault *fault)
 {
+    if (count > PF_WIRE_MAX_FDS)
+        return pf_fail(fault, PF_STEP_SEND, EINVAL);
     struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = sizeof *message};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     union control control = {0};

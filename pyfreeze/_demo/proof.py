@@ -28,7 +28,7 @@ _EXT4_INCOMPAT_AT, _EXT4_RECOVER = 0x60, 0x4
 _XFS_LOG_MARK = re.compile(
     r"ALERT: The filesystem has valuable metadata.*?replay the log\.", re.DOTALL
 )
-_XFS_LAZY_COUNTER = re.compile(r"sb_(icount|ifree|fdblocks) \d+, counted \d+")
+_XFS_FREE_BLOCKS = re.compile(r"sb_fdblocks \d+, counted \d+")
 
 _NO_PAUSE = "there was no pause"
 
@@ -101,9 +101,10 @@ def xfs_clean(volume: Volume, image: str, work: str) -> tuple[Proof, ...]:
     """Let xfs_repair look at an image as it is, and at a copy that was mounted as after a restore.
 
     A freeze leaves a mark in xfs's log, so that a mount sees to deleted files that were still open
-    (xfs_log_cover). To xfs_repair -n that is a log to be replayed, and status 1; and counters that
-    such a mount computes anew (lazy-count) may differ. Nothing else may: so whatever else it says
-    has to be what it says of the copy after the mount, which must be clean without any ifs.
+    (xfs_fs_freeze). To xfs_repair -n that is a log to be replayed, and status 1; and the count of
+    free blocks, which such a mount computes anew, lacks what is reserved. Nothing else may differ:
+    whatever else it says has to be what it says of the copy after the mount, which must be clean
+    without any ifs.
     """
     name, after = _check_name(volume), "the same after a mount"
     copy = os.path.join(work, f"{volume.name}.mounted")
@@ -125,7 +126,7 @@ def xfs_clean(volume: Volume, image: str, work: str) -> tuple[Proof, ...]:
 
 def _xfs_complaints(said: str, usual: str) -> list[str]:
     """What xfs_repair says beyond the usual and what every frozen xfs makes it say: pure."""
-    rest = _XFS_LAZY_COUNTER.sub("", _XFS_LOG_MARK.sub("", said))
+    rest = _XFS_FREE_BLOCKS.sub("", _XFS_LOG_MARK.sub("", said))
     known = {line.strip() for line in usual.splitlines()}
     return [
         line.strip() for line in rest.splitlines() if line.strip() and line.strip() not in known

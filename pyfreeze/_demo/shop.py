@@ -43,8 +43,8 @@ esac
 """
 _POST_SCRIPT = """\
 #!/bin/sh
-# Let the shop go on, whatever became of the snapshot, if it is not closed. An answer to a pre-script
-# that did not wait for it may come first.
+# Let the shop go on, whatever became of the snapshot, if it is not closed. An answer to a
+# pre-script that did not wait for it may come first.
 set -eu
 if [ ! -p "$1" ]; then
     echo "the shop: closed"

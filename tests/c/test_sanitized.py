@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -66,19 +65,19 @@ PROGRAMS = [
     ("filesystems", THREADS, []),
 ]
 
-#: The cases of regressions.c, and what csrc still does wrong; None: mended.
-REGRESSIONS: dict[str, str | None] = {
-    "second_window": "a second PF_ASK_WINDOW overwrites the verdict of the open one",
-    "peer_twice": "a closed peer stays in the epoll set: adding it again is EEXIST",
-    "stale_peer": "a closed peer stays in the epoll set: its old answer thaws the next window",
-    "failed_fork": "a child whose fork failed counts as staged and is started at the end",
-    "unanswered_child": "a request whose descriptor was cut off gets no answer",
-    "refused_replacement": "a staged child is given up before its replacement is accepted",
-    "late_attempt": "an attempt is started after the timeout that all attempts share",
-    "start_without_descriptors": "pf_start closes descriptor 0 when eventfd() fails",
-    "endless_timeout": "start_ns + timeout_ns wraps around",
-    "left_child": "the keeper clears O_NONBLOCK of the pipe that the supervisor reads",
-}
+#: The cases of regressions.c: each was a bug once.
+REGRESSIONS = [
+    "second_window",
+    "peer_twice",
+    "stale_peer",
+    "failed_fork",
+    "unanswered_child",
+    "refused_replacement",
+    "late_attempt",
+    "start_without_descriptors",
+    "endless_timeout",
+    "left_child",
+]
 
 
 def _tool_missing(reason: str) -> None:
@@ -205,11 +204,7 @@ def test_program(
     assert (status, findings) == (0, ""), stderr
 
 
-def _case(name: str, fault: str | None) -> ParameterSet:
-    return pytest.param(name, marks=[pytest.mark.xfail(reason=fault)] if fault else [])
-
-
-@pytest.mark.parametrize("case", [_case(*item) for item in REGRESSIONS.items()])
+@pytest.mark.parametrize("case", REGRESSIONS)
 def test_regression(builds: Builds, tmp_path: Path, case: str) -> None:
     build = builds[MEMORY]
     status, stderr, findings = _run(build, build.program("regressions", []), tmp_path, case)

@@ -1,0 +1,199 @@
+"""Time runs out: in the snapshot, in freezing, in flushing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk, Disks, is_written
+from tests.support.frozen import frozen
+from tests.support.place import Place
+from tests.support.processes import helpers, is_alive
+from tests.support.waiting import wait_until
+
+import pyfreeze as library
+
+
+def test_command_past_the_deadline(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Writers go on at the deadline, while the command is still being ended."""
+    running = pyfreeze.start_run(
+        [disk], place.staying(), "--max-window", "1", config=place.config()
+    )
+    wait_until(lambda: place.stays, "the snapshot command runs")
+    writing = disk.start_writing()
+    assert is_written(writing)
+    done = running.finish()
+    report = done.report
+    assert (done.status, report["status"], report["code"]) == (1, "error", 2)
+    assert (report["consistency"], report["window"]["expired"]) == ("none", True)
+    assert report["window"]["max_window_s"] == 1
+    assert report["window"]["window_ms"] >= 1000
+    assert report["message"].startswith("Snapshots are inconsistent")
+    assert [f["outcome"] for f in report["window"]["filesystems"]] == ["thawed"]
+    assert place.outcomes == ["failed"]
+    assert not any(is_alive(pid) for pid in place.staying_pids())
+
+
+def test_command_past_its_own_timeout(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    words = ("--snapshot-timeout", "0.6", "--max-window", "300")
+    done = pyfreeze.run([disk], place.staying(), *words, config=place.config())
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert report["snapshot"]["timed_out"] is True
+    assert report["window"]["expired"] is False
+    assert place.outcomes == ["failed"]
+    assert not any(is_alive(pid) for pid in place.staying_pids())
+
+
+def test_command_that_lives_on_does_not_keep_the_window_open(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """What counts is the command's own end; what it left running is its own business."""
+    left = 'while [ ! -e "$D/go" ]; do sleep 0.01; done; touch "$D/bye"'
+    place.script("left", left)
+    command = [place.script("snapshot", '"$D/left" &')]
+    done = pyfreeze.run([ext4], command, "--max-window", "60")
+    assert (done.status, done.report["consistency"]) == (0, "filesystem")
+    place.go()
+    wait_until(lambda: place.exists("bye"), "it ends by itself")
+
+
+# ---- FIFREEZE or syncfs that hangs in the kernel -------------------------------------------------
+
+
+@pytest.fixture
+def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
+    """An ext4 that cannot write: its image lies on an xfs, frozen by somebody else."""
+    lower = disks["xfs"]
+    if "upper" not in disks:
+        disks.make("upper", "ext4", lower.path("upper.img"))
+    upper = disks["upper"]
+    subprocess.run(["sync", "-f", upper.mount_point], check=True, timeout=60)
+    lower.freeze()
+    yield lower, upper
+    if lower.is_frozen():
+        lower.thaw()
+
+
+def release(lower: Disk, upper: Disk) -> None:
+    """Let what hangs go on: its worker thaws the filesystem, and the supervisor ends."""
+    lower.thaw()
+    wait_until(lambda: not helpers(), "the supervisor ends")
+    upper.assert_writable()
+    assert not upper.is_frozen()
+
+
+def test_freeze_that_hangs(
+    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+) -> None:
+    lower, upper = stuck
+    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=place.config())
+    report = done.report
+    assert (done.status, report["status"], report["consistency"]) == (5, "error", "none")
+    assert report["code"] == 122
+    assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
+    assert report["still_frozen"] == [upper.mount_point]
+    assert upper.mount_point in done.err
+    assert not place.exists("snapshot.ran")
+    assert place.outcomes == ["none"]
+    # As long as it may become frozen, no other run begins.
+    assert helpers()
+    assert pyfreeze.run([upper], ["true"]).status == 4
+    assert pyfreeze("thaw").status == 4
+    release(lower, upper)
+
+
+def test_freeze_that_hangs_past_the_deadline(
+    stuck: tuple[Disk, Disk], disks: Disks, pyfreeze: Pyfreeze
+) -> None:
+    """What is frozen already is thawed, though another FIFREEZE still hangs."""
+    lower, upper = stuck
+    good = disks["ext4"]
+    words = ("--max-window", "0.7", "--freeze-timeout", "300")
+    done = pyfreeze.run([good, upper], ["true"], *words)
+    assert (done.status, done.report["consistency"]) == (5, "none")
+    good.assert_writable()
+    outcomes = {f["mount"]: f["outcome"] for f in done.report["window"]["filesystems"]}
+    assert outcomes == {good.mount_point: "thawed", upper.mount_point: "pending"}
+    release(lower, upper)
+
+
+def test_flush_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze) -> None:
+    """With dirty data it is syncfs that hangs, before anything is frozen."""
+    lower, upper = stuck
+    upper.path("dirty").write_bytes(b"x" * 100_000)
+    done = pyfreeze.run([upper], ["true"], "--freeze-timeout", "0.7", config=place.config())
+    report = done.report
+    assert (done.status, report["code"], report["consistency"]) == (1, 122, "none")
+    assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
+    assert upper.mount_point in done.err
+    release(lower, upper)
+
+
+def test_signal_while_flushing_hangs(
+    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+) -> None:
+    lower, upper = stuck
+    upper.path("dirty").write_bytes(b"x" * 100_000)
+    running = pyfreeze.start_run(
+        [upper], ["true"], "--freeze-timeout", "300", "--flush-timeout", "300"
+    )
+    assert running.supervisor
+    wait_until(lambda: "D" in thread_states(running.supervisor), "a worker hangs")
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.status == 128 + signal.SIGTERM
+    assert done.report["consistency"] == "none"
+    release(lower, upper)
+
+
+def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    lower, upper = stuck
+    words = ("--freeze-timeout", "300", "--max-window", "300")
+    running = pyfreeze.start_run([upper], ["true"], *words)
+    wait_until(lambda: "D" in thread_states(running.supervisor), "a worker hangs")
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.status in (128 + signal.SIGTERM, 5)
+    assert done.report["consistency"] == "none"
+    release(lower, upper)
+
+
+def test_supervisor_killed_while_freezing_hangs(
+    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Its thread cannot die: the page stays, and the next run sees to what comes of it."""
+    lower, upper = stuck
+    words = ("--freeze-timeout", "300", "--max-window", "300")
+    running = pyfreeze.start_run([upper], ["true"], *words)
+    supervisor = running.supervisor
+    wait_until(lambda: "D" in thread_states(supervisor), "a worker hangs")
+    subprocess.run(["kill", "-KILL", str(supervisor)], check=True)
+    done = running.finish()
+    assert (done.status, done.report["consistency"]) == (5, "none")
+    lower.thaw()
+    wait_until(lambda: not is_alive(supervisor), "the supervisor dies")
+    assert pyfreeze("thaw").status == 0
+    upper.assert_writable()
+    assert not upper.is_frozen()
+
+
+def thread_states(pid: int) -> set[str]:
+    """The scheduler's states of a process's threads."""
+    done = subprocess.run(
+        ["ps", "-L", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return {line.strip()[:1] for line in done.stdout.splitlines()}
+
+
+def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:
+    lower, upper = stuck
+    with pytest.raises(library.FreezeError) as caught, frozen([upper], freeze_timeout=0.7):
+        raise AssertionError("not frozen, and yet the block runs")
+    assert isinstance(caught.value, (library.FreezeTimeoutError, library.StillFrozenError))
+    assert caught.value.filename == upper.mount_point
+    release(lower, upper)

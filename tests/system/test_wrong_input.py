@@ -1,0 +1,336 @@
+"""What cannot work is refused: one line that names it, the right exit status, nothing touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support import namespace
+from tests.support.command import Done, Pyfreeze
+from tests.support.disks import Disk, Disks, tool
+from tests.support.place import Place
+from tests.support.waiting import wait_until
+
+USAGE = 2
+_KEYS = {
+    "version",
+    "run_id",
+    "status",
+    "consistency",
+    "code",
+    "name",
+    "message",
+    "action",
+    "notes",
+    "scripts",
+    "window",
+    "snapshot",
+    "events",
+}
+
+
+@pytest.fixture
+def noted(place: Place) -> list[str]:
+    """A snapshot command that would be noticed."""
+    return [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+
+
+def assert_refused(done: Done, place: Place, status: int, *parts: str) -> dict[str, Any]:
+    assert done.status == status, done.err
+    done.assert_one_line(*parts)
+    report = done.report
+    assert set(report) >= _KEYS
+    assert (report["status"], report["consistency"]) == ("error", "none")
+    assert report["message"]
+    for name in ("pre.ran", "post.ran", "snapshot.ran"):
+        assert not place.exists(name), f"{name}: nothing was to be run"
+    return report
+
+
+def refuse(
+    pyfreeze: Pyfreeze, place: Place, words: list[str], command: list[str], *parts: str
+) -> None:
+    """As it is, and with scripts configured: neither runs anything."""
+    done = pyfreeze("run", "--config", place.config(), *words, "--json", "--", *command)
+    assert_refused(done, place, USAGE, *parts)
+
+
+# ---- mounts --------------------------------------------------------------------------------------
+
+
+def test_missing_mount_point(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    missing = f"{namespace.ROOT}/missing"
+    refuse(pyfreeze, place, ["--mount", missing], noted, missing)
+
+
+def test_file(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    refuse(pyfreeze, place, ["--mount", noted[0]], noted, noted[0], "mount point")
+
+
+def test_directory_that_is_no_mount_point(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    path = ext4.path("directory")
+    path.mkdir(exist_ok=True)
+    words = ["--mount", str(path)]
+    refuse(pyfreeze, place, words, noted, str(path), ext4.mount_point)
+
+
+def test_tmpfs(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    directory = place.path("tmpfs")
+    directory.mkdir()
+    tool("mount", "-t", "tmpfs", "none", str(directory))
+    try:
+        refuse(pyfreeze, place, ["--mount", str(directory)], noted, str(directory), "tmpfs")
+    finally:
+        tool("umount", str(directory))
+
+
+def test_relative_path(ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    relative = ext4.mount_point.lstrip("/")
+    refuse(pyfreeze, place, ["--mount", relative], noted, relative, "absolute")
+
+
+@pytest.fixture
+def twin(ext4: Disk, place: Place) -> Iterator[str]:
+    """A bind mount of the same filesystem."""
+    directory = place.path("twin")
+    directory.mkdir()
+    tool("mount", "--bind", ext4.mount_point, str(directory))
+    yield str(directory)
+    tool("umount", str(directory))
+
+
+@pytest.mark.parametrize("second", ["same", "slash", "dots", "symlink", "bind"])
+def test_filesystem_named_twice(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], twin: str, second: str
+) -> None:
+    link = place.path("link")
+    link.symlink_to(ext4.mount_point)
+    again = {
+        "same": ext4.mount_point,
+        "slash": ext4.mount_point + "/",
+        "dots": ext4.mount_point + "/./",
+        "symlink": str(link),
+        "bind": twin,
+    }[second]
+    words = ["--mount", ext4.mount_point, "--mount", again]
+    refuse(pyfreeze, place, words, noted, ext4.mount_point)
+
+
+@pytest.mark.parametrize("way", ["symlink", "slash", "bind"])
+def test_other_names_of_a_mount_point_work(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze, way: str
+) -> None:
+    disk = disks["ext4"]
+    directory = place.path("other")
+    if way == "bind":
+        directory.mkdir()
+        tool("mount", "--bind", disk.mount_point, str(directory))
+    else:
+        directory.symlink_to(disk.mount_point)
+    name = disk.mount_point + "//" if way == "slash" else str(directory)
+    try:
+        done = pyfreeze("run", "--no-scripts", "--mount", name, "--json", "--", "true")
+    finally:
+        if way == "bind":
+            tool("umount", str(directory))
+    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+    assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
+
+
+def test_read_only_filesystem(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    tool("mount", "-o", "remount,ro", disk.mount_point)
+    try:
+        refuse(
+            pyfreeze, place, ["--mount", disk.mount_point], noted, disk.mount_point, "read-only"
+        )
+    finally:
+        tool("mount", "-o", "remount,rw", disk.mount_point)
+
+
+def test_mount_that_is_skipped_too(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    words = ["--mount", ext4.mount_point, "--skip", ext4.mount_point]
+    refuse(pyfreeze, place, words, noted, ext4.mount_point)
+
+
+# ---- options and commands ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "-inf", "abc", "", "1e999", "86401"])
+@pytest.mark.parametrize("option", ["--max-window", "--freeze-timeout", "--snapshot-timeout"])
+def test_number_of_seconds(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], option: str, value: str
+) -> None:
+    words = ["--mount", ext4.mount_point, f"{option}={value}"]
+    refuse(pyfreeze, place, words, noted, option)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--frobnicate"], "--frobnicate"),
+        (["--require", "perfection"], "perfection"),
+        (["--max-window"], "--max-window"),
+        (["stray"], ""),
+    ],
+)
+def test_wrong_option(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], words: list[str], named: str
+) -> None:
+    config = ["--config", place.config(), "--mount", ext4.mount_point, "--json"]
+    if named:
+        done = pyfreeze("run", *config, *words, "--", *noted)
+        assert_refused(done, place, USAGE, named)
+    else:
+        done = pyfreeze(*words, "--json")
+        assert_refused(done, place, USAGE, "stray")
+
+
+def test_no_command(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze("run", "--mount", ext4.mount_point, "--json")
+    assert_refused(done, place, USAGE, "COMMAND")
+    done = pyfreeze("run", "--mount", ext4.mount_point, "--json", "--")
+    assert_refused(done, place, USAGE, "COMMAND")
+
+
+def test_command_that_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    plain = place.path("plain")
+    plain.write_text("#!/bin/sh\n", encoding="utf-8")
+    for name in ("no-such-program-anywhere", "/no/such/program", str(plain), ext4.mount_point):
+        refuse(pyfreeze, place, ["--mount", ext4.mount_point], [name], name)
+
+
+def test_unprivileged_user(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = pyfreeze.run([ext4], ["true"], prefix=prefix)
+    assert_refused(done, place, 1, "root")
+    ext4.assert_writable()
+
+
+# ---- other runs, other tools ---------------------------------------------------------------------
+
+
+def test_another_run_holds_the_lock(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    first = pyfreeze.start_run([ext4], [place.held()], "--max-window", "60")
+    wait_until(lambda: place.holds, "the first run is in its window")
+    done = pyfreeze.run([ext4], noted, config=place.config())
+    assert_refused(done, place, 4, "another run")
+    assert ext4.is_frozen()
+    place.go()
+    assert first.finish().status == 0
+
+
+def test_frozen_by_somebody_else(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    """A failure that names the mount; the foreign freeze is left alone."""
+    disk.freeze()
+    try:
+        done = pyfreeze.run([disk], noted, config=place.config())
+        still = disk.is_frozen()
+    finally:
+        disk.thaw()
+    assert still
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+    done.assert_one_line(disk.mount_point, "somebody else")
+    assert not place.exists("snapshot.ran")
+    assert place.outcomes == ["none"]
+
+
+def test_one_of_several_frozen_by_somebody_else(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    """What was frozen until then is thawed."""
+    foreign, own = disks["xfs"], disks["ext4"]
+    foreign.freeze()
+    try:
+        done = pyfreeze.run([own, foreign], noted)
+        assert foreign.is_frozen()
+        own.assert_writable()
+    finally:
+        foreign.thaw()
+    assert (done.status, done.report["code"]) == (1, 121)
+    assert foreign.mount_point in done.report["message"]
+
+
+def test_frozen_by_somebody_else_with_crash_fallback(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
+    ext4.freeze()
+    try:
+        done = pyfreeze.run([ext4], noted, "--crash-fallback", config=place.config())
+        assert ext4.is_frozen()
+    finally:
+        ext4.thaw()
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 121)
+    assert place.exists("snapshot.ran")
+
+
+def test_thawed_by_somebody_else(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([disk], ["fsfreeze", "-u", disk.mount_point], config=place.config())
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert [f["outcome"] for f in report["window"]["filesystems"]] == ["foreign-thaw"]
+    done.assert_one_line(disk.mount_point, "somebody else thawed")
+    assert place.outcomes == ["failed"]
+
+
+def test_thawed_and_frozen_again_by_somebody_else(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """The kernel cannot tell, so neither can we; but nothing is left frozen."""
+    again = f'fsfreeze -u "{ext4.mount_point}"; fsfreeze -f "{ext4.mount_point}"'
+    done = pyfreeze.run([ext4], [place.script("again", again)])
+    assert done.report["window"]["filesystems"][0]["outcome"] == "thawed"
+    ext4.assert_writable()
+
+
+# ---- configuration -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "code"),
+    [(0o644, None, 317), (0o600, "{", 305), (0o600, '{"pluginName": 7}', 305)],
+)
+def test_script_configuration_that_is_not_to_be_trusted(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, mode: int, content: str | None, code: int
+) -> None:
+    """Scripts do not run, and the report says so loudly."""
+    config = Path(place.config())
+    if content is not None:
+        config.write_text(content, encoding="utf-8")
+    config.chmod(mode)
+    done = pyfreeze.run([ext4], ["true"], config=str(config))
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", code)
+    done.assert_one_line(str(config))
+    assert not place.exists("pre.ran")
+    assert place.outcomes == []
+
+
+def test_script_in_a_directory_that_others_can_write_to(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    directory = place.path("open")
+    directory.mkdir()
+    script = directory / "pre"
+    script.write_text("#!/bin/sh\n", encoding="utf-8")
+    script.chmod(0o700)
+    config = place.config(str(script))
+    os.chmod(directory, 0o1777)
+    done = pyfreeze.run([ext4], ["true"], config=config)
+    assert (done.status, done.report["code"]) == (0, 306)
+    done.assert_one_line(str(directory))
+    assert place.outcomes == []
