@@ -1,4 +1,4 @@
-"""Build the cffi extension: the declarations come out of the one public header, so they can't drift."""
+"""Build the cffi extension. Its declarations are the public header's, so they cannot drift."""
 
 from __future__ import annotations
 

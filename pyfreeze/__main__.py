@@ -8,6 +8,13 @@ import sys
 def main() -> int:
     """Run the command with the process's arguments; returns its exit status."""
     try:
+        return _main()
+    except KeyboardInterrupt:  # while importing: nothing has been run yet
+        return 130
+
+
+def _main() -> int:
+    try:
         import click  # noqa: F401
         import rich  # noqa: F401
     except ImportError as error:

@@ -71,6 +71,21 @@ class Flush(NamedTuple):
     """A round that has not ended by then fails the flush."""
 
 
+class WindowOptions(NamedTuple):
+    """The options of a freeze window."""
+
+    max_window_s: float
+    """From the first FIFREEZE until everything is thawed regardless."""
+    freeze_timeout_s: float
+    """What all FIFREEZEs together may take."""
+    flush: Flush
+    """Right before."""
+    expedite: bool = True
+    """Raise rcu_expedited around the FIFREEZEs."""
+    realtime: bool = True
+    """SCHED_FIFO for the supervisor's threads meanwhile."""
+
+
 class Event(NamedTuple):
     """Something the supervisor told."""
 
@@ -237,33 +252,21 @@ class Run:
         options.limit_ns = _ns(flush.limit_s)
 
     def ask_window(
-        self,
-        *,
-        max_window_s: float,
-        freeze_timeout_s: float,
-        flush: Flush,
-        expedite: bool = True,
-        realtime: bool = True,
-        child: int = -1,
-        peer: tuple[int, int] | None = None,
+        self, window: WindowOptions, *, child: int = -1, peer: tuple[int, int] | None = None
     ) -> None:
         """Open the window: FROZEN tells (without a child), CLOSED tells at its end.
 
         Args:
-            max_window_s: seconds from the first FIFREEZE until everything is thawed regardless.
-            freeze_timeout_s: seconds that all FIFREEZEs together may take.
-            flush: what comes right before.
-            expedite: raise rcu_expedited around the FIFREEZEs.
-            realtime: SCHED_FIFO for the supervisor's threads meanwhile.
+            window: its options.
             child: the parked child to let go while frozen.
             peer: descriptors to write "frozen" on, and to thaw on when readable.
         """
         options = ffi.new("pf_window_options *")
-        self._set_flush(options.flush, flush)
-        options.max_window_ns = _ns(max_window_s)
-        options.freeze_timeout_ns = _ns(freeze_timeout_s)
-        options.flags = (lib.PF_WINDOW_EXPEDITE if expedite else 0) | (
-            lib.PF_WINDOW_REALTIME if realtime else 0
+        self._set_flush(options.flush, window.flush)
+        options.max_window_ns = _ns(window.max_window_s)
+        options.freeze_timeout_ns = _ns(window.freeze_timeout_s)
+        options.flags = (lib.PF_WINDOW_EXPEDITE if window.expedite else 0) | (
+            lib.PF_WINDOW_REALTIME if window.realtime else 0
         )
         options.child = child
         options.notify_fd, options.done_fd = peer or (-1, -1)

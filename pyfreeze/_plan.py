@@ -12,7 +12,6 @@ from pyfreeze._errors import UsageError
 from pyfreeze._mounts.selection import Selection
 from pyfreeze._outcome import Policy, ScriptFailure, plan_snapshot
 from pyfreeze._settings import Peer, check, find_program
-from pyfreeze._snapshot import WindowOptions
 
 if TYPE_CHECKING:
     from pyfreeze._config.load import LoadedConfig, Plugin, Problem
@@ -30,7 +29,7 @@ class Plan(NamedTuple):
     """What of the configuration keeps scripts from running."""
     selection: Selection
     policy: Policy
-    window: WindowOptions
+    window: _client.WindowOptions
     writeback: _client.Flush
     """The flush at the beginning: it takes the bulk while the application still works."""
 
@@ -82,7 +81,7 @@ def make_plan(settings: Settings) -> Plan:
             crash_fallback=settings.crash_fallback,
             require=settings.require,
         ),
-        window=WindowOptions(
+        window=_client.WindowOptions(
             max_window_s=settings.max_window_s or config.freeze.timeout_s,
             freeze_timeout_s=freeze_timeout_s,
             flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),

@@ -23,12 +23,12 @@ from pyfreeze._timeline import NS_PER_MS, window_times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._client import ChildEnd
+    from pyfreeze._client import ChildEnd, WindowOptions
     from pyfreeze._mounts.selection import Selection
     from pyfreeze._outcome import Outcome
     from pyfreeze._plan import Plan
     from pyfreeze._scripts import Script
-    from pyfreeze._snapshot import Taken, WindowOptions
+    from pyfreeze._snapshot import Taken
     from pyfreeze._timeline import FilesystemTimes, WindowTimes
 
 

@@ -19,8 +19,8 @@ DEFAULT_SNAPSHOT_TIMEOUT_S = 3600.0
 class Peer(NamedTuple):
     """A snapshot taken by somebody who is told through descriptors.
 
-    "frozen\\n" is written on the first when everything is frozen; everything is thawed when the
-    second becomes readable, or at the window's deadline. Neither needs Python, nor the GIL.
+    The line "frozen" is written on the first when everything is frozen; everything is thawed when
+    the second becomes readable, or at the window's deadline. Neither needs Python, nor the GIL.
     """
 
     notify_fd: int

@@ -16,19 +16,9 @@ from pyfreeze._window import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._client import ChildEnd, Event, Flush, Run
+    from pyfreeze._client import ChildEnd, Event, Run, WindowOptions
     from pyfreeze._errors import FreezeError
     from pyfreeze._settings import Settings
-
-
-class WindowOptions(NamedTuple):
-    """The effective options of a freeze window."""
-
-    max_window_s: float
-    freeze_timeout_s: float
-    flush: Flush
-    expedite: bool
-    realtime: bool
 
 
 class Taken(NamedTuple):
@@ -60,15 +50,7 @@ class _Window:
     ) -> None:
         self._run = run
         self.end: Event | None = None
-        run.ask_window(
-            max_window_s=options.max_window_s,
-            freeze_timeout_s=options.freeze_timeout_s,
-            flush=options.flush,
-            expedite=options.expedite,
-            realtime=options.realtime,
-            child=child,
-            peer=peer,
-        )
+        run.ask_window(options, child=child, peer=peer)
 
     def wait(self, *kinds: int) -> Event:
         """Wait for a kind of event, or the window's end, whichever comes first."""

@@ -12,7 +12,7 @@ _ETIMEDOUT = 110
 
 
 class FilesystemTimes(NamedTuple):
-    """What one filesystem went through. Times are CLOCK_MONOTONIC ns, 0 where it never got there."""
+    """What one filesystem went through. Times are CLOCK_MONOTONIC ns, 0: it never got there."""
 
     mount: str
     device: tuple[int, int]

@@ -107,29 +107,20 @@ class Window:
         times: the timeline; None until the window has closed.
     """
 
-    def __init__(  # noqa: PLR0913 - the options of a window, all by keyword
+    def __init__(
         self,
         paths: Iterable[str | os.PathLike[str]],
-        *,
-        max_window: float,
-        freeze_timeout: float,
-        flush: _client.Flush,
-        expedite: bool,
-        realtime: bool,
+        options: _client.WindowOptions,
         state_directory: str,
     ) -> None:
-        check_seconds("max_window", max_window)
-        check_seconds("freeze_timeout", freeze_timeout)
+        check_seconds("max_window", options.max_window_s)
+        check_seconds("freeze_timeout", options.freeze_timeout_s)
         if isinstance(paths, (str, bytes)):
             raise UsageError(errno.EINVAL, f"paths: found {paths!r}, expected a list of paths")
         self._only = tuple(os.fspath(path) for path in paths)
         if not self._only:
             raise UsageError(errno.EINVAL, "paths: found none, expected at least one mount point")
-        self._max_window_s = max_window
-        self._freeze_timeout_s = freeze_timeout
-        self._flush = flush
-        self._expedite = expedite
-        self._realtime = realtime
+        self._options = options
         self._state_directory = state_directory
         self._run: Run | None = None
         self._begin_ns = 0
@@ -145,13 +136,7 @@ class Window:
         run = _client.Run(targets(selection), new_run_id(), self._state_directory)
         try:
             open_all(run)
-            run.ask_window(
-                max_window_s=self._max_window_s,
-                freeze_timeout_s=self._freeze_timeout_s,
-                flush=self._flush,
-                expedite=self._expedite,
-                realtime=self._realtime,
-            )
+            run.ask_window(self._options)
             event = wait_for(run, _client.FROZEN, _client.CLOSED, _client.LOST)
             if event.kind != _client.FROZEN:
                 raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
@@ -229,12 +214,11 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         InconsistentError: from the block's end: it took too long, or somebody else thawed inside.
         StillFrozenError: something could not be thawed, or hangs; it is named.
     """
-    return Window(
-        paths,
-        max_window=max_window,
-        freeze_timeout=freeze_timeout,
+    options = _client.WindowOptions(
+        max_window_s=max_window,
+        freeze_timeout_s=freeze_timeout,
         flush=_client.Flush(rounds=flush_rounds, limit_s=freeze_timeout),
         expedite=expedite,
         realtime=realtime,
-        state_directory=state_directory,
     )
+    return Window(paths, options, state_directory)

@@ -1,1 +1,1 @@
-"""The command line: options in, exit status and text or JSON out. Everything else is the library's."""
+"""The command line: options in, exit status and text or JSON out; all else is the library's."""

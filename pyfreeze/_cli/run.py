@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class Seconds(click.FloatRange):
     ) -> float:
         """Refuse NaN, which compares as in range."""
         number: float = super().convert(value, param, ctx)
-        if number != number:
+        if math.isnan(number):
             self.fail("NaN is not a number of seconds", param, ctx)
         return number
 

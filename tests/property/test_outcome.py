@@ -123,11 +123,13 @@ def test_freeze_failed(code: C, fallback: bool, continues: bool) -> None:
     assert outcome.code == code
 
 
-@pytest.mark.parametrize("what", ["window_broken", "snapshot_failed"])
+@pytest.mark.parametrize(
+    "facts", [Facts(True, window_broken=True), Facts(True, snapshot_failed=True)]
+)
 @pytest.mark.parametrize("continues", [True, False])
-def test_a_ruined_snapshot(what: str, continues: bool) -> None:
+def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
-    outcome = settle(Facts(True)._replace(**{what: True}), policy)
+    outcome = settle(facts, policy)
     assert outcome == (False, Level.NONE, C.ERROR, (), False)
 
 

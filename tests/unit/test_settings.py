@@ -18,10 +18,18 @@ def test_commands_that_are_none(snapshot: list[str]) -> None:
         check(Settings(snapshot=snapshot))
 
 
-@pytest.mark.parametrize("name", ["max_window", "freeze_timeout", "snapshot_timeout"])
-def test_each_duration_is_checked_by_its_name(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("max_window", Settings(snapshot=["true"], max_window_s=-1)),
+        ("freeze_timeout", Settings(snapshot=["true"], freeze_timeout_s=-1)),
+        ("flush_timeout", Settings(snapshot=["true"], flush_timeout_s=-1)),
+        ("snapshot_timeout", Settings(snapshot=["true"], snapshot_timeout_s=-1)),
+    ],
+)
+def test_each_duration_is_checked_by_its_name(name: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match=f"{name}: found -1"):
-        check(Settings(snapshot=["true"])._replace(**{f"{name}_s": -1}))
+        check(settings)
 
 
 def test_a_peer_needs_open_descriptors() -> None:

@@ -218,7 +218,7 @@ def stacked(**edges: str) -> tuple[list[Mount], BlockStack]:
     """
     number = {name: (7, i) for i, name in enumerate(edges, start=1)}
     mounts = [
-        ext4(10 + i, 1 if name == "root" else 10, number[name], "/" if name == "root" else f"/{name}")
+        ext4(10 + i, 10 - 9 * (name == "root"), number[name], "/" + name * (name != "root"))
         for i, name in enumerate(edges)
     ]  # fmt: skip
     devices = {
