@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -86,9 +87,7 @@ def release(lower: Disk, upper: Disk) -> None:
     assert not upper.is_frozen()
 
 
-def test_freeze_that_hangs(
-    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
-) -> None:
+def test_freeze_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze) -> None:
     lower, upper = stuck
     command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=place.config())
@@ -166,20 +165,22 @@ def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreez
 def test_supervisor_killed_while_freezing_hangs(
     stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
 ) -> None:
-    """Its thread cannot die: the page stays, and the next run sees to what comes of it."""
+    """Its thread cannot die: the page stays, until somebody can see to what came of it."""
     lower, upper = stuck
-    words = ("--freeze-timeout", "300", "--max-window", "300")
-    running = pyfreeze.start_run([upper], ["true"], *words)
+    words = ("--freeze-timeout", "300", "--max-window", "2")
+    running = pyfreeze.start_run([upper], ["true"], *words, config=place.config())
     supervisor = running.supervisor
     wait_until(lambda: "D" in thread_states(supervisor), "a worker hangs")
-    subprocess.run(["kill", "-KILL", str(supervisor)], check=True)
+    os.kill(supervisor, signal.SIGKILL)
     done = running.finish()
     assert (done.status, done.report["consistency"]) == (5, "none")
+    assert done.report["still_frozen"] == [upper.mount_point]
     lower.thaw()
     wait_until(lambda: not is_alive(supervisor), "the supervisor dies")
     assert pyfreeze("thaw").status == 0
     upper.assert_writable()
     assert not upper.is_frozen()
+    assert place.outcomes == ["none"]
 
 
 def thread_states(pid: int) -> set[str]:

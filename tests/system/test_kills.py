@@ -116,9 +116,7 @@ def test_supervisor_killed_in_the_pre_script(ext4: Disk, place: Place, pyfreeze:
     assert_next_run_works(pyfreeze, ext4)
 
 
-def test_supervisor_killed_in_the_post_script(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
-) -> None:
+def test_supervisor_killed_in_the_post_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     """The snapshot has been taken, and the report has to tell of it."""
     post = place.script(
         "post", 'touch "$D/begun"; [ -e "$D/second" ] && exit 0; touch "$D/second"; sleep 600'
@@ -275,9 +273,7 @@ def test_signal_in_the_post_script(
     assert place.exists("whole")
 
 
-def test_second_signal_changes_nothing(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
-) -> None:
+def test_second_signal_changes_nothing(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     post = place.script("post", '. "$D/held"; touch "$D/whole"')
     place.held()
     running = pyfreeze.start_run([ext4], ["true"], config=place.config(None, post))

@@ -147,9 +147,7 @@ def test_read_only_filesystem(
 ) -> None:
     tool("mount", "-o", "remount,ro", disk.mount_point)
     try:
-        refuse(
-            pyfreeze, place, ["--mount", disk.mount_point], noted, disk.mount_point, "read-only"
-        )
+        refuse(pyfreeze, place, ["--mount", disk.mount_point], noted, disk.mount_point, "read-only")
     finally:
         tool("mount", "-o", "remount,rw", disk.mount_point)
 

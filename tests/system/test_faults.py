@@ -1,0 +1,79 @@
+"""System calls that fail, by strace's injection: nothing stays frozen, nothing is said to be good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk
+from tests.support.place import Place
+
+SLOW_S = 100.0
+
+
+def strace(inject: str, log: Path, *words: str) -> list[str]:
+    call = inject.partition(":")[0]
+    return [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(log),
+        "-e",
+        f"trace={call}",
+        *words,
+        "-e",
+        f"inject={inject}",
+    ]
+
+
+def failed(log: Path, words: str) -> bool:
+    """Whether a call that shows these words was made to fail."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(words in line and "INJECTED" in line and "= -1" in line for line in lines)
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+@pytest.mark.parametrize("error", ["EIO", "EINTR"])
+def test_ioctl_fails(disk: Disk, place: Place, pyfreeze: Pyfreeze, when: int, error: str) -> None:
+    """Counted for each thread by itself: a worker's first is FIFREEZE, its second FITHAW."""
+    log = place.path("log")
+    prefix = strace(f"ioctl:error={error}:when={when}", log)
+    done = pyfreeze.run([disk], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+    disk.assert_writable()
+    assert not disk.is_frozen()
+    report = done.report
+    if failed(log, "FIFREEZE"):
+        assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+        assert disk.mount_point in done.err
+        assert place.outcomes == ["none"]
+    else:
+        # A thaw that fails once is tried again, and then the snapshot is good.
+        assert (done.status, report["consistency"], report["code"]) == (0, "application", 0)
+        assert place.outcomes == ["success"]
+    assert (when == 1) == failed(log, "FIFREEZE")
+    assert (when == 2) == failed(log, "FITHAW")
+
+
+def test_thaw_never_works(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Then it is said loudly, and `pyfreeze thaw` makes up for it."""
+    prefix = strace("ioctl:error=EIO:when=2+", place.path("log"))
+    done = pyfreeze.run([disk], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+    assert disk.is_frozen()
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (5, "none", 2)
+    assert report["still_frozen"] == [disk.mount_point]
+    assert disk.mount_point in done.err
+    assert place.outcomes == ["failed"]
+    done = pyfreeze("thaw")
+    assert (done.status, done.err) == (0, "")
+    assert not disk.is_frozen()
+
+
+def test_flush_fails(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    prefix = strace("syncfs:error=EIO", place.path("log"))
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+    assert ext4.mount_point in done.err

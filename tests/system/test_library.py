@@ -1,0 +1,401 @@
+"""`frozen()` and `backup()` in a process of one's own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import namespace
+from tests.support.disks import FSTYPES, Disk, Disks, copy_command, is_written, opened_copy, tool
+from tests.support.frozen import backup, frozen
+from tests.support.place import Place
+from tests.support.snippets import run_python
+from tests.support.waiting import wait_until
+
+import pyfreeze
+
+# ---- frozen() ------------------------------------------------------------------------------------
+
+
+def test_frozen_from_begin_to_end(disk: Disk) -> None:
+    window = frozen([disk])
+    assert window.times is None
+    with window as entered:
+        assert entered is window
+        assert disk.is_frozen()
+        writing = disk.start_writing()
+        assert [f.mount_point for f in window.filesystems] == [disk.mount_point]
+        assert writing.poll() is None
+    assert is_written(writing)
+    times = window.times
+    assert times is not None
+    (one,) = times.filesystems
+    assert (one.mount, one.state, one.error, one.level) == (disk.mount_point, "thawed", 0, 0)
+    assert one.flush_rounds >= 1
+    assert one.freeze_enter_ns < one.freeze_return_ns < one.thaw_enter_ns < one.thaw_return_ns
+    assert (times.begin_ns, times.end_ns) == (one.freeze_enter_ns, one.thaw_return_ns)
+    assert times.window_ms is not None
+    assert times.overhead_ms is not None
+    assert times.snapshot_ms is not None
+    assert 0 < times.overhead_ms < times.window_ms
+    assert times.snapshot_ms < times.window_ms
+
+
+def test_frozen_together(disks: Disks) -> None:
+    three = [disks[fstype] for fstype in FSTYPES]
+    with frozen(three) as window:
+        assert all(disk.is_frozen() for disk in three)
+    times = window.times
+    assert times is not None
+    assert [f.state for f in times.filesystems] == ["thawed"] * 3
+    assert max(f.freeze_return_ns for f in times.filesystems) == times.frozen_ns
+    assert times.frozen_ns < times.thaw_ns == min(f.thaw_enter_ns for f in times.filesystems)
+
+
+def test_a_window_can_be_used_again(ext4: Disk) -> None:
+    window = frozen([ext4], flush_rounds=0, expedite=False, realtime=False)
+    for _ in range(3):
+        with window:
+            assert ext4.is_frozen()
+        ext4.assert_writable()
+
+
+def test_nested(ext4: Disk, disks: Disks) -> None:
+    with frozen([ext4]):
+        with pytest.raises(pyfreeze.LockedError), frozen([disks["xfs"]]):
+            raise AssertionError("two windows at once")
+        with pytest.raises(pyfreeze.LockedError):
+            backup([disks["xfs"]], ["true"])
+        assert ext4.is_frozen()
+        assert not disks["xfs"].is_frozen()
+
+
+def test_exception_in_the_block(disk: Disk) -> None:
+    with pytest.raises(ZeroDivisionError) as caught, frozen([disk]) as window:
+        raise ZeroDivisionError
+    disk.assert_writable()
+    assert not getattr(caught.value, "__notes__", [])
+    assert window.times is not None
+
+
+def test_exception_in_a_block_that_expires_tells_both(ext4: Disk) -> None:
+    with pytest.raises(ZeroDivisionError) as caught, frozen([ext4], max_window=0.2):
+        ext4.assert_writable()
+        raise ZeroDivisionError
+    assert "expired" in caught.value.__notes__[0]
+
+
+def test_expired(disk: Disk) -> None:
+    with pytest.raises(pyfreeze.InconsistentError, match="expired") as caught:
+        with frozen([disk], max_window=0.2):
+            disk.assert_writable()
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert caught.value.times is not None
+    assert caught.value.times.filesystems[0].state == "thawed"
+
+
+def test_thawed_by_somebody_else(ext4: Disk) -> None:
+    with pytest.raises(pyfreeze.InconsistentError, match="somebody else thawed") as caught:
+        with frozen([ext4]):
+            ext4.thaw()
+    assert ext4.mount_point in str(caught.value)
+
+
+def test_frozen_by_somebody_else(ext4: Disk) -> None:
+    ext4.freeze()
+    try:
+        with pytest.raises(pyfreeze.FreezeFailedError) as caught, frozen([ext4]):
+            raise AssertionError("not frozen by us, and yet the block runs")
+        assert ext4.is_frozen()
+    finally:
+        ext4.thaw()
+    assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, ext4.mount_point)
+
+
+def test_unmounted_in_the_block(disks: Disks) -> None:
+    """A lazy unmount takes the path away, not the descriptor to thaw by."""
+    disk = disks.make("leaving", "ext4")
+    with frozen([disk]) as window:
+        tool("umount", "-l", disk.mount_point)
+    assert window.times is not None
+    assert window.times.filesystems[0].state == "thawed"
+    Disk.mounted.remove(disk)
+    wait_until(lambda: not tool("losetup", "-j", str(disk.image)), "the loop device is free")
+    disk.mount()
+    disk.assert_writable()
+    disks.drop("leaving")
+
+
+def test_wrong_arguments(ext4: Disk) -> None:
+    for options in ({"max_window": 0}, {"max_window": float("nan")}, {"freeze_timeout": -1}):
+        with pytest.raises(pyfreeze.UsageError):
+            frozen([ext4], **options)
+    with pytest.raises(pyfreeze.UsageError):
+        pyfreeze.frozen([])
+    with pytest.raises(pyfreeze.UsageError):
+        pyfreeze.frozen(ext4.mount_point)
+    with pytest.raises(pyfreeze.MountError, match="missing"):
+        with pyfreeze.frozen([f"{namespace.ROOT}/missing"]):
+            raise AssertionError("nothing to freeze")
+    with pytest.raises(ValueError, match="twice"), frozen([ext4, ext4]):
+        raise AssertionError("once would do")
+
+
+def test_state_directory_on_what_is_frozen(ext4: Disk) -> None:
+    directory = ext4.path("state")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with pytest.raises(pyfreeze.FreezeError, match="state directory"):
+        with frozen([ext4], state_directory=str(directory)):
+            raise AssertionError("its page would be on a frozen filesystem")
+
+
+def test_descriptors_and_threads_are_not_leaked(ext4: Disk) -> None:
+    def count() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    with frozen([ext4]):
+        pass
+    before = count()
+    for _ in range(5):
+        with frozen([ext4]):
+            pass
+        backup([ext4], ["true"])
+    assert count() == before
+
+
+def test_busy_threads(ext4: Disk) -> None:
+    """They hold the GIL most of the time; that delays neither the freeze's end nor the thaw."""
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with frozen([ext4]) as window:
+            assert ext4.is_frozen()
+        report = backup([ext4], lambda: None)
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert window.times is not None
+    assert report.status == "success"
+
+
+FORK = """
+import fcntl, os, sys, warnings, pyfreeze
+mount = sys.argv[1]
+def is_frozen():
+    fd = os.open(mount, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, 0xC0045877, 0)
+    except OSError as error:
+        return error.errno == 16
+    else:
+        fcntl.ioctl(fd, 0xC0045878, 0)
+        return False
+    finally:
+        os.close(fd)
+warnings.simplefilter("ignore")
+with pyfreeze.frozen([mount], max_window=60) as window:
+    child = os.fork()
+    if child == 0:
+        try:
+            window.__exit__(None, None, None)
+        except pyfreeze.FreezeError as error:
+            print(type(error).__name__, "fork" in str(error), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(is_frozen(), flush=True)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(is_frozen(), flush=True)
+    try:
+        pyfreeze.frozen([mount]).__enter__()
+    except pyfreeze.LockedError:
+        print("locked", flush=True)
+print(is_frozen(), window.times.filesystems[0].state)
+"""
+
+
+def test_fork_in_a_block_neither_thaws_nor_unlocks(ext4: Disk) -> None:
+    lines = run_python(FORK, ext4).splitlines()
+    assert lines == ["SupervisorError True", "True", "True", "locked", "False thawed"]
+
+
+SPARSE_IMPORTS = """
+import sys
+import pyfreeze
+with pyfreeze.frozen(sys.argv[1:]) as window:
+    pass
+names = "dataclasses json argparse logging rich msgspec click subprocess typing inspect".split()
+print(window.times.filesystems[0].state, *[name for name in names if name in sys.modules])
+"""
+
+
+def test_frozen_imports_little(ext4: Disk) -> None:
+    state, *imported = run_python(SPARSE_IMPORTS, ext4).split()
+    assert state == "thawed"
+    # Of the standard library's own, typing alone is allowed to frozen().
+    assert set(imported) <= {"typing"}
+
+
+# ---- backup() ------------------------------------------------------------------------------------
+
+
+def test_backup_by_command(disk: Disk, place: Place) -> None:
+    copy = place.path("copy")
+    disk.path("file").write_bytes(b"content")
+    report = backup([disk], copy_command(disk, copy), config=place.config())
+    assert (report.status, report.consistency, report.code) == ("success", "application", 0)
+    assert report.snapshot is not None
+    assert (report.snapshot.kind, report.snapshot.exit_status) == ("command", 0)
+    with opened_copy(disk.fstype, copy) as mounted:
+        assert (mounted / "file").read_bytes() == b"content"
+
+
+def test_backup_by_callable(disk: Disk, place: Place) -> None:
+    seen = []
+    report = backup([disk], lambda: seen.append(disk.is_frozen()), config=place.config())
+    assert seen == [True]
+    assert (report.status, report.consistency) == ("success", "application")
+    assert report.snapshot is not None
+    assert report.snapshot.kind == "callable"
+    assert report.window.overhead_ms is not None
+    assert report.window.window_ms is not None
+    assert 0 < report.window.overhead_ms < report.window.window_ms
+    assert place.outcomes == ["success"]
+
+
+def test_backup_by_callable_that_raises(ext4: Disk, place: Place) -> None:
+    def fail() -> None:
+        raise ValueError("no room")
+
+    report = backup([ext4], fail, config=place.config())
+    ext4.assert_writable()
+    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert "ValueError: no room" in report.message
+    assert place.outcomes == ["failed"]
+
+
+def test_backup_by_callable_that_is_interrupted(ext4: Disk, place: Place) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backup([ext4], interrupt, config=place.config())
+    ext4.assert_writable()
+    assert place.outcomes == ["interrupted"]
+
+
+def test_backup_by_callable_past_the_deadline(ext4: Disk, place: Place) -> None:
+    report = backup([ext4], ext4.assert_writable, max_window=0.3, config=place.config())
+    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert report.window.expired
+    assert place.outcomes == ["failed"]
+
+
+def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, place: Place) -> None:
+    from tests.support.processes import supervisors_of
+
+    def lose() -> None:
+        os.kill(supervisors_of(os.getpid())[0], 9)
+        ext4.assert_writable()
+
+    report = backup([ext4], lose, max_window=60, config=place.config())
+    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert "supervisor" in report.message
+    assert place.outcomes == ["failed"]
+
+
+@pytest.fixture
+def pipes() -> Iterator[Callable[[], tuple[int, int]]]:
+    made: list[int] = []
+
+    def make() -> tuple[int, int]:
+        ends = os.pipe()
+        made.extend(ends)
+        return ends
+
+    yield make
+    for fd in made:
+        os.close(fd)
+
+
+def test_backup_by_peer(disk: Disk, place: Place, pipes: Callable[[], tuple[int, int]]) -> None:
+    told, notify = pipes()
+    done, answer = pipes()
+    seen: list[object] = []
+
+    def peer() -> None:
+        seen.append(os.read(told, 100))
+        seen.append(disk.is_frozen())
+        os.write(answer, b"\n")
+
+    thread = threading.Thread(target=peer)
+    thread.start()
+    report = backup([disk], pyfreeze.Peer(notify, done), max_window=60, config=place.config())
+    thread.join()
+    assert seen == [b"frozen\n", True]
+    assert (report.status, report.consistency) == ("success", "application")
+    assert report.snapshot is not None
+    assert report.snapshot.kind == "peer"
+    assert place.outcomes == ["success"]
+
+
+def test_backup_by_peer_that_never_answers(
+    ext4: Disk, place: Place, pipes: Callable[[], tuple[int, int]]
+) -> None:
+    told, notify = pipes()
+    done, _answer = pipes()
+    peer = pyfreeze.Peer(notify, done)
+    report = backup([ext4], peer, max_window=0.4, config=place.config())
+    assert os.read(told, 100) == b"frozen\n"
+    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert report.window.expired
+    assert place.outcomes == ["failed"]
+
+
+def test_wrong_peer(ext4: Disk) -> None:
+    with pytest.raises(pyfreeze.UsageError, match="descriptor"):
+        backup([ext4], pyfreeze.Peer(9999, 0))
+
+
+def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, place: Place) -> None:
+    called: list[int] = []
+    ext4.freeze()
+    try:
+        report = backup([ext4], lambda: called.append(1), config=place.config())
+    finally:
+        ext4.thaw()
+    assert (report.status, report.code, called) == ("error", 121, [])
+    report = backup([ext4], lambda: called.append(1), config=place.config())
+    assert (report.status, called) == ("success", [1])
+
+
+def test_require(ext4: Disk) -> None:
+    report = backup([ext4], ["true"], require="application")
+    assert (report.status, report.consistency, report.below_required) == (
+        "error",
+        "filesystem",
+        True,
+    )
+
+
+def test_working_directory_and_environment_of_the_command(ext4: Disk, place: Place) -> None:
+    command = [place.script("look", 'pwd; echo "$WORD $PYFREEZE_RUN_ID"')]
+    report = backup(
+        [ext4], command, environment={"WORD": "x"}, directory=str(Path(place.directory))
+    )
+    assert report.snapshot is not None
+    assert report.snapshot.output == f"{place.directory}\nx {report.run_id}\n"
