@@ -1,0 +1,110 @@
+"""Several plugins side by side, under one host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk
+from tests.support.place import Place
+
+# Each waits for the other: this ends only if both run at the same time.
+MEETS = """
+touch "$D/$PYFREEZE_PHASE.$PYFREEZE_PLUGIN"
+while [ ! -e "$D/$PYFREEZE_PHASE.one" ] || [ ! -e "$D/$PYFREEZE_PHASE.two" ]; do sleep 0.01; done
+echo "$PYFREEZE_PLUGIN"
+"""
+
+
+def host(place: Place, *configs: str, timeout_s: float = 60, names: tuple[str, ...] = ()) -> str:
+    lines = ["[pre_post]", f"timeoutInSeconds = {timeout_s}", f"numberOfPlugins = {len(configs)}"]
+    for i, (config, name) in enumerate(zip(configs, names or ("one", "two"), strict=False)):
+        lines += [
+            f"pluginName{i} = {name}",
+            f"pluginPath{i} = /x",
+            f"pluginConfigPath{i} = {config}",
+        ]
+    path = place.path("host.conf")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    path.chmod(0o600)
+    return str(path)
+
+
+def by_plugin(report: dict[str, Any], phase: str) -> dict[str, dict[str, Any]]:
+    return {s["plugin"]: s for s in report["scripts"] if s["phase"] == phase}
+
+
+def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    script = place.script("meets", MEETS)
+    configs = [
+        place.config(script, script, name=f"{n}.json", timeoutInSeconds=20) for n in ("one", "two")
+    ]
+    done = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs))
+    report = done.report
+    assert (done.status, report["consistency"], report["code"]) == (0, "application", 0), done.err
+    for phase in ("pre", "post"):
+        scripts = by_plugin(report, phase)
+        assert {name: s["output"] for name, s in scripts.items()} == {
+            "one": "one\n",
+            "two": "two\n",
+        }
+
+
+def test_one_failure_counts_and_hides_no_other(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    fails = place.script("fails", "exit 7")
+    slow = place.script("slow", "exec sleep 600")
+    configs = [
+        place.config(fails, name="one.json", timeoutInSeconds=20),
+        place.config(slow, name="two.json", timeoutInSeconds=1),
+    ]
+    report = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs)).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert {name: s["code"] for name, s in by_plugin(report, "pre").items()} == {
+        "one": 300,
+        "two": 308,
+    }
+    texts = [note["message"] for note in report["notes"]]
+    assert any("one:" in text and "status 7" in text for text in texts), texts
+    assert any("two:" in text and "1 s" in text for text in texts), texts
+    assert len(by_plugin(report, "post")) == 2, "both were started, so both are owed one"
+
+
+def test_the_one_that_must_not_fail_decides(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    fails = place.script("fails", "exit 7")
+    configs = [
+        place.config(name="one.json", continueBackupOnFailure=False),
+        place.config(fails, name="two.json", continueBackupOnFailure=True),
+    ]
+    words = ("--several-disks",)
+    host_file = host(place, *configs)
+    report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
+    assert (report["status"], report["code"]) == ("success", 300), "the other one failed"
+    configs[1] = place.config(fails, name="two.json", continueBackupOnFailure=False)
+    report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
+    assert (report["status"], report["code"], report["snapshot"]) == ("error", 300, None)
+
+
+def test_a_bad_plugin_keeps_all_scripts_from_running(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    broken = place.path("two.json")
+    broken.write_text("{", encoding="utf-8")
+    broken.chmod(0o600)
+    configs = [place.config(name="one.json"), str(broken)]
+    report = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs)).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 305)
+    assert report["scripts"] == []
+    assert not place.exists("pre.ran")
+
+
+def test_effective_values_are_told(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    config = place.config(timeoutInSeconds=5000, preScriptNoOfRetries=2, appName="shop")
+    report = pyfreeze.run([ext4], ["true"], host_config=host(place, config, timeout_s=40)).report
+    (plugin,) = report["effective"]["plugins"]
+    assert (plugin["pre_timeout_s"], plugin["post_timeout_s"]) == (40, 40)
+    assert (plugin["pre_retries"], plugin["app_name"]) == (2, "shop")
+    assert report["effective"]["host_timeout_s"] == 40
+    assert [s["timeout_s"] for s in report["scripts"]] == [40, 40]
+    assert any("1800" in note["message"] for note in report["notes"]), "the cap is told"
