@@ -10,16 +10,14 @@ import contextlib
 import ctypes
 import os
 
+from pyfreeze._demo.namespace import enter_private_namespace
+
 #: Root's own tmpfs, which everything that is made for the tests lies on.
 ROOT = "/mnt"
 #: Where runs keep their state: a tmpfs of the tests' own, so they never meet a real run.
 STATE_DIRECTORY = "/run/pyfreeze"
 #: A machine that is really backed up has its configuration there, which tests must not see.
 _REAL_CONFIGURATION = "/etc/azure"
-
-_CLONE_NEWNS = 0x20000
-_MS_REC = 0x4000
-_MS_PRIVATE = 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,8 +40,7 @@ def enter() -> None:
 
 
 def _enter() -> None:
-    _call("unshare", _CLONE_NEWNS)
-    _call("mount", None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    enter_private_namespace()
     with contextlib.suppress(FileExistsError):
         os.mkdir(STATE_DIRECTORY, 0o700)
     _mount_tmpfs(STATE_DIRECTORY, "mode=700,size=64m")

@@ -27,7 +27,7 @@ def problems(done: Done) -> list[tuple[str, int]]:
     return [(row["topic"], row["code"]) for row in check_rows(done) if row["grade"] == "problem"]
 
 
-# ---- check ----------------------------------------------------------------------------------------
+# ---- check ---------------------------------------------------------------------------------------
 
 
 def test_check_of_a_good_configuration(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
@@ -104,7 +104,7 @@ time.sleep(600)
 """
 
 
-# ---- init -----------------------------------------------------------------------------------------
+# ---- init ----------------------------------------------------------------------------------------
 
 
 def test_init_writes_what_check_accepts_and_run_runs(
@@ -144,7 +144,7 @@ def test_init_in_an_unsafe_directory(place: Place, pyfreeze: Pyfreeze) -> None:
     assert not place.exists("azure")
 
 
-# ---- explain --------------------------------------------------------------------------------------
+# ---- explain -------------------------------------------------------------------------------------
 
 
 def test_explain_tells_all(pyfreeze: Pyfreeze) -> None:
@@ -168,7 +168,7 @@ def test_explain_of_no_code_names_the_nearest(pyfreeze: Pyfreeze) -> None:
     done.assert_one_line("Pre-ScriptTimeout")
 
 
-# ---- run --dry-run --------------------------------------------------------------------------------
+# ---- run --dry-run -------------------------------------------------------------------------------
 
 
 def test_a_dry_run_tells_everything_and_does_nothing(
@@ -185,7 +185,8 @@ def test_a_dry_run_tells_everything_and_does_nothing(
     assert {"mount": "/proc", "reason": "pseudo filesystem (proc)"} in plan["skipped"]
     text = pyfreeze(*words, "--", *command).out
     steps = [line for line in text.splitlines() if line[:1].isdigit()]
-    assert [line.split()[1].rstrip(",") for line in steps] == ["Write", "Run", "Flush", "Take", "Thaw", "Run"]
+    verbs = [line.split()[1].rstrip(",") for line in steps]
+    assert verbs == ["Write", "Run", "Flush", "Take", "Thaw", "Run"]
     assert not place.exists("taken")
     assert not place.exists("pre.ran")
 

@@ -8,14 +8,14 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+
+import pyfreeze as library
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, is_written
 from tests.support.frozen import frozen
 from tests.support.place import Place
 from tests.support.processes import helpers, is_alive
 from tests.support.waiting import wait_until
-
-import pyfreeze as library
 
 
 def test_command_past_the_deadline(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:

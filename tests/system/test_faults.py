@@ -1,10 +1,11 @@
-"""System calls that fail, by strace's injection: nothing stays frozen, nothing is said to be good."""
+"""System calls that fail, by strace's injection: nothing stays frozen or is called good."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place

@@ -1,4 +1,4 @@
-"""Each row of the framework's table of outcomes, and each of its codes, through the real command."""
+"""Each row of the framework's outcomes, and each of its codes, through the real command."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ CASES = [
     Case(307, "post-script's owner", with_bad_script("post", to_nobody)),
     Case(307, "post-script's mode", with_bad_script("post", mode(0o770))),
     Case(308, "pre-script too slow", with_script("pre", SLEEPS), scripts=BOTH),
-    Case(309, "post-script too slow", with_script("post", SLEEPS), "filesystem", "filesystem", BOTH),
+    Case(
+        309, "post-script too slow", with_script("post", SLEEPS), "filesystem", "filesystem", BOTH,
+    ),
     Case(310, "host stops pre", lambda p, g: hosted(p, g, SLEEPS, "pre"), scripts=BOTH),
     Case(
         311, "host stops post", lambda p, g: hosted(p, g, SLEEPS, "post"),
@@ -205,7 +207,7 @@ def test_requiring_more_than_there_is(
     assert report["snapshot"]["exit_status"] == 0
 
 
-# ---- the rows that no script causes ----------------------------------------------------------------
+# ---- the rows that no script causes --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -260,7 +262,7 @@ def test_mount_cannot_be_opened(ext4: Disk, place: Place, pyfreeze: Pyfreeze) ->
 def test_supervisor_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     program = Path(package.__file__).with_name("pyfreeze-supervisor")
     hide = 'mount --bind /dev/null "$0" && exec "$@"'
-    prefix = ["unshare", "--mount", "sh", "-c", hide, str(program)]
+    prefix = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, str(program)]
     done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 124)
@@ -277,7 +279,7 @@ def test_supervisor_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) 
         (["--max-window", "0.3"], ["sleep", "600"], "Snapshots are inconsistent"),
     ],
 )
-def test_a_ruined_snapshot(  # noqa: PLR0913 - fixtures
+def test_a_ruined_snapshot(
     go_on: bool,
     words: list[str],
     command: list[str],

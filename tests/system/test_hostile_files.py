@@ -1,4 +1,4 @@
-"""Files that no document names: always a clear error with its code, never a script run from them."""
+"""Files that no document names: a clear error with its code, never a script run from them."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_content(content: bytes, says: str, ext4: Disk, place: Place, pyfreeze: 
         ("pluginName", '"Other"', "$.pluginName"),
     ],
 )
-def test_value(  # noqa: PLR0913 - fixtures
+def test_value(
     key: str, value: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     path = Path(place.config())
@@ -161,7 +161,7 @@ def test_an_unknown_key_is_only_a_warning(ext4: Disk, place: Place, pyfreeze: Py
     assert done.report["scripts"][0]["timeout_s"] == 30
 
 
-# ---- scripts --------------------------------------------------------------------------------------
+# ---- scripts -------------------------------------------------------------------------------------
 
 
 def test_a_script_without_a_first_line(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
@@ -195,7 +195,7 @@ def test_a_script_that_is_none(kind: str, ext4: Disk, place: Place, pyfreeze: Py
     check_refused(done, place, 306, str(path))
 
 
-# ---- the INI files --------------------------------------------------------------------------------
+# ---- the INI files -------------------------------------------------------------------------------
 
 
 def conf(place: Place, name: str, content: bytes) -> str:
@@ -250,7 +250,8 @@ def test_freeze_configuration_stops_the_run(
 def test_freeze_configuration_and_the_options_that_win(
     ext4: Disk, place: Place, pyfreeze: Pyfreeze
 ) -> None:
-    text = f"[SnapshotThread]\ntimeout = 7\nSafeFreezeWaitInSeconds = 3\nMountsToSkip = {ext4.mount_point}\n"
+    text = "[SnapshotThread]\ntimeout = 7\nSafeFreezeWaitInSeconds = 3\n"
+    text += f"MountsToSkip = {ext4.mount_point}\n"
     path = conf(place, "freeze.conf", text.encode())
     words = ["--freeze-config", path, "--config", place.config()]
     window = run(pyfreeze, ext4, *words).report["window"]
@@ -261,7 +262,7 @@ def test_freeze_configuration_and_the_options_that_win(
     assert (window["max_window_s"], window["freeze_timeout_s"]) == (4, 2)
 
 
-# ---- anything at all ------------------------------------------------------------------------------
+# ---- anything at all -----------------------------------------------------------------------------
 
 RANDOM = settings(
     max_examples=25,

@@ -8,8 +8,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pyfreeze as library
 import pytest
+
+import pyfreeze as library
 from tests.support import namespace
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, is_written
@@ -40,8 +41,10 @@ def inside(place: Place, pyfreeze: Pyfreeze) -> Callable[..., Running]:
 
 
 def assert_tree_gone(place: Place) -> None:
-    for pid in place.staying_pids():
-        wait_until(lambda pid=pid: not is_alive(pid), "the snapshot command's tree is gone")
+    wait_until(
+        lambda: not any(is_alive(pid) for pid in place.staying_pids()),
+        "the snapshot command's tree is gone",
+    )
 
 
 def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
@@ -314,38 +317,51 @@ def wait_with_the_gil_held(pid: int, timeout_ms: int) -> bool:
     pidfd = os.pidfd_open(pid)
     try:
         request = _PollFd(pidfd, 1, 0)
-        return ctypes.PyDLL(None).poll(ctypes.byref(request), 1, timeout_ms) == 1
+        ready: int = ctypes.PyDLL(None).poll(ctypes.byref(request), 1, timeout_ms)
+        return ready == 1
     finally:
         os.close(pidfd)
 
 
 def test_supervisor_killed_in_a_block_of_busy_python(disk: Disk) -> None:
     """The guard, a thread that needs no GIL, thaws while the block goes on."""
-    with pytest.raises(library.InconsistentError, match="supervisor was lost") as caught:
+
+    def lose_supervisor() -> None:
         with frozen([disk], max_window=300):
             writing = disk.start_writing()
             (supervisor,) = supervisors_of(os.getpid())
             os.kill(supervisor, signal.SIGKILL)
             assert wait_with_the_gil_held(writing.pid, 15_000), "not thawed"
             assert is_written(writing)
+
+    with pytest.raises(library.InconsistentError, match="supervisor was lost") as caught:
+        lose_supervisor()
     assert caught.value.times is not None
     assert caught.value.times.filesystems[0].state == "thawed"
 
 
 def test_supervisor_stopped_in_a_block_of_busy_python(ext4: Disk) -> None:
-    with pytest.raises(library.InconsistentError), frozen([ext4], max_window=1):
-        writing = ext4.start_writing()
-        (supervisor,) = supervisors_of(os.getpid())
-        os.kill(supervisor, signal.SIGSTOP)
-        assert wait_with_the_gil_held(writing.pid, 15_000), "not thawed"
-        assert is_written(writing)
+    def stop_supervisor() -> None:
+        with frozen([ext4], max_window=1):
+            writing = ext4.start_writing()
+            (supervisor,) = supervisors_of(os.getpid())
+            os.kill(supervisor, signal.SIGSTOP)
+            assert wait_with_the_gil_held(writing.pid, 15_000), "not thawed"
+            assert is_written(writing)
+
+    with pytest.raises(library.InconsistentError):
+        stop_supervisor()
 
 
 def test_signal_to_the_supervisor_of_a_block(ext4: Disk) -> None:
-    with pytest.raises(library.InconsistentError, match="by a signal"), frozen([ext4]):
-        (supervisor,) = supervisors_of(os.getpid())
-        os.kill(supervisor, signal.SIGTERM)
-        ext4.assert_writable()
+    def end_supervisor() -> None:
+        with frozen([ext4]):
+            (supervisor,) = supervisors_of(os.getpid())
+            os.kill(supervisor, signal.SIGTERM)
+            ext4.assert_writable()
+
+    with pytest.raises(library.InconsistentError, match="by a signal"):
+        end_supervisor()
 
 
 BLOCK = """

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+import pyfreeze
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, copy_command, is_written, opened_copy, tool
 from tests.support.frozen import backup, frozen
@@ -16,16 +18,11 @@ from tests.support.place import Place
 from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
-import pyfreeze
-
 # ---- frozen() ------------------------------------------------------------------------------------
 
 
 def test_frozen_from_begin_to_end(disk: Disk) -> None:
-    window = frozen([disk])
-    assert window.times is None
-    with window as entered:
-        assert entered is window
+    with frozen([disk]) as window:
         assert disk.is_frozen()
         writing = disk.start_writing()
         assert [f.mount_point for f in window.filesystems] == [disk.mount_point]
@@ -83,25 +80,33 @@ def test_exception_in_the_block(disk: Disk) -> None:
 
 
 def test_exception_in_a_block_that_expires_tells_both(ext4: Disk) -> None:
-    with pytest.raises(ZeroDivisionError) as caught, frozen([ext4], max_window=0.2):
-        ext4.assert_writable()
-        raise ZeroDivisionError
+    def expire_and_raise() -> None:
+        with frozen([ext4], max_window=0.2):
+            ext4.assert_writable()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        expire_and_raise()
     assert "expired" in caught.value.__notes__[0]
 
 
 def test_expired(disk: Disk) -> None:
-    with pytest.raises(pyfreeze.InconsistentError, match="expired") as caught:
-        with frozen([disk], max_window=0.2):
-            disk.assert_writable()
+    with (
+        pytest.raises(pyfreeze.InconsistentError, match="expired") as caught,
+        frozen([disk], max_window=0.2),
+    ):
+        disk.assert_writable()
     assert caught.value.errno == errno.ETIMEDOUT
     assert caught.value.times is not None
     assert caught.value.times.filesystems[0].state == "thawed"
 
 
 def test_thawed_by_somebody_else(ext4: Disk) -> None:
-    with pytest.raises(pyfreeze.InconsistentError, match="somebody else thawed") as caught:
-        with frozen([ext4]):
-            ext4.thaw()
+    with (
+        pytest.raises(pyfreeze.InconsistentError, match="somebody else thawed") as caught,
+        frozen([ext4]),
+    ):
+        ext4.thaw()
     assert ext4.mount_point in str(caught.value)
 
 
@@ -138,9 +143,9 @@ def test_wrong_arguments(ext4: Disk) -> None:
         pyfreeze.frozen([])
     with pytest.raises(pyfreeze.UsageError):
         pyfreeze.frozen(ext4.mount_point)
-    with pytest.raises(pyfreeze.MountError, match="missing"):
-        with pyfreeze.frozen([f"{namespace.ROOT}/missing"]):
-            raise AssertionError("nothing to freeze")
+    missing = pyfreeze.frozen([f"{namespace.ROOT}/missing"])
+    with pytest.raises(pyfreeze.MountError, match="missing"), missing:
+        raise AssertionError("nothing to freeze")
     with pytest.raises(ValueError, match="twice"), frozen([ext4, ext4]):
         raise AssertionError("once would do")
 
@@ -148,9 +153,9 @@ def test_wrong_arguments(ext4: Disk) -> None:
 def test_state_directory_on_what_is_frozen(ext4: Disk) -> None:
     directory = ext4.path("state")
     directory.mkdir(mode=0o700, exist_ok=True)
-    with pytest.raises(pyfreeze.FreezeError, match="state directory"):
-        with frozen([ext4], state_directory=str(directory)):
-            raise AssertionError("its page would be on a frozen filesystem")
+    window = frozen([ext4], state_directory=str(directory))
+    with pytest.raises(pyfreeze.FreezeError, match="state directory"), window:
+        raise AssertionError("its page would be on a frozen filesystem")
 
 
 def test_descriptors_and_threads_are_not_leaked(ext4: Disk) -> None:

@@ -1,7 +1,8 @@
-"""A backup that works: what is copied in the window is whole, and the report tells what happened."""
+"""A backup that works: what is copied in the window is whole, and the report says how."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk])
     assert [event["what"] for event in report["events"]] == ORDER
     ends = {e["what"]: e["t_ms"] + e["duration_ms"] for e in report["events"]}
     begins = {e["what"]: e["t_ms"] for e in report["events"]}
-    for earlier, later in zip(ORDER[:-1], ORDER[1:], strict=True):
+    for earlier, later in itertools.pairwise(ORDER):
         assert begins[earlier] <= begins[later]
         assert ends[earlier] <= begins[later] + 0.001, f"{earlier} goes on in {later}"
     window = report["window"]

@@ -34,7 +34,8 @@ with open("/proc/self/status") as file:
 found = {"argv": sys.argv, "environment": environment, "cwd": os.getcwd(), "umask": umask,
          "stdin": sys.stdin.read(), "links": links, "session": os.getsid(0) == os.getpid(),
          "blocked": status["SigBlk"], "ignored": status["SigIgn"]}
-with open(os.path.dirname(sys.argv[0]) + "/" + os.environ["PYFREEZE_PHASE"] + ".found", "w") as file:
+name = os.environ["PYFREEZE_PHASE"] + ".found"
+with open(os.path.join(os.path.dirname(sys.argv[0]), name), "w") as file:
     json.dump(found, file)
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import namespace
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, Disks, tool
