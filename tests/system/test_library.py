@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 import pyfreeze
 from tests.support import namespace
-from tests.support.disks import FSTYPES, Disk, Disks, copy_command, is_written, opened_copy, tool
+from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
 from tests.support.frozen import backup, frozen
-from tests.support.place import Place
 from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
@@ -253,154 +250,3 @@ def test_frozen_imports_little(ext4: Disk) -> None:
     assert state == "thawed"
     # Of the standard library's own, typing alone is allowed to frozen().
     assert set(imported) <= {"typing"}
-
-
-# ---- backup() ------------------------------------------------------------------------------------
-
-
-def test_backup_by_command(disk: Disk, place: Place) -> None:
-    copy = place.path("copy")
-    disk.path("file").write_bytes(b"content")
-    report = backup([disk], copy_command(disk, copy), config=place.config())
-    assert (report.status, report.consistency, report.code) == ("success", "application", 0)
-    assert report.snapshot is not None
-    assert (report.snapshot.kind, report.snapshot.exit_status) == ("command", 0)
-    with opened_copy(disk.fstype, copy) as mounted:
-        assert (mounted / "file").read_bytes() == b"content"
-
-
-def test_backup_by_callable(disk: Disk, place: Place) -> None:
-    seen = []
-    report = backup([disk], lambda: seen.append(disk.is_frozen()), config=place.config())
-    assert seen == [True]
-    assert (report.status, report.consistency) == ("success", "application")
-    assert report.snapshot is not None
-    assert report.snapshot.kind == "callable"
-    assert report.window.overhead_ms is not None
-    assert report.window.window_ms is not None
-    assert 0 < report.window.overhead_ms < report.window.window_ms
-    assert place.outcomes == ["success"]
-
-
-def test_backup_by_callable_that_raises(ext4: Disk, place: Place) -> None:
-    def fail() -> None:
-        raise ValueError("no room")
-
-    report = backup([ext4], fail, config=place.config())
-    ext4.assert_writable()
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
-    assert "ValueError: no room" in report.message
-    assert place.outcomes == ["failed"]
-
-
-def test_backup_by_callable_that_is_interrupted(ext4: Disk, place: Place) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        backup([ext4], interrupt, config=place.config())
-    ext4.assert_writable()
-    assert place.outcomes == ["interrupted"]
-
-
-def test_backup_by_callable_past_the_deadline(ext4: Disk, place: Place) -> None:
-    report = backup([ext4], ext4.assert_writable, max_window=0.3, config=place.config())
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
-    assert report.window.expired
-    assert place.outcomes == ["failed"]
-
-
-def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, place: Place) -> None:
-    from tests.support.processes import supervisors_of
-
-    def lose() -> None:
-        os.kill(supervisors_of(os.getpid())[0], 9)
-        ext4.assert_writable()
-
-    report = backup([ext4], lose, max_window=60, config=place.config())
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
-    assert "supervisor" in report.message
-    assert place.outcomes == ["failed"]
-
-
-@pytest.fixture
-def pipes() -> Iterator[Callable[[], tuple[int, int]]]:
-    made: list[int] = []
-
-    def make() -> tuple[int, int]:
-        ends = os.pipe()
-        made.extend(ends)
-        return ends
-
-    yield make
-    for fd in made:
-        os.close(fd)
-
-
-def test_backup_by_peer(disk: Disk, place: Place, pipes: Callable[[], tuple[int, int]]) -> None:
-    told, notify = pipes()
-    done, answer = pipes()
-    seen: list[object] = []
-
-    def peer() -> None:
-        seen.append(os.read(told, 100))
-        seen.append(disk.is_frozen())
-        os.write(answer, b"\n")
-
-    thread = threading.Thread(target=peer)
-    thread.start()
-    report = backup([disk], pyfreeze.Peer(notify, done), max_window=60, config=place.config())
-    thread.join()
-    assert seen == [b"frozen\n", True]
-    assert (report.status, report.consistency) == ("success", "application")
-    assert report.snapshot is not None
-    assert report.snapshot.kind == "peer"
-    assert place.outcomes == ["success"]
-
-
-def test_backup_by_peer_that_never_answers(
-    ext4: Disk, place: Place, pipes: Callable[[], tuple[int, int]]
-) -> None:
-    told, notify = pipes()
-    done, _answer = pipes()
-    peer = pyfreeze.Peer(notify, done)
-    report = backup([ext4], peer, max_window=0.4, config=place.config())
-    assert os.read(told, 100) == b"frozen\n"
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
-    assert report.window.expired
-    assert place.outcomes == ["failed"]
-
-
-def test_wrong_peer(ext4: Disk) -> None:
-    with pytest.raises(pyfreeze.UsageError, match="descriptor"):
-        backup([ext4], pyfreeze.Peer(9999, 0))
-
-
-def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, place: Place) -> None:
-    called: list[int] = []
-    ext4.freeze()
-    try:
-        report = backup([ext4], lambda: called.append(1), config=place.config())
-    finally:
-        ext4.thaw()
-    assert (report.status, report.code, called) == ("error", 121, [])
-    report = backup([ext4], lambda: called.append(1), config=place.config())
-    assert (report.status, called) == ("success", [1])
-
-
-def test_require(ext4: Disk) -> None:
-    report = backup([ext4], ["true"], require="application")
-    assert (report.status, report.consistency, report.below_required) == (
-        "error",
-        "filesystem",
-        True,
-    )
-
-
-def test_working_directory_and_environment_of_the_command(ext4: Disk, place: Place) -> None:
-    command = [place.script("look", 'pwd; echo "$WORD $PYFREEZE_RUN_ID"')]
-    report = backup(
-        [ext4], command, environment={"WORD": "x"}, directory=str(Path(place.directory))
-    )
-    assert report.snapshot is not None
-    assert report.snapshot.output == f"{place.directory}\nx {report.run_id}\n"
