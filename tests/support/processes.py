@@ -77,3 +77,14 @@ def _is_helper(pid: int) -> bool:
         return _name(pid).startswith("pyfreeze-") and _is_in_namespace(pid) and is_alive(pid)
     except OSError:  # gone, or a zombie
         return False
+
+
+#: Words before a command that make it nobody's; it may still read the tree, wherever that is.
+AS_NOBODY = (
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+)

@@ -17,6 +17,7 @@ from pyfreeze._codes import CODES
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place
+from tests.support.processes import AS_NOBODY
 
 
 def check_rows(done: Done) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def test_check_of_a_mount_that_is_none(place: Place, pyfreeze: Pyfreeze) -> None
 
 
 def test_check_without_privileges(place: Place, pyfreeze: Pyfreeze) -> None:
-    prefix = ["setpriv", "--reuid", "65534", "--clear-groups"]
+    prefix = AS_NOBODY
     done = pyfreeze("check", "--json", prefix=prefix)
     assert done.status == 1
     assert ("privileges", 2) in problems(done)

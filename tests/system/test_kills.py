@@ -384,3 +384,29 @@ def test_process_with_a_block_ended(disk: Disk, number: signal.Signals) -> None:
     assert process.returncode == -number
     wait_until(lambda: not helpers(), "the supervisor ends")
     assert not state_pages()
+
+
+FORKED_BLOCK = """
+import os, sys, time, pyfreeze
+with pyfreeze.frozen(sys.argv[1:], max_window=300):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        time.sleep(600)
+    sys.stdin.read()
+"""
+
+
+def test_process_with_a_block_and_a_fork_killed(ext4: Disk) -> None:
+    """The fork still holds what connects it with the supervisor; that is no sign of life."""
+    process = start_python(FORKED_BLOCK, ext4)
+    assert process.stdout is not None
+    fork = int(process.stdout.readline())
+    try:
+        assert ext4.is_frozen()
+        process.kill()
+        ext4.assert_writable()
+        wait_until(lambda: not helpers(), "the supervisor ends")
+    finally:
+        os.kill(fork, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not state_pages()

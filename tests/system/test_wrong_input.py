@@ -13,6 +13,7 @@ from tests.support import namespace
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, Disks, tool
 from tests.support.place import Place
+from tests.support.processes import AS_NOBODY
 from tests.support.waiting import wait_until
 
 USAGE = 2
@@ -208,8 +209,7 @@ def test_command_that_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze
 
 
 def test_unprivileged_user(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    done = pyfreeze.run([ext4], ["true"], prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], prefix=AS_NOBODY)
     assert_refused(done, place, 1, "root")
     ext4.assert_writable()
 
