@@ -6,7 +6,9 @@
 
 static int ask(pf_run *run, struct pf_message *message, const int *fds, int count, pf_fault *fault)
 {
-    return pf_wire_send(run->socket_fd, message, fds, count, fault);
+    int result = pf_wire_send(run->socket_fd, message, fds, count, fault);
+    /* That the supervisor is lost is told in one way only: as the next event. */
+    return result == -EPIPE || result == -ECONNRESET ? 0 : result;
 }
 
 int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault)

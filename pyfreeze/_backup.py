@@ -197,8 +197,13 @@ class Backup:
                 script, run.run_id, outcome=self._snapshot_outcome(), replaces=staged
             )
             started.append(Started(script, run.ask_child(options)))
-        owed, self._owed = self._owed, []
-        self._wait_for_scripts(run, started)
+        owed = self._owed
+        try:
+            self._wait_for_scripts(run, started)
+        finally:
+            # Were the supervisor lost, those that had not ended are still owed.
+            over = [run.child_end(one.child).ended for one in started]
+            self._owed = [plugin for plugin, ended in zip(owed, over, strict=True) if not ended]
         self._note_failures(owed, [self._end_of(run, one) for one in started])
 
     def _note_failures(self, plugins: Sequence[Plugin], ended: Sequence[Ended]) -> None:
@@ -296,7 +301,8 @@ class Backup:
             scripts_configured=bool(self.plan.plugins),
             script_failures=tuple(self._failures),
             freeze_code=self._freeze_code,
-            window_broken=broken or bool(self.story.frozen_mounts),
+            # What may be frozen after a freeze that failed is the freeze's own failure.
+            window_broken=broken or (self._freeze_code is None and bool(self.story.frozen_mounts)),
             snapshot_failed=taken is not None and bool(taken.failure),
             snapshot_taken=taken is not None,
             interrupted=self._interrupted,

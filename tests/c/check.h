@@ -19,10 +19,10 @@ static int check_skips;
 
 #define CHECK(condition) check_that(!!(condition), #condition, __FILE__, __LINE__)
 /* For what the rest of the program cannot go on without. */
-#define REQUIRE(condition)                                                                        \
-    do {                                                                                          \
-        if (!CHECK(condition))                                                                    \
-            _exit(1);                                                                             \
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!CHECK(condition))                                                                     \
+            _exit(1);                                                                              \
     } while (0)
 #define SKIP(reason) check_skip((reason), __FILE__, __LINE__)
 

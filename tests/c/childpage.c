@@ -279,9 +279,10 @@ static void test_consistent_truncations(const struct image *image)
 
 static void check_field(const struct image *image, size_t offset, size_t width, uint64_t good)
 {
-    const uint64_t values[] = {0,         1,          good - 1,   good + 1,       good ^ 0x80,
-                               UINT8_MAX, UINT16_MAX, UINT32_MAX, 1ull << 31,     1ull << 32,
-                               1ull << 63, UINT64_MAX, good << 32, image->size - 1, image->size + 1};
+    const uint64_t values[] = {
+        0,          1,          good - 1,   good + 1,        good ^ 0x80,
+        UINT8_MAX,  UINT16_MAX, UINT32_MAX, 1ull << 31,      1ull << 32,
+        1ull << 63, UINT64_MAX, good << 32, image->size - 1, image->size + 1};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         uint64_t value = width == 4 ? (uint32_t)values[i] : values[i];
         struct image bad = *image;
@@ -291,7 +292,7 @@ static void check_field(const struct image *image, size_t offset, size_t width, 
     }
 }
 
-#define FIELD(name)                                                                               \
+#define FIELD(name)                                                                                \
     check_field(image, offsetof(struct pf_child_page, name), sizeof page->name, page->name)
 
 static void test_fields(const struct image *image)

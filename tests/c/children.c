@@ -26,8 +26,8 @@ static void test_surroundings(pf_run *run)
 {
     static char text[4096];
     pf_fault fault;
-    int index = running_child(run, &(struct script){.words = {"describe"},
-                                                    .flags = PF_CHILD_NUMBERED});
+    int index = running_child(run,
+                              &(struct script){.words = {"describe"}, .flags = PF_CHILD_NUMBERED});
     pf_child_report report = running_wait(run, index);
     CHECK(report.wait_status == 0);
     CHECK(pf_child_output(run, index, text, sizeof text - 1, &fault) > 0);
@@ -65,8 +65,8 @@ static void test_retries_after_remains(pf_run *run)
 {
     struct fifo fifo;
     fifo_open(&fifo);
-    pf_child_report report =
-        running_run(run, &(struct script){.words = {"daemon", fifo.path, "7"}, .attempts = 3});
+    pf_child_report report = running_run(run, &(struct script){.words = {"daemon", fifo.path, "7"},
+                                                               .attempts = 3});
     CHECK(running_exited(&report, 7) && report.attempts == 3);
     CHECK(fifo_rest(&fifo, '#') == 0);
     fifo_close(&fifo);
@@ -102,8 +102,8 @@ static void test_much_output(pf_run *run)
     pf_fault fault;
     char number[16];
     snprintf(number, sizeof number, "%d", TOTAL);
-    int index = running_child(run, &(struct script){.words = {"print", number},
-                                                    .output_bytes = KEPT});
+    int index = running_child(run,
+                              &(struct script){.words = {"print", number}, .output_bytes = KEPT});
     pf_child_report report = running_wait(run, index);
     CHECK(report.wait_status == 0 && report.output_total == TOTAL);
     REQUIRE(pf_child_output(run, index, text, sizeof text, &fault) == KEPT);
@@ -127,7 +127,8 @@ static void test_exec_errors(pf_run *run)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
     REQUIRE(fd >= 0 && write(fd, "exit 0\n", 7) == 7 && close(fd) == 0);
     check_exec_error(run, &(struct script){.path = path}, ENOEXEC);
-    check_exec_error(run, &(struct script){.directory = "/no/such", .words = {"exit", "0"}}, ENOENT);
+    check_exec_error(run, &(struct script){.directory = "/no/such", .words = {"exit", "0"}},
+                     ENOENT);
     check_exec_error(run, &(struct script){.directory = path, .words = {"exit", "0"}}, ENOTDIR);
     pf_child_report report = running_run(run, &(struct script){.path = path, .attempts = 2});
     CHECK(report.attempts == 2 && report.exec_error == ENOEXEC);
@@ -203,8 +204,8 @@ static void test_staged(void)
     running_child(run, &(struct script){.words = {"touch", kept.path}, .flags = PF_CHILD_STAGED});
     int index = running_child(run, &(struct script){.words = {"touch", replaced.path},
                                                     .flags = PF_CHILD_STAGED});
-    pf_child_report report = running_run(
-        run, &(struct script){.words = {"touch", replacing.path}, .replaces = index + 1});
+    pf_child_report report = running_run(run, &(struct script){.words = {"touch", replacing.path},
+                                                               .replaces = index + 1});
     CHECK(report.wait_status == 0);
     CHECK(fifo_next(&replacing) == 'x');
     report = running_report(run, index);
@@ -292,8 +293,8 @@ static void test_killed_client(void)
     pid_t client = fork();
     if (client == 0) {
         pf_run *run = running_start(NULL, 0);
-        running_child(run, &(struct script){.words = {"touch", staged.path},
-                                            .flags = PF_CHILD_STAGED});
+        running_child(run,
+                      &(struct script){.words = {"touch", staged.path}, .flags = PF_CHILD_STAGED});
         running_child(run, &(struct script){.words = {"family", fifo.path}});
         for (;;)
             pause();

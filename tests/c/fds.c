@@ -40,8 +40,8 @@ static void check_list(const int *keep, int count)
 static void test_chosen_lists(void)
 {
     check_list(NULL, 0);
-    const int lists[][4] = {{3, 4, 5, 6},         {6, 5, 4, 3},      {-1, -1, -1, -1},
-                            {HIGHEST, 3, -1, 40}, {0, 1, 2, 3},      {7, 7, 7, 7},
+    const int lists[][4] = {{3, 4, 5, 6},         {6, 5, 4, 3},       {-1, -1, -1, -1},
+                            {HIGHEST, 3, -1, 40}, {0, 1, 2, 3},       {7, 7, 7, 7},
                             {INT_MAX, 5, -1, 5},  {INT_MIN, 9, 3, 3}, {HIGHEST, HIGHEST - 1, 4, 3}};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (int count = 0; count <= 4; count++)

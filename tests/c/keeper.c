@@ -412,7 +412,8 @@ static void test_tree_counts(void)
         CHECK(fifo_next(&fifo) == 'r');
     CHECK(pf_tree_signal(getpid(), 0, 0) == 4); /* with the keeper */
     CHECK(pf_tree_signal(kept.keeper, 0, 0) == 3);
-    CHECK(pf_tree_signal(kept.keeper, SIGTERM, kept.page->pid) == 3); /* counted, but two excepted */
+    CHECK(pf_tree_signal(kept.keeper, SIGTERM, kept.page->pid) ==
+          3); /* counted, but two excepted */
     CHECK(fifo_next(&fifo) == 'T');
     CHECK(fifo_is_quiet(&fifo));
     CHECK(pf_tree_signal(kept.keeper, SIGKILL, 0) == 3); /* somebody else kills them all */

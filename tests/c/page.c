@@ -22,8 +22,7 @@ static const pf_target targets[MOUNT_COUNT] = {
 
 static pf_start_options options_named(const char *run_id)
 {
-    return (pf_start_options){
-        .run_id = run_id, .targets = targets, .target_count = MOUNT_COUNT};
+    return (pf_start_options){.run_id = run_id, .targets = targets, .target_count = MOUNT_COUNT};
 }
 
 static int directory_fd;
@@ -86,10 +85,11 @@ static void test_round_trip(void)
 
 static void test_counts(void)
 {
-    static const char needs[] = {
-        [PF_STATE_CHOSEN] = 0, [PF_STATE_OPEN] = 0,         [PF_STATE_FREEZING] = 1,
-        [PF_STATE_FROZEN] = 1, [PF_STATE_THAWING] = 1,      [PF_STATE_THAWED] = 0,
-        [PF_STATE_FAILED] = 0, [PF_STATE_FOREIGN_THAW] = 0, [PF_STATE_STUCK] = 1};
+    static const char needs[] = {[PF_STATE_CHOSEN] = 0,   [PF_STATE_OPEN] = 0,
+                                 [PF_STATE_FREEZING] = 1, [PF_STATE_FROZEN] = 1,
+                                 [PF_STATE_THAWING] = 1,  [PF_STATE_THAWED] = 0,
+                                 [PF_STATE_FAILED] = 0,   [PF_STATE_FOREIGN_THAW] = 0,
+                                 [PF_STATE_STUCK] = 1};
     const unsigned kinds = sizeof needs;
     pf_fault fault;
     struct pf_page *page;
@@ -185,8 +185,9 @@ static void test_full(void)
     struct pf_page *page;
     for (uint32_t i = 0; i < PF_PAGE_MAX_FILESYSTEMS; i++)
         many[i] = targets[i % MOUNT_COUNT];
-    const pf_start_options options = {
-        .run_id = "full", .targets = many, .target_count = PF_PAGE_MAX_FILESYSTEMS};
+    const pf_start_options options = {.run_id = "full",
+                                      .targets = many,
+                                      .target_count = PF_PAGE_MAX_FILESYSTEMS};
     CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -ENOSPC);
     CHECK(fault.step == PF_STEP_PAGE && fault.error == ENOSPC && page == NULL);
     CHECK(!exists("full.state"));
@@ -252,7 +253,8 @@ static void test_truncations(const struct image *image)
         CHECK(use(image) == -EBADMSG);
         if (size < sizeof(struct pf_page))
             continue;
-        struct image shorter = *image; /* and with a header that says so: the strings must not fit */
+        struct image shorter =
+            *image; /* and with a header that says so: the strings must not fit */
         ((struct pf_page *)shorter.bytes)->size = size;
         put_image(image, shorter.bytes, size);
         CHECK(use(image) == -EBADMSG);
@@ -287,8 +289,10 @@ static void test_fields(const struct image *image)
     const uint64_t bad_offsets[] = {0, strings - 1, image->size, image->size + 1, UINT32_MAX};
     for (size_t i = 0; i < sizeof bad_offsets / sizeof *bad_offsets; i++)
         for (size_t slot = 0; slot < MOUNT_COUNT; slot++)
-            refuse(image, sizeof(struct pf_page) + slot * sizeof(struct pf_slot) +
-                              offsetof(struct pf_slot, mount_offset), 4, bad_offsets[i]);
+            refuse(image,
+                   sizeof(struct pf_page) + slot * sizeof(struct pf_slot) +
+                       offsetof(struct pf_slot, mount_offset),
+                   4, bad_offsets[i]);
     refuse(image, image->size - 1, 1, '!'); /* the last path would not end */
     put_image(image, image->bytes, image->size);
     CHECK(use(image) == 0);

@@ -130,8 +130,7 @@ static void refused_replacement(void)
     pf_window_options window = running_window(10 * PF_NS_PER_S);
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
-    running_child(run, &(struct script){.words = {"touch", replacing.path},
-                                        .replaces = index + 1});
+    running_child(run, &(struct script){.words = {"touch", replacing.path}, .replaces = index + 1});
     CHECK(running_expect(run, PF_EVENT_CHILD).fault.error == EBUSY);
     CHECK(pf_ask_thaw(run, &fault) == 0);
     running_expect(run, PF_EVENT_CLOSED);
@@ -188,8 +187,8 @@ static void left_child(void)
     pf_fault fault;
     fifo_open(&left);
     pf_run *run = running_start(NULL, 0);
-    pf_child_report report = running_run(
-        run, &(struct script){.words = {"daemon", left.path}, .flags = PF_CHILD_LEAVE});
+    pf_child_report report = running_run(run, &(struct script){.words = {"daemon", left.path},
+                                                               .flags = PF_CHILD_LEAVE});
     CHECK(report.wait_status == 0);
     CHECK(fifo_next(&left) == 'r');
     for (int i = 0; i < 20; i++) { /* while its keeper takes its leave */

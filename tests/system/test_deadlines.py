@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -185,10 +187,11 @@ def test_supervisor_killed_while_freezing_hangs(
 
 def thread_states(pid: int) -> set[str]:
     """The scheduler's states of a process's threads."""
-    done = subprocess.run(
-        ["ps", "-L", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return {line.strip()[:1] for line in done.stdout.splitlines()}
+    states = set()
+    for stat in Path("/proc", str(pid), "task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.add(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
+    return states
 
 
 def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:

@@ -313,7 +313,8 @@ def test_a_script_on_a_noexec_mount(root_dir: Path) -> None:
         done = subprocess.run(
             [
                 "unshare",
-                "-m",
+                "--mount",
+                "--propagation=unchanged",  # the session's namespace is private already
                 "sh",
                 "-c",
                 shell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -204,8 +205,15 @@ def test_reading_never_looks_at_the_source_of_a_network_filesystem(fake_sys: Fak
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "disk image"
+def shown() -> Iterator[Path]:
+    """A directory whose mount the mount table shows, which in a chroot a plain "/" is not."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def image(shown: Path) -> Path:
+    path = shown / "disk image"
     path.touch()
     return path
 
@@ -262,12 +270,12 @@ def test_the_file_the_loop_driver_names_is_it(
 
 
 def test_a_symlink_in_place_of_a_backing_file_is_not_followed(
-    fake_sys: FakeSys, tmp_path: Path
+    fake_sys: FakeSys, shown: Path
 ) -> None:
-    (tmp_path / "link").symlink_to("/proc/version")
-    fake_sys.add("loop0", LOOP, loop__backing_file=f"{tmp_path}/link")
+    (shown / "link").symlink_to("/proc/version")
+    fake_sys.add("loop0", LOOP, loop__backing_file=f"{shown}/link")
     stack = fake_sys.read(*read_mounts(), mount(LOOP, "/x", mount_id=900_000))
-    assert stack.devices[LOOP].backing_filesystem == own_mount(tmp_path).device
+    assert stack.devices[LOOP].backing_filesystem == own_mount(shown).device
 
 
 @pytest.mark.parametrize(
@@ -322,10 +330,10 @@ def test_an_overlay_under_a_backing_file_leads_on(fake_sys: FakeSys, image: Path
     assert stack.layers == {}
 
 
-def test_the_layer_of_a_root_overlay(fake_sys: FakeSys, tmp_path: Path) -> None:
-    holder = own_mount(tmp_path)
+def test_the_layer_of_a_root_overlay(fake_sys: FakeSys, shown: Path) -> None:
+    holder = own_mount(shown)
     root = Mount(900_000, 1, (0, 70), "/", "/", ("rw",), "overlay", "o",
-                 ("rw", "lowerdir=/l", f"upperdir={tmp_path}"))  # fmt: skip
+                 ("rw", "lowerdir=/l", f"upperdir={shown}"))  # fmt: skip
     assert fake_sys.read(root, holder).layers == {(0, 70): (holder.device,)}
 
 

@@ -107,10 +107,8 @@ def test_no_lines() -> None:
     assert parse_mountinfo(b"") == ()
 
 
-def test_this_machines_table_has_a_root_and_holds_proc() -> None:
-    reachable = by_mount_point(read_mounts())
-    assert "/" in reachable
-    assert reachable["/proc"].fstype == "proc"
+def test_this_machines_table_holds_proc() -> None:
+    assert by_mount_point(read_mounts())["/proc"].fstype == "proc"
 
 
 @pytest.mark.parametrize(
