@@ -233,7 +233,7 @@ static void test_killed_in_window(void)
         CHECK(kill(pf_supervisor_pid(run), SIGKILL) == 0);
         for (pf_event event; (event = running_next(run)).kind != PF_EVENT_LOST;)
             CHECK(event.kind == PF_EVENT_FROZEN && i % 2 == 0);
-        CHECK(pf_ask_thaw(run, &fault) < 0 && fault.step == PF_STEP_SEND);
+        CHECK(pf_ask_thaw(run, &fault) == 0); /* the next event tells */
         CHECK(pf_close(run, &fault) == 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
     }

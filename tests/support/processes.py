@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def peak_kib(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1])
     raise AssertionError(f"{pid} has no VmHWM")
+
+
+def thread_states(pid: int) -> set[str]:
+    """The scheduler's states of a process's threads."""
+    states = set()
+    for stat in Path("/proc", str(pid), "task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.add(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
+    return states
 
 
 def helpers() -> list[int]:

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,3 +167,17 @@ def writer(place: Place) -> Iterator[Callable[[Disk], Writer]]:
     yield start
     for one in writers:
         one.stop()
+
+
+@pytest.fixture
+def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
+    """An ext4 that cannot write: its image lies on an xfs, frozen by somebody else."""
+    lower = disks["xfs"]
+    if "upper" not in disks:
+        disks.make("upper", "ext4", lower.path("upper.img"))
+    upper = disks["upper"]
+    subprocess.run(["sync", "-f", upper.mount_point], check=True, timeout=60)
+    lower.freeze()
+    yield lower, upper
+    if lower.is_frozen():
+        lower.thaw()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +12,7 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, is_written
 from tests.support.frozen import frozen
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive
+from tests.support.processes import helpers, is_alive, thread_states
 from tests.support.waiting import wait_until
 
 
@@ -65,20 +61,6 @@ def test_command_that_lives_on_does_not_keep_the_window_open(
 
 
 # ---- FIFREEZE or syncfs that hangs in the kernel -------------------------------------------------
-
-
-@pytest.fixture
-def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
-    """An ext4 that cannot write: its image lies on an xfs, frozen by somebody else."""
-    lower = disks["xfs"]
-    if "upper" not in disks:
-        disks.make("upper", "ext4", lower.path("upper.img"))
-    upper = disks["upper"]
-    subprocess.run(["sync", "-f", upper.mount_point], check=True, timeout=60)
-    lower.freeze()
-    yield lower, upper
-    if lower.is_frozen():
-        lower.thaw()
 
 
 def release(lower: Disk, upper: Disk) -> None:
@@ -183,15 +165,6 @@ def test_supervisor_killed_while_freezing_hangs(
     upper.assert_writable()
     assert not upper.is_frozen()
     assert place.outcomes == ["none"]
-
-
-def thread_states(pid: int) -> set[str]:
-    """The scheduler's states of a process's threads."""
-    states = set()
-    for stat in Path("/proc", str(pid), "task").glob("*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            states.add(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
-    return states
 
 
 def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from pyfreeze._mounts.blockstack import (
 from pyfreeze._mounts.mountinfo import Device, Mount, read_mounts
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 DISK_A, DISK_B = (8, 0), (8, 16)
 PART_A1, PART_A2 = (8, 1), (8, 2)
