@@ -105,6 +105,7 @@ typedef struct {
     const char *run_id;    /* at most 39 characters; names the state page */
     const pf_target *targets;
     uint32_t target_count;
+    uint32_t unlocked; /* go without the lock: for a run without filesystems, beside a lost one */
 } pf_start_options;
 
 /* Take the lock, make the state page, start the supervisor and wait until it is ready. */

@@ -44,14 +44,25 @@ static void remove_page(pf_run *run)
     unlinkat(run->directory_fd, name, 0);
 }
 
+static int take_lock(pf_run *run, const pf_start_options *options, pf_fault *fault)
+{
+    if (!options->unlocked)
+        run->lock_fd = pf_statedir_lock(run->directory_fd, fault);
+    else if (options->target_count > 0)
+        return pf_fail(fault, PF_STEP_LOCK, EINVAL);
+    else if ((run->lock_fd = fcntl(run->directory_fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return pf_fail_errno(fault, PF_STEP_LOCK); /* it only fills the lock's place */
+    return run->lock_fd < 0 ? run->lock_fd : 0;
+}
+
 static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fault)
 {
     run->directory_fd = pf_statedir_open(options->directory, fault);
     if (run->directory_fd < 0)
         return run->directory_fd;
-    run->lock_fd = pf_statedir_lock(run->directory_fd, fault);
-    if (run->lock_fd < 0)
-        return run->lock_fd;
+    int result = take_lock(run, options, fault);
+    if (result < 0)
+        return result;
     run->page_fd = pf_page_create(&run->page, run->directory_fd, options, fault);
     if (run->page_fd < 0)
         return run->page_fd;

@@ -241,7 +241,7 @@ class Backup:
         """PYFREEZE_OUTCOME: what became of the snapshot."""
         if self._interrupted:
             return "interrupted"
-        if self._taken is None:
+        if self._taken is None or not self._taken.begin_ns:
             return "none"
         good = self._taken.verdict in ("good", "unfrozen") and not self._taken.failure
         return "success" if good else "failed"
@@ -287,7 +287,9 @@ class Backup:
             self._error = C.ERROR
             self.story.still_frozen(run.filesystems())
             run.close()
-            run = _client.Run((), self.story.run_id, self.settings.state_directory)
+            # Without the lock: a thread of the lost one that hangs in FIFREEZE still holds it.
+            run_id = self.story.run_id + "-post"
+            run = _client.Run((), run_id, self.settings.state_directory, unlocked=True)
             self._staged = {}
             self._run_post_scripts(run)
         else:

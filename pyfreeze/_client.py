@@ -179,6 +179,8 @@ class Run:
         run_id: str,
         state_directory: str = STATE_DIRECTORY,
         program: str = PROGRAM,
+        *,
+        unlocked: bool = False,
     ) -> None:
         self.targets = tuple(targets)
         self.run_id = run_id
@@ -199,6 +201,7 @@ class Run:
         options.program, options.directory, options.run_id = texts
         options.targets = table
         options.target_count = len(mounts)
+        options.unlocked = unlocked
         out = ffi.new("pf_run **")
         self._run: Any = None
         self._check(lib.pf_start(out, options, self._fault))

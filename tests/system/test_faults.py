@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place
+from tests.support.snippets import run_python
 
 SLOW_S = 100.0
 
@@ -78,3 +80,20 @@ def test_flush_fails(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
     assert ext4.mount_point in done.err
+
+
+BLOCK = """
+import sys, pyfreeze
+try:
+    with pyfreeze.frozen(sys.argv[1:]):
+        print("frozen")
+except pyfreeze.FreezeFailedError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_flush_of_a_window_fails(ext4: Disk, place: Place) -> None:
+    """What could not be written is not frozen over."""
+    prefix = strace("syncfs:error=EIO", place.path("log"))
+    out = run_python(BLOCK, ext4, prefix=prefix)
+    assert out == f"{errno.EIO} {ext4.mount_point}\n"

@@ -28,8 +28,14 @@ def noting_config(place: Place, disks: Sequence[Disk]) -> str:
 
 
 def snapshot_of(place: Place, disks: Sequence[Disk]) -> list[str]:
+    """Copies the images; says so if one is not frozen."""
+    looks = [
+        f'if fsfreeze -f "{d.mount_point}" 2>/dev/null; then\n'
+        f'  fsfreeze -u "{d.mount_point}"; echo "{d.mount_point} is not frozen"\nfi'
+        for d in disks
+    ]
     lines = [" ".join(copy_command(disk, place.path(f"{disk.fstype}.copy"))) for disk in disks]
-    return [place.script("snapshot", "set -e\n" + "\n".join(lines))]
+    return [place.script("snapshot", "set -e\n" + "\n".join([*looks, *lines, *looks]))]
 
 
 def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk]) -> None:
@@ -49,6 +55,7 @@ def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk])
     assert 0 < window["overhead_ms"] <= window["window_ms"]
     assert 0 < window["frozen_together_ms"] <= window["window_ms"]
     assert report["snapshot"]["duration_ms"] <= window["frozen_together_ms"]
+    assert report["snapshot"]["output"] == ""
     assert sorted(f["mount"] for f in window["filesystems"]) == sorted(d.mount_point for d in disks)
     for one in window["filesystems"]:
         assert one["outcome"] == "thawed"
