@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from tests.support.namespace import STATE_DIRECTORY
+
 _NAMESPACE = "/proc/{}/ns/mnt"
 
 
@@ -98,3 +100,8 @@ AS_NOBODY = (
     "--inh-caps=-all,+dac_read_search",
     "--ambient-caps=-all,+dac_read_search",
 )
+
+
+def state_pages() -> list[Path]:
+    """The state pages that runs of these tests have, or have left."""
+    return sorted(Path(STATE_DIRECTORY).glob("*.state"))

@@ -18,7 +18,7 @@ from tests.support import namespace
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written
 from tests.support.place import Place
-from tests.support.processes import helpers, strangers
+from tests.support.processes import helpers, state_pages, strangers
 from tests.support.waiting import holds_within
 from tests.support.writer import Writer
 
@@ -103,10 +103,6 @@ def _helpers_left() -> list[str]:
             os.kill(pid, signal.SIGKILL)
     holds_within(lambda: not helpers(), 10)
     return [f"process {pid}" for pid in left]
-
-
-def state_pages() -> list[Path]:
-    return sorted(Path(namespace.STATE_DIRECTORY).glob("*.state"))
 
 
 def _pages_left() -> list[str]:
