@@ -40,6 +40,7 @@ SUPERVISOR_SOURCES = [
     "peer.c",
     "lifecycle.c",
     "timer.c",
+    "level.c",
     "window.c",
     "worker.c",
     "child.c",

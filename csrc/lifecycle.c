@@ -55,6 +55,7 @@ void pf_leave(struct pf_supervisor *supervisor)
         return;
     supervisor->leaving = 1;
     pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
+    pf_window_cut_short(&supervisor->window);
     for (int i = 0; i < supervisor->child_count; i++) {
         struct pf_child *child = supervisor->children[i];
         if (child && !(child->page->flags & PF_CHILD_OUTLIVE) &&

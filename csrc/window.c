@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "level.h"
 #include "rcu.h"
 #include "timer.h"
 #include "util.h"
@@ -27,76 +28,6 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
     if (window->deadline_fd < 0 || window->limit_fd < 0)
         return pf_fail_errno(fault, PF_STEP_SETUP);
     return 0;
-}
-
-/* ---- jobs for a level ----------------------------------------------------------------------- */
-
-static int wants(const struct pf_worker *worker, enum pf_job job)
-{
-    uint32_t state = pf_slot_state(worker->slot);
-    switch (job) {
-    case PF_JOB_OPEN:
-        return state == PF_STATE_CHOSEN;
-    case PF_JOB_FLUSH:
-    case PF_JOB_FREEZE:
-        return state == PF_STATE_OPEN;
-    case PF_JOB_THAW:
-        return state == PF_STATE_FROZEN;
-    case PF_JOB_NONE:
-        break;
-    }
-    return 0;
-}
-
-static void post_level(struct pf_window *window, enum pf_job job)
-{
-    for (uint32_t i = 0; i < window->page->count; i++) {
-        struct pf_worker *worker = &window->workers[i];
-        worker->awaited = worker->slot->level == window->level && wants(worker, job);
-        if (worker->awaited)
-            pf_worker_post(worker, job);
-    }
-}
-
-static int is_level_done(const struct pf_window *window)
-{
-    for (uint32_t i = 0; i < window->page->count; i++)
-        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i]))
-            return 0;
-    return 1;
-}
-
-/* The first filesystem that the present stage failed on, as a fault; -1: none. */
-static int find_failed(const struct pf_window *window, uint32_t step, pf_fault *fault)
-{
-    for (uint32_t i = 0; i < window->page->count; i++) {
-        const struct pf_slot *slot = &window->page->slots[i];
-        if (slot->error != 0 && slot->step == step) {
-            pf_fail_at(fault, (int)step, (int)i, slot->error);
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-/* What hangs is left to itself; the stage goes on without it. */
-static void stop_waiting(struct pf_window *window)
-{
-    for (uint32_t i = 0; i < window->page->count; i++)
-        window->workers[i].awaited = 0;
-}
-
-/* Those that keep the present stage from ending hang, as far as we can know. The fault names the
- * first, the slots all of them. */
-static void blame_busy(struct pf_window *window, int step)
-{
-    pf_fail(&window->fault, step, ETIMEDOUT);
-    for (uint32_t i = window->page->count; i-- > 0;)
-        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i])) {
-            window->page->slots[i].error = ETIMEDOUT;
-            window->page->slots[i].step = (uint32_t)step;
-            window->fault.index = (int)i;
-        }
 }
 
 /* ---- beginnings ----------------------------------------------------------------------------- */
@@ -126,7 +57,7 @@ int pf_window_begin_open(struct pf_window *window, pf_fault *fault)
     window->level = 0;
     window->fault = (pf_fault){.index = -1};
     pf_timer_arm(window->limit_fd, pf_now_ns() + OPEN_LIMIT_NS);
-    post_level(window, PF_JOB_OPEN);
+    pf_level_post(window, PF_JOB_OPEN);
     return 0;
 }
 
@@ -134,7 +65,7 @@ static void begin_round(struct pf_window *window)
 {
     window->level = 0;
     window->round_begin_ns = pf_now_ns();
-    post_level(window, PF_JOB_FLUSH);
+    pf_level_post(window, PF_JOB_FLUSH);
 }
 
 static void begin_flushing(struct pf_window *window, int freeze_follows)
@@ -146,7 +77,7 @@ static void begin_flushing(struct pf_window *window, int freeze_follows)
     window->round_before_ns = UINT64_MAX;
     window->flush_begin_ns = pf_now_ns();
     pf_timer_arm(window->limit_fd, pf_add_ns(window->flush_begin_ns, window->flush.limit_ns));
-    stop_waiting(window);
+    pf_level_stop_waiting(window);
     if (window->flush.rounds > 0)
         begin_round(window);
 }
@@ -183,7 +114,7 @@ static void begin_freezing(struct pf_window *window)
     pf_timer_arm(window->limit_fd, pf_add_ns(now, window->freeze_timeout_ns));
     window->stage = PF_WINDOW_FREEZING;
     window->level = 0;
-    post_level(window, PF_JOB_FREEZE);
+    pf_level_post(window, PF_JOB_FREEZE);
 }
 
 int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault)
@@ -220,12 +151,12 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
     pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
     window->stage = PF_WINDOW_THAWING;
     /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
-     * is set before post_level() looks at the states (see do_freeze() for the other half). */
+     * is set before pf_level_post() looks at the states (see do_freeze() for the other half). */
     for (uint32_t i = 0; i < window->page->count; i++)
         if (pf_worker_busy(&window->workers[i]))
             atomic_store(&window->workers[i].abandoned, 1);
     window->level = window->levels - 1;
-    post_level(window, PF_JOB_THAW);
+    pf_level_post(window, PF_JOB_THAW);
     pf_rcu_restore(window->page, window->rcu_fd);
 }
 
@@ -266,7 +197,7 @@ static int has_converged(struct pf_window *window)
 
 static enum pf_window_news end_flushing(struct pf_window *window)
 {
-    int failed = find_failed(window, PF_STEP_FLUSH, &window->fault) >= 0;
+    int failed = pf_level_find_failed(window, PF_STEP_FLUSH, &window->fault) >= 0;
     if (window->freeze_follows && failed) {
         begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
         return PF_NEWS_NONE;
@@ -285,28 +216,28 @@ static enum pf_window_news end_level(struct pf_window *window)
     switch (window->stage) {
     case PF_WINDOW_OPENING:
         if (++window->level < window->levels) {
-            post_level(window, PF_JOB_OPEN);
+            pf_level_post(window, PF_JOB_OPEN);
             return PF_NEWS_NONE;
         }
-        if (find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
-            find_failed(window, PF_STEP_VERIFY, &window->fault);
+        if (pf_level_find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
+            pf_level_find_failed(window, PF_STEP_VERIFY, &window->fault);
         pf_timer_disarm(window->limit_fd);
         window->stage = PF_WINDOW_IDLE;
         return PF_NEWS_OPENED;
     case PF_WINDOW_FLUSHING:
         /* What lies on another filesystem first: flushing it dirties the one below. */
         if (window->flush.rounds > 0 && ++window->level < window->levels)
-            post_level(window, PF_JOB_FLUSH);
+            pf_level_post(window, PF_JOB_FLUSH);
         else if (window->flush.rounds > 0 && !has_converged(window))
             begin_round(window);
         else
             return end_flushing(window);
         return PF_NEWS_NONE;
     case PF_WINDOW_FREEZING:
-        if (find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
+        if (pf_level_find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
             begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
         } else if (++window->level < window->levels) {
-            post_level(window, PF_JOB_FREEZE);
+            pf_level_post(window, PF_JOB_FREEZE);
         } else {
             pf_rcu_restore(window->page, window->rcu_fd);
             window->stage = PF_WINDOW_OPEN;
@@ -316,7 +247,7 @@ static enum pf_window_news end_level(struct pf_window *window)
     case PF_WINDOW_THAWING:
         if (window->level > 0) {
             window->level--;
-            post_level(window, PF_JOB_THAW);
+            pf_level_post(window, PF_JOB_THAW);
         } else {
             begin_settling(window);
         }
@@ -333,7 +264,7 @@ static enum pf_window_news end_level(struct pf_window *window)
 enum pf_window_news pf_window_advance(struct pf_window *window)
 {
     while (window->stage != PF_WINDOW_IDLE && window->stage != PF_WINDOW_OPEN &&
-           is_level_done(window)) {
+           pf_level_is_done(window)) {
         enum pf_window_news news = end_level(window);
         if (news != PF_NEWS_NONE)
             return news;
@@ -356,12 +287,21 @@ void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict)
         begin_thawing(window, verdict);
 }
 
+void pf_window_cut_short(struct pf_window *window)
+{
+    if (window->stage != PF_WINDOW_OPENING && window->stage != PF_WINDOW_FLUSHING)
+        return;
+    window->level = window->levels - 1;
+    window->flush.rounds = 0;
+    pf_level_stop_waiting(window);
+}
+
 void pf_window_on_deadline(struct pf_window *window)
 {
     if (!pf_timer_has_fired(window->deadline_fd))
         return;
     if (window->stage == PF_WINDOW_FREEZING)
-        blame_busy(window, PF_STEP_FREEZE);
+        pf_level_blame_busy(window, PF_STEP_FREEZE);
     pf_window_give_up(window, PF_VERDICT_EXPIRED);
 }
 
@@ -371,27 +311,27 @@ void pf_window_on_limit(struct pf_window *window)
         return;
     switch (window->stage) {
     case PF_WINDOW_FREEZING:
-        blame_busy(window, PF_STEP_FREEZE);
+        pf_level_blame_busy(window, PF_STEP_FREEZE);
         pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
         break;
     case PF_WINDOW_FLUSHING:
-        blame_busy(window, PF_STEP_FLUSH);
+        pf_level_blame_busy(window, PF_STEP_FLUSH);
         if (window->freeze_follows)
             pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
         window->flush.rounds = 0; /* and without freezing: no further level, no further round */
-        stop_waiting(window);
+        pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_OPENING:
-        blame_busy(window, PF_STEP_OPEN);
+        pf_level_blame_busy(window, PF_STEP_OPEN);
         window->level = window->levels - 1;
-        stop_waiting(window);
+        pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_THAWING: /* the levels above it are tried all the same */
         pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
-        stop_waiting(window);
+        pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_SETTLING:
-        stop_waiting(window);
+        pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_IDLE:
     case PF_WINDOW_OPEN:

@@ -63,6 +63,9 @@ void pf_window_finish(struct pf_window *window);
 /* Give up and thaw what is frozen; the first reason given stays the verdict. */
 void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict);
 
+/* End an opening or a flush with what has been done so far: nobody needs it any more. */
+void pf_window_cut_short(struct pf_window *window);
+
 void pf_window_on_deadline(struct pf_window *window);
 void pf_window_on_limit(struct pf_window *window);
 

@@ -1,0 +1,65 @@
+#include "level.h"
+
+static int wants(const struct pf_worker *worker, enum pf_job job)
+{
+    uint32_t state = pf_slot_state(worker->slot);
+    switch (job) {
+    case PF_JOB_OPEN:
+        return state == PF_STATE_CHOSEN;
+    case PF_JOB_FLUSH:
+    case PF_JOB_FREEZE:
+        return state == PF_STATE_OPEN;
+    case PF_JOB_THAW:
+        return state == PF_STATE_FROZEN;
+    case PF_JOB_NONE:
+        break;
+    }
+    return 0;
+}
+
+void pf_level_post(struct pf_window *window, enum pf_job job)
+{
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        struct pf_worker *worker = &window->workers[i];
+        worker->awaited = worker->slot->level == window->level && wants(worker, job);
+        if (worker->awaited)
+            pf_worker_post(worker, job);
+    }
+}
+
+int pf_level_is_done(const struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i]))
+            return 0;
+    return 1;
+}
+
+int pf_level_find_failed(const struct pf_window *window, uint32_t step, pf_fault *fault)
+{
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        const struct pf_slot *slot = &window->page->slots[i];
+        if (slot->error != 0 && slot->step == step) {
+            pf_fail_at(fault, (int)step, (int)i, slot->error);
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void pf_level_stop_waiting(struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        window->workers[i].awaited = 0;
+}
+
+void pf_level_blame_busy(struct pf_window *window, int step)
+{
+    pf_fail(&window->fault, step, ETIMEDOUT);
+    for (uint32_t i = window->page->count; i-- > 0;)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i])) {
+            window->page->slots[i].error = ETIMEDOUT;
+            window->page->slots[i].step = (uint32_t)step;
+            window->fault.index = (int)i;
+        }
+}
