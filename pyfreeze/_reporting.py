@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._codes import CODES, C
+from pyfreeze._outcome import Level
 from pyfreeze._report import (
     EffectiveReport,
     EventReport,
@@ -184,6 +185,8 @@ def _message(story: Story, outcome: Outcome, taken: Taken | None, window: Window
     parts += [f"{text[:1].upper()}{text[1:]}." for text in story.failures]
     if taken is not None:
         parts += _taken_message(story, taken, window)
+    if taken is not None and not outcome.success and outcome.level > Level.NONE:
+        parts.append(f"The snapshot exists; it is {outcome.level.label}-consistent.")
     if outcome.below_required:
         parts.append(f"Consistency level {outcome.level.label} is below the one required.")
     particulars = [text for code, text in story.notes if code == outcome.code and text]

@@ -159,6 +159,8 @@ def check(done: Done, case: Case, level: str, *, success: bool) -> None:
     assert [script["phase"] for script in report["scripts"]] == list(case.scripts)
     ran_to_snapshot = success or case.code in (301, 309, 311)
     assert (report["snapshot"] is not None) == ran_to_snapshot
+    named = f"The snapshot exists; it is {level}-consistent." in report["message"]
+    assert named == (ran_to_snapshot and not success)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
