@@ -41,30 +41,33 @@ class Script(NamedTuple):
 def pre_script(plugin: Plugin) -> Script:
     """The pre-script of a plugin without problems."""
     assert plugin.config is not None
-    assert plugin.pre_script is not None
-    return Script(
-        phase="pre",
-        plugin=plugin.name,
-        path=plugin.pre_script,
-        params=plugin.config.pre_script_params,
-        attempts=plugin.config.pre_script_retries + 1,
-        timeout_s=plugin.pre_timeout_s,
-        own_timeout_s=plugin.config.timeout_s,
-        app_name=plugin.config.app_name,
+    config = plugin.config
+    return _script(
+        plugin, "pre", plugin.pre_script, config.pre_script_params, config.pre_script_retries
     )
 
 
 def post_script(plugin: Plugin) -> Script:
     """The post-script of a plugin without problems."""
     assert plugin.config is not None
-    assert plugin.post_script is not None
+    config = plugin.config
+    return _script(
+        plugin, "post", plugin.post_script, config.post_script_params, config.post_script_retries
+    )
+
+
+def _script(
+    plugin: Plugin, phase: str, path: str | None, params: tuple[str, ...], retries: int
+) -> Script:
+    assert plugin.config is not None
+    assert path is not None
     return Script(
-        phase="post",
+        phase=phase,
         plugin=plugin.name,
-        path=plugin.post_script,
-        params=plugin.config.post_script_params,
-        attempts=plugin.config.post_script_retries + 1,
-        timeout_s=plugin.post_timeout_s,
+        path=path,
+        params=params,
+        attempts=retries + 1,
+        timeout_s=plugin.pre_timeout_s if phase == "pre" else plugin.post_timeout_s,
         own_timeout_s=plugin.config.timeout_s,
         app_name=plugin.config.app_name,
     )
