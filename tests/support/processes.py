@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.namespace import STATE_DIRECTORY
 
 _NAMESPACE = "/proc/{}/ns/mnt"
+_FIFREEZE = "0xc0045877"  # _IOWR('X', 119, int)
+_SYNCFS = {"x86_64": "306"}.get(os.uname().machine, "267")  # 267: the generic table
 
 
 def is_alive(pid: int) -> bool:
@@ -33,13 +36,23 @@ def peak_kib(pid: int) -> int:
     raise AssertionError(f"{pid} has no VmHWM")
 
 
-def thread_states(pid: int) -> set[str]:
-    """The scheduler's states of a process's threads."""
-    states = set()
-    for stat in Path("/proc", str(pid), "task").glob("*/stat"):
+def is_in_fifreeze(pid: int) -> bool:
+    """Whether one of a process's threads sleeps in FIFREEZE, where no signal reaches it."""
+    return any(_FIFREEZE in call[1:] for call in _calls_asleep(pid))
+
+
+def is_in_syncfs(pid: int) -> bool:
+    """Whether one of a process's threads sleeps in syncfs."""
+    return any(call[0] == _SYNCFS for call in _calls_asleep(pid))
+
+
+def _calls_asleep(pid: int) -> Iterator[list[str]]:
+    """The system calls, number and arguments, in which the threads of a process sleep."""
+    for task in Path("/proc", str(pid), "task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            states.add(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
-    return states
+            words = (task / "syscall").read_text(encoding="ascii").split()
+            if words and words[0] != "running":
+                yield words
 
 
 def helpers() -> list[int]:

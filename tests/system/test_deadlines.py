@@ -12,7 +12,7 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, is_written
 from tests.support.frozen import frozen
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive, thread_states
+from tests.support.processes import helpers, is_alive, is_in_fifreeze, is_in_syncfs
 from tests.support.waiting import wait_until
 
 
@@ -126,7 +126,7 @@ def test_signal_while_flushing_hangs(
         [upper], ["true"], "--freeze-timeout", "300", "--flush-timeout", "300"
     )
     assert running.supervisor
-    wait_until(lambda: "D" in thread_states(running.supervisor), "a worker hangs")
+    wait_until(lambda: is_in_syncfs(running.supervisor), "a worker hangs")
     running.signal(signal.SIGTERM)
     done = running.finish()
     assert done.status == 128 + signal.SIGTERM
@@ -138,7 +138,7 @@ def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreez
     lower, upper = stuck
     words = ("--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
-    wait_until(lambda: "D" in thread_states(running.supervisor), "a worker hangs")
+    wait_until(lambda: is_in_fifreeze(running.supervisor), "a worker hangs")
     running.signal(signal.SIGTERM)
     done = running.finish()
     assert done.status in (128 + signal.SIGTERM, 5)
@@ -154,7 +154,7 @@ def test_supervisor_killed_while_freezing_hangs(
     words = ("--freeze-timeout", "300", "--max-window", "2")
     running = pyfreeze.start_run([upper], ["true"], *words, config=place.config())
     supervisor = running.supervisor
-    wait_until(lambda: "D" in thread_states(supervisor), "a worker hangs")
+    wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")
     os.kill(supervisor, signal.SIGKILL)
     done = running.finish()
     assert (done.status, done.report["consistency"]) == (5, "none")

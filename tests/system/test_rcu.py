@@ -15,7 +15,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, tool
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive, thread_states
+from tests.support.processes import helpers, is_alive, is_in_fifreeze
 from tests.support.waiting import wait_until
 
 ATTRIBUTE = "/sys/kernel/rcu_expedited"
@@ -73,7 +73,7 @@ def test_put_back_when_freezing_does_not_end(
         [upper], ["true"], "--freeze-timeout", limit, "--max-window", window
     )
     supervisor = running.supervisor
-    wait_until(lambda: "D" in thread_states(supervisor), "FIFREEZE hangs")
+    wait_until(lambda: is_in_fifreeze(supervisor), "FIFREEZE hangs")
     if end != "timeout":
         assert value(attribute) == "1"
     if end == "both":
@@ -100,7 +100,7 @@ def test_option_leaves_it_alone(
     words = ("--no-expedite", "--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
     supervisor = running.supervisor
-    wait_until(lambda: "D" in thread_states(supervisor), "FIFREEZE hangs")
+    wait_until(lambda: is_in_fifreeze(supervisor), "FIFREEZE hangs")
     assert value(attribute) == "0"
     lower.thaw()
     assert running.finish().status == 0
