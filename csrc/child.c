@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "keeper.h"
@@ -19,7 +20,8 @@
 
 int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
 {
-    *child = (struct pf_child){.keeper = -1, .control_fd = -1, .output_fd = -1, .park_fd = -1};
+    *child = (struct pf_child){
+        .keeper = -1, .epoll_fd = -1, .control_fd = -1, .output_fd = -1, .park_fd = -1};
     child->timer_fd = pf_timer_create();
     if (child->timer_fd < 0)
         return pf_fail_errno(fault, PF_STEP_CHILD_PAGE);
@@ -28,6 +30,22 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
         return result;
     char *extra = child->page->flags & PF_CHILD_NUMBERED ? child->attempt : NULL;
     return pf_child_page_words(child->page, extra, &child->words, fault);
+}
+
+/* A keeper has copies of our descriptors, so closing ours does not take them out of the epoll set:
+ * there the end of the child's output would be told for as long as the keeper lives. */
+static void stop_watching(struct pf_child *child, int *fd)
+{
+    if (*fd >= 0)
+        epoll_ctl(child->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
+    pf_close_fd(fd);
+}
+
+static void let_go(struct pf_child *child)
+{
+    stop_watching(child, &child->control_fd);
+    stop_watching(child, &child->output_fd);
+    pf_close_fd(&child->park_fd);
 }
 
 static void begin(struct pf_child *child)
@@ -105,7 +123,7 @@ void pf_child_on_output(struct pf_child *child)
         if (length > 0)
             pf_child_page_append(child->page, buffer, (uint32_t)length);
         else if (length == 0 || errno != EAGAIN)
-            pf_close_fd(&child->output_fd);
+            stop_watching(child, &child->output_fd);
         else
             return;
     }
@@ -177,9 +195,7 @@ static int may_try_again(struct pf_child *child)
 static enum pf_child_news on_tree_end(struct pf_child *child)
 {
     pf_child_on_output(child); /* more than a pipe holds, so this is the rest */
-    pf_close_fd(&child->output_fd);
-    pf_close_fd(&child->control_fd);
-    pf_close_fd(&child->park_fd);
+    let_go(child);
     pf_timer_disarm(child->timer_fd);
     if (!child->attempt_ended) { /* somebody killed the keeper */
         if (child->page->pid > 0)
@@ -221,8 +237,7 @@ enum pf_child_news pf_child_on_timer(struct pf_child *child)
     case PF_STAGE_KILLING:
         /* The keeper goes on alone: its socket ends here, and it sweeps until nothing is left. */
         child->page->unkillable = 1;
-        pf_close_fd(&child->control_fd);
-        pf_close_fd(&child->output_fd);
+        let_go(child);
         child->stage = PF_STAGE_OVER;
         return report(child);
     case PF_STAGE_STAGED:
@@ -261,9 +276,7 @@ enum pf_child_news pf_child_end(struct pf_child *child)
 
 void pf_child_abandon(struct pf_child *child)
 {
-    pf_close_fd(&child->control_fd); /* the keeper takes it for our death, and kills */
-    pf_close_fd(&child->output_fd);
-    pf_close_fd(&child->park_fd);
+    let_go(child); /* the keeper takes it for our death, and kills */
     pf_timer_disarm(child->timer_fd);
     child->stage = PF_STAGE_OVER;
     report(child);
@@ -271,9 +284,7 @@ void pf_child_abandon(struct pf_child *child)
 
 void pf_child_free(struct pf_child *child)
 {
-    pf_close_fd(&child->control_fd);
-    pf_close_fd(&child->output_fd);
-    pf_close_fd(&child->park_fd);
+    let_go(child);
     pf_close_fd(&child->timer_fd);
     free(child->words.argv);
     pf_child_page_unmap(child->page);

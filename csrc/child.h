@@ -21,6 +21,7 @@ struct pf_child {
     enum pf_child_stage stage;
     char attempt[PF_ATTEMPT_BYTES]; /* PYFREEZE_ATTEMPT=n */
     pid_t keeper;
+    int epoll_fd;   /* where the caller watches control_fd and output_fd */
     int control_fd; /* of the keeper; its end means that nothing of the tree is left */
     int output_fd;
     int park_fd;

@@ -22,9 +22,8 @@ void pf_level_post(struct pf_window *window, enum pf_job job)
     for (uint32_t i = 0; i < window->page->count; i++) {
         struct pf_worker *worker = &window->workers[i];
         worker->awaited = worker->slot->level == window->level && wants(worker, job);
-        if (worker->awaited)
-            pf_worker_post(worker, job);
     }
+    pf_workers_post(window->workers, window->page->count, job);
 }
 
 int pf_level_is_done(const struct pf_window *window)

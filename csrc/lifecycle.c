@@ -7,6 +7,7 @@
 int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
 {
     struct pf_child *child = supervisor->children[index];
+    child->epoll_fd = supervisor->epoll_fd;
     int result = pf_child_fork(child, supervisor->oom_score_adj, fault);
     if (result < 0)
         return result;

@@ -77,7 +77,7 @@ static int watch_all(struct pf_supervisor *supervisor)
         {PF_FD_SOCKET, PF_SOURCE_SOCKET},
         {PF_FD_CLIENT, PF_SOURCE_CLIENT},
         {supervisor->signal_fd, PF_SOURCE_SIGNALS},
-        {supervisor->done_fd, PF_SOURCE_WORKERS},
+        {supervisor->crew.done_fd, PF_SOURCE_WORKERS},
         {supervisor->window.deadline_fd, PF_SOURCE_DEADLINE},
         {supervisor->window.limit_fd, PF_SOURCE_LIMIT},
     };
@@ -101,13 +101,14 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
     supervisor->oom_score_adj = lower_oom_score();
     lock_memory();
     supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    supervisor->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    supervisor->crew.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->workers = calloc(supervisor->page->count + 1, sizeof *supervisor->workers);
     /* The client's working directory is not ours to keep busy. */
     if (chdir("/") < 0 || supervisor->signal_fd < 0 || supervisor->epoll_fd < 0 ||
-        supervisor->done_fd < 0 || !supervisor->workers || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        supervisor->crew.done_fd < 0 || !supervisor->workers ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return pf_fail_errno(fault, PF_STEP_SETUP);
-    result = pf_workers_start(supervisor->workers, supervisor->page, supervisor->done_fd, fault);
+    result = pf_workers_start(supervisor->workers, supervisor->page, &supervisor->crew, fault);
     if (result == 0)
         result = pf_window_init(&supervisor->window, supervisor->page, supervisor->workers, fault);
     if (result < 0)

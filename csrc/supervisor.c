@@ -2,12 +2,16 @@
 #define _GNU_SOURCE
 #include "supervisor.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "util.h"
+
 #define EVENTS_PER_TURN 32
+#define STILL_NS (5 * PF_NS_PER_MS)
 
 static void on_frozen(struct pf_supervisor *supervisor)
 {
@@ -41,6 +45,27 @@ static void tell_opened(struct pf_supervisor *supervisor)
     pf_tell(supervisor, PF_TELL_OPENED, -1, &supervisor->window.fault);
 }
 
+static void on_workers(struct pf_supervisor *supervisor)
+{
+    uint64_t ends;
+    (void)!read(supervisor->crew.done_fd, &ends, sizeof ends); /* they themselves say which */
+}
+
+/* A thaw that does not hang is a matter of microseconds, and kernel threads (a block device's, a
+ * loop device's) carry it out. At SCHED_FIFO, whatever we did meanwhile would take the processor from
+ * them: telling the client and burying the snapshot command can wait. */
+static int hold_still(struct pf_supervisor *supervisor)
+{
+    uint64_t now = pf_now_ns(), until = supervisor->window.thaw_begin_ns + STILL_NS;
+    if (supervisor->window.stage != PF_WINDOW_THAWING || now >= until)
+        return 0;
+    struct pollfd end = {.fd = supervisor->crew.done_fd, .events = POLLIN};
+    struct timespec rest = pf_timespec(until - now);
+    ppoll(&end, 1, &rest, NULL);
+    on_workers(supervisor);
+    return 1;
+}
+
 static void advance_window(struct pf_supervisor *supervisor)
 {
     for (;;)
@@ -58,7 +83,8 @@ static void advance_window(struct pf_supervisor *supervisor)
             on_closed(supervisor);
             break;
         case PF_NEWS_NONE:
-            return;
+            if (!hold_still(supervisor))
+                return;
         }
 }
 
@@ -72,12 +98,6 @@ static void on_signals(struct pf_supervisor *supervisor)
      * keeper, are only buried. */
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
-}
-
-static void on_workers(struct pf_supervisor *supervisor)
-{
-    uint64_t ends;
-    (void)!read(supervisor->done_fd, &ends, sizeof ends); /* the workers themselves say which */
 }
 
 static void on_child(struct pf_supervisor *supervisor, enum pf_source source, int index)

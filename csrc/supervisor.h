@@ -30,7 +30,7 @@ struct pf_supervisor {
 
     int epoll_fd;
     int signal_fd;
-    int done_fd; /* eventfd of the workers */
+    struct pf_crew crew;
     int oom_score_adj; /* as it was before it was lowered: the children's */
 
     int client_lives;

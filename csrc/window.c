@@ -148,7 +148,8 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
         window->verdict = verdict;
     atomic_store(&window->page->thawing, 1);
     pf_timer_disarm(window->deadline_fd);
-    pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+    window->thaw_begin_ns = pf_now_ns();
+    pf_timer_arm(window->limit_fd, window->thaw_begin_ns + THAW_LIMIT_NS);
     window->stage = PF_WINDOW_THAWING;
     /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
      * is set before pf_level_post() looks at the states (see do_freeze() for the other half). */

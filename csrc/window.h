@@ -42,6 +42,7 @@ struct pf_window {
     uint64_t flush_begin_ns;
     uint64_t round_begin_ns;
     uint64_t round_before_ns; /* how long the round before took */
+    uint64_t thaw_begin_ns;
 
     uint64_t max_window_ns;
     uint64_t freeze_timeout_ns;

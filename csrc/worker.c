@@ -14,11 +14,27 @@
 /* Locked memory counts whole, so the stacks are small: nothing here formats or recurses. */
 #define STACK_BYTES (32u * 1024u)
 
-static void sleep_until_changed(_Atomic uint32_t *word, uint32_t seen)
+static void wait_for_job(struct pf_worker *worker, uint32_t seen)
 {
-    /* EAGAIN: it changed before we slept; EINTR cannot be, every signal is blocked. The caller
-     * looks at the word again in any case. */
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    for (;;) {
+        uint32_t call = atomic_load(&worker->crew->call);
+        if (atomic_load(&worker->posted) != seen)
+            return;
+        /* EAGAIN: it changed before we slept; EINTR cannot be, every signal is blocked. */
+        syscall(SYS_futex, &worker->crew->call, FUTEX_WAIT_PRIVATE, call, NULL, NULL, 0);
+    }
+}
+
+/* Whether the loop is to hear of a job's end: of the last one of its turn, and of each one whose
+ * turn is over, because it hung and was given up. */
+static int is_worth_telling(struct pf_crew *crew, uint32_t turn)
+{
+    uint64_t going = atomic_load(&crew->going);
+    do {
+        if (going >> 32 != turn)
+            return 1;
+    } while (!atomic_compare_exchange_weak(&crew->going, &going, going - 1));
+    return (uint32_t)going == 1;
 }
 
 static void fail_slot(struct pf_slot *slot, const pf_fault *fault)
@@ -85,8 +101,8 @@ static void *run(void *argument)
 {
     struct pf_worker *worker = argument;
     for (uint32_t seen = 0;; seen++) {
-        while (atomic_load(&worker->posted) == seen)
-            sleep_until_changed(&worker->posted, seen);
+        wait_for_job(worker, seen);
+        uint32_t turn = worker->turn; /* a next one may be given while this one ends */
         switch (worker->job) {
         case PF_JOB_OPEN:
             do_open(worker);
@@ -106,12 +122,14 @@ static void *run(void *argument)
         atomic_store(&worker->done, seen + 1);
         uint64_t one = 1;
         /* Cannot fail: the counter never comes near its maximum. */
-        (void)!PF_RETRY(write(worker->done_fd, &one, sizeof one));
+        if (is_worth_telling(worker->crew, turn))
+            (void)!PF_RETRY(write(worker->crew->done_fd, &one, sizeof one));
     }
     return NULL;
 }
 
-int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd, pf_fault *fault)
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_crew *crew,
+                     pf_fault *fault)
 {
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
@@ -122,18 +140,33 @@ int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_f
     error = pthread_attr_setstacksize(&attributes, stack);
     for (uint32_t i = 0; i < page->count && error == 0; i++) {
         workers[i] =
-            (struct pf_worker){.page = page, .slot = &page->slots[i], .fd = -1, .done_fd = done_fd};
+            (struct pf_worker){.crew = crew, .page = page, .slot = &page->slots[i], .fd = -1};
         error = pthread_create(&workers[i].thread, &attributes, run, &workers[i]);
     }
     pthread_attr_destroy(&attributes);
     return error == 0 ? 0 : pf_fail(fault, PF_STEP_SETUP, error);
 }
 
-void pf_worker_post(struct pf_worker *worker, enum pf_job job)
+void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job)
 {
-    worker->job = job;
-    atomic_fetch_add(&worker->posted, 1);
-    syscall(SYS_futex, &worker->posted, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    if (count == 0)
+        return;
+    struct pf_crew *crew = workers->crew;
+    uint64_t awaited = 0;
+    for (uint32_t i = 0; i < count; i++)
+        awaited += workers[i].awaited != 0;
+    crew->turn++;
+    atomic_store(&crew->going, (uint64_t)crew->turn << 32 | awaited);
+    for (uint32_t i = 0; i < count; i++)
+        if (workers[i].awaited) {
+            workers[i].job = job;
+            workers[i].turn = crew->turn;
+            atomic_fetch_add(&workers[i].posted, 1);
+        }
+    if (awaited == 0)
+        return;
+    atomic_fetch_add(&crew->call, 1);
+    syscall(SYS_futex, &crew->call, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 int pf_worker_busy(const struct pf_worker *worker)

@@ -17,15 +17,26 @@ enum pf_job {
     PF_JOB_THAW,
 };
 
+/* What the workers share. Jobs are given in turns, each to any number of workers: one system call
+ * wakes them all, and only the last one to end wakes the loop. */
+struct pf_crew {
+    int done_fd;            /* eventfd: written at the end of a turn, and by every straggler */
+    uint32_t turn;          /* the loop's own */
+    _Atomic uint64_t
+        going; /* the turn in the upper half, how many of it are at work in the lower */
+    _Atomic uint32_t call;  /* futex: changes when there may be a job */
+};
+
 struct pf_worker {
     pthread_t thread;
+    struct pf_crew *crew;
     struct pf_page *page;
     struct pf_slot *slot;
-    int fd;                /* of the filesystem, -1: not open */
-    int done_fd;           /* eventfd: written at each job's end */
-    enum pf_job job;       /* written by the loop before `posted` */
-    int awaited;           /* the loop's own: its present stage waits for this worker */
-    _Atomic uint32_t posted; /* futex: how many jobs it was given */
+    int fd;                  /* of the filesystem, -1: not open */
+    enum pf_job job;         /* written by the loop before `posted` */
+    uint32_t turn;           /* the same */
+    int awaited;             /* the loop's own: its present stage waits for this worker */
+    _Atomic uint32_t posted; /* how many jobs it was given */
     _Atomic uint32_t done;   /* how many of them have ended */
     /* Set while its FIFREEZE hangs and nobody waits for it any more: it thaws what it froze itself,
      * whenever that may be. */
@@ -33,8 +44,10 @@ struct pf_worker {
 };
 
 /* Create `count` parked workers for the slots of a page. */
-int pf_workers_start(struct pf_worker *workers, struct pf_page *page, int done_fd, pf_fault *fault);
-void pf_worker_post(struct pf_worker *worker, enum pf_job job);
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_crew *crew,
+                     pf_fault *fault);
+/* Begin a turn: give the job to every worker that is `awaited`. */
+void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job);
 int pf_worker_busy(const struct pf_worker *worker);
 /* SCHED_FIFO or back to SCHED_OTHER; without the privilege nothing changes. */
 void pf_worker_set_realtime(struct pf_worker *worker, int realtime);

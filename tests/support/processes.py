@@ -46,6 +46,12 @@ def is_in_syncfs(pid: int) -> bool:
     return any(call[0] == _SYNCFS for call in _calls_asleep(pid))
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether a process's main thread waits in a system call for something to happen."""
+    call = Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()
+    return call[0] != "running"
+
+
 def _calls_asleep(pid: int) -> Iterator[list[str]]:
     """The system calls, number and arguments, in which the threads of a process sleep."""
     for task in Path("/proc", str(pid), "task").iterdir():

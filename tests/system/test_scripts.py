@@ -12,7 +12,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place
-from tests.support.processes import is_alive, peak_kib
+from tests.support.processes import is_alive, is_asleep, peak_kib
 from tests.support.waiting import wait_until
 
 PYTHON = f"#!{sys.executable} -I\n"
@@ -248,6 +248,20 @@ def test_much_output_blocks_nothing_and_costs_no_memory(
     assert script["output_dropped_bytes"] == total + 4 - 65536
     assert supervisor_kib < 8 << 10
     assert client_kib < 80 << 10
+
+
+def test_a_command_that_closes_its_output_costs_no_processor(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """The keeper holds the pipe, too: its end would be told to the supervisor again and again."""
+    closed, go = place.path("closed"), place.path("go")
+    command = f"exec >&- 2>&-; : >{closed}; until [ -e {go} ]; do sleep 0.02; done"
+    running = pyfreeze.start_run([ext4], ["sh", "-c", command], "--max-window", "60")
+    supervisor = running.supervisor
+    wait_until(closed.exists, "the command has closed its output")
+    wait_until(lambda: is_asleep(supervisor), "the supervisor waits for something to happen")
+    go.touch()
+    assert running.finish().status == 0
 
 
 def test_output_that_is_no_text(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
