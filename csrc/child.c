@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "keeper.h"
 #include "timer.h"
@@ -20,8 +21,12 @@
 
 int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
 {
-    *child = (struct pf_child){
-        .keeper = -1, .epoll_fd = -1, .control_fd = -1, .output_fd = -1, .park_fd = -1};
+    *child = (struct pf_child){.keeper = -1,
+                               .epoll_fd = -1,
+                               .pid_fd = -1,
+                               .control_fd = -1,
+                               .output_fd = -1,
+                               .park_fd = -1};
     child->timer_fd = pf_timer_create();
     if (child->timer_fd < 0)
         return pf_fail_errno(fault, PF_STEP_CHILD_PAGE);
@@ -45,6 +50,7 @@ static void let_go(struct pf_child *child)
 {
     stop_watching(child, &child->control_fd);
     stop_watching(child, &child->output_fd);
+    stop_watching(child, &child->pid_fd);
     pf_close_fd(&child->park_fd);
 }
 
@@ -66,7 +72,7 @@ int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
                  pipe2(output, O_CLOEXEC) < 0 || (parked && pipe2(park, O_CLOEXEC) < 0) ||
                  fcntl(output[0], F_SETFL, O_NONBLOCK) < 0;
 
-    child->attempt_ended = 0;
+    child->attempt_ended = child->has_exited = 0;
     child->page->attempts++;
     atomic_store(&child->page->exec_error, 0);
     snprintf(child->attempt, sizeof child->attempt, "PYFREEZE_ATTEMPT=%u", child->page->attempts);
@@ -113,6 +119,17 @@ void pf_child_release(struct pf_child *child)
     (void)!PF_RETRY(write(child->park_fd, &go, 1));
     pf_close_fd(&child->park_fd);
     pf_timer_arm(child->timer_fd, child->deadline_ns);
+    /* Without it, the keeper's report ends the window: as when the child was reaped already. */
+    child->pid_fd = (int)syscall(SYS_pidfd_open, child->page->pid, 0);
+}
+
+void pf_child_on_exit(struct pf_child *child)
+{
+    if (child->pid_fd < 0)
+        return;
+    stop_watching(child, &child->pid_fd);
+    child->has_exited = 1;
+    child->page->end_ns = pf_now_ns();
 }
 
 void pf_child_on_output(struct pf_child *child)
@@ -169,7 +186,8 @@ static enum pf_child_news on_attempt_end(struct pf_child *child, const struct pf
     pf_child_on_output(child);
     child->attempt_ended = 1;
     child->page->wait_status = end->wait_status;
-    child->page->end_ns = end->ended_ns;
+    if (!child->has_exited)
+        child->page->end_ns = end->ended_ns;
     if (child->stage != PF_STAGE_RUNNING)
         return PF_CHILD_NOTHING;
     pf_timer_disarm(child->timer_fd);

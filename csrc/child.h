@@ -22,11 +22,13 @@ struct pf_child {
     char attempt[PF_ATTEMPT_BYTES]; /* PYFREEZE_ATTEMPT=n */
     pid_t keeper;
     int epoll_fd;   /* where the caller watches control_fd and output_fd */
+    int pid_fd;     /* of a parked child that was let go: readable as soon as it has exited */
     int control_fd; /* of the keeper; its end means that nothing of the tree is left */
     int output_fd;
     int park_fd;
     int timer_fd;
     uint64_t deadline_ns; /* for all attempts together */
+    int has_exited;       /* seen by pid_fd, before its keeper could tell */
     int attempt_ended;    /* the child itself has ended; something of its tree may be left */
 };
 
@@ -42,8 +44,10 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
 /* Fork the keeper and the next attempt; a parked child then waits for pf_child_release(). The
  * caller watches control_fd and output_fd. */
 int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault);
-/* Let a parked child execve. Runs inside the window: two system calls, no allocation. */
+/* Let a parked child execve, then open pid_fd for the caller to watch: inside the window its
+ * keeper's word would be one hop too many. */
 void pf_child_release(struct pf_child *child);
+void pf_child_on_exit(struct pf_child *child);
 
 enum pf_child_news pf_child_on_control(struct pf_child *child);
 enum pf_child_news pf_child_on_timer(struct pf_child *child);

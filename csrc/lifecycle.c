@@ -35,7 +35,8 @@ static void thaw_if_snapshot_ended(struct pf_supervisor *supervisor, int index)
 {
     const struct pf_child *child = supervisor->children[index];
     if (index == supervisor->snapshot_child &&
-        (child->attempt_ended || child->stage == PF_STAGE_ENDING || child->stage == PF_STAGE_OVER))
+        (child->has_exited || child->attempt_ended || child->stage == PF_STAGE_ENDING ||
+         child->stage == PF_STAGE_OVER))
         pf_window_finish(&supervisor->window);
 }
 

@@ -18,6 +18,8 @@ static void on_frozen(struct pf_supervisor *supervisor)
     struct pf_child *child = pf_child_at(supervisor, supervisor->snapshot_child);
     if (child && child->stage == PF_STAGE_PARKED) {
         pf_child_release(child);
+        if (child->pid_fd >= 0)
+            (void)!pf_watch(supervisor, child->pid_fd, PF_SOURCE_EXIT, supervisor->snapshot_child);
     } else if (child) { /* it died while it was parked */
         pf_window_finish(&supervisor->window);
     } else {
@@ -107,7 +109,10 @@ static void on_child(struct pf_supervisor *supervisor, enum pf_source source, in
         return;
     if (source == PF_SOURCE_OUTPUT)
         pf_child_on_output(child);
-    else if (source == PF_SOURCE_TIMER)
+    else if (source == PF_SOURCE_EXIT) {
+        pf_child_on_exit(child);
+        pf_on_child_news(supervisor, index, PF_CHILD_NOTHING);
+    } else if (source == PF_SOURCE_TIMER)
         pf_on_child_news(supervisor, index, pf_child_on_timer(child));
     else if (child->control_fd >= 0) /* an event of this turn may have closed it */
         pf_on_child_news(supervisor, index, pf_child_on_control(child));
@@ -142,6 +147,7 @@ static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
         break;
     case PF_SOURCE_CONTROL:
     case PF_SOURCE_OUTPUT:
+    case PF_SOURCE_EXIT:
     case PF_SOURCE_TIMER:
         on_child(supervisor, source, index);
         break;
