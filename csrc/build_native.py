@@ -41,6 +41,7 @@ SUPERVISOR_SOURCES = [
     "lifecycle.c",
     "timer.c",
     "level.c",
+    "load.c",
     "window.c",
     "worker.c",
     "child.c",

@@ -245,6 +245,8 @@ enum pf_child_news pf_child_on_timer(struct pf_child *child)
         return PF_CHILD_NOTHING;
     switch (child->stage) {
     case PF_STAGE_RUNNING:
+        if (child->has_exited) /* in time: its keeper is about to say so */
+            return PF_CHILD_NOTHING;
         child->page->timed_out = 1;
         return end_tree(child);
     case PF_STAGE_ENDING:
@@ -280,6 +282,8 @@ enum pf_child_news pf_child_end(struct pf_child *child)
         pf_close_fd(&child->park_fd);
         return end_tree(child);
     case PF_STAGE_RUNNING:
+        if (child->has_exited) /* the same */
+            return PF_CHILD_NOTHING;
         child->page->ended_early = 1;
         return end_tree(child);
     case PF_STAGE_HELD: /* a success all the same: only what it left is ended */

@@ -54,6 +54,7 @@ int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault);
 
 /* watch.c: whether the supervisor does its duty, and what to do when it does not. */
 int pf_is_mute(const struct pf_run *run);
+int pf_leader_is_dead(const struct pf_run *run);
 /* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
 uint64_t pf_look_again_at(const struct pf_run *run);
 /* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */

@@ -94,7 +94,9 @@ int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf
     for (;;) {
         if (pf_is_lost(run))
             return -EPIPE;
-        int dead = has_died(run); /* looked at first: its last messages are read all the same */
+        int dead = has_died(run) ||
+                   pf_leader_is_dead(
+                       run); /* looked at first: its last messages are read all the same */
         int result = receive(run, message, fault);
         if (result > 0 && message->kind != PF_TELL_DESCRIPTOR)
             return 1;

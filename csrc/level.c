@@ -17,13 +17,20 @@ static int wants(const struct pf_worker *worker, enum pf_job job)
     return 0;
 }
 
-void pf_level_post(struct pf_window *window, enum pf_job job)
+uint32_t pf_level_post(struct pf_window *window, enum pf_job job)
 {
-    for (uint32_t i = 0; i < window->page->count; i++) {
-        struct pf_worker *worker = &window->workers[i];
-        worker->awaited = worker->slot->level == window->level && wants(worker, job);
+    uint32_t count = window->page->count, posted = 0, most = count;
+    if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) && !(window->flags & PF_WINDOW_PARALLEL))
+        most = 1;
+    for (uint32_t n = 0; n < count; n++) {
+        /* Thawed in reverse: it matters only one at a time. */
+        struct pf_worker *worker = &window->workers[job == PF_JOB_THAW ? count - 1 - n : n];
+        worker->awaited = posted < most && worker->slot->level == window->level &&
+                          wants(worker, job);
+        posted += worker->awaited != 0;
     }
-    pf_workers_post(window->workers, window->page->count, job);
+    pf_workers_post(window->workers, count, job);
+    return posted;
 }
 
 int pf_level_is_done(const struct pf_window *window)

@@ -4,8 +4,9 @@
 #include "window.h"
 
 /* Give the job to every worker of the window's level whose filesystem is in the state for it, and
- * wait for these and no others from now on. */
-void pf_level_post(struct pf_window *window, enum pf_job job);
+ * wait for these and no others from now on. Freezing and thawing may be asked for one at a time: it
+ * is to be called again until it returns 0, the number of workers that got the job. */
+uint32_t pf_level_post(struct pf_window *window, enum pf_job job);
 int pf_level_is_done(const struct pf_window *window);
 /* What hangs is left to itself; the stage goes on without it. */
 void pf_level_stop_waiting(struct pf_window *window);

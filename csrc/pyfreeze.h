@@ -153,17 +153,19 @@ int pf_ask_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault);
 
 enum pf_window_flag {
     PF_WINDOW_EXPEDITE = 1, /* raise rcu_expedited around the FIFREEZEs */
-    PF_WINDOW_REALTIME = 2  /* SCHED_FIFO for the supervisor's threads meanwhile */
+    /* SCHED_FIFO for the supervisor's threads meanwhile, if they would have to share processors. */
+    PF_WINDOW_REALTIME = 2,
+    PF_WINDOW_PARALLEL = 4 /* freeze, and thaw, all filesystems of a level at once */
 };
 
 typedef struct {
     pf_flush_options flush;
-    uint64_t max_window_ns;        /* from the first FIFREEZE's entry */
-    uint64_t freeze_timeout_ns;    /* for all FIFREEZEs together */
-    uint32_t flags;                /* enum pf_window_flag */
-    int child;                     /* the parked child to let go while frozen, -1: none */
-    int notify_fd;                 /* without a child: written "frozen\n" when frozen, -1: none */
-    int done_fd;                   /* and thawed when this one becomes readable, -1: none */
+    uint64_t max_window_ns; /* from the first FIFREEZE's entry */
+    uint64_t freeze_timeout_ns; /* for all FIFREEZEs together */
+    uint32_t flags; /* enum pf_window_flag */
+    int child; /* the parked child to let go while frozen, -1: none */
+    int notify_fd; /* without a child: written "frozen\n" when frozen, -1: none */
+    int done_fd; /* and thawed when this one becomes readable, -1: none */
 } pf_window_options;
 
 /* Flush, freeze, let the child go (or tell the peer), thaw. PF_EVENT_FROZEN comes only without a
@@ -175,25 +177,25 @@ int pf_ask_thaw(pf_run *run, pf_fault *fault);
 int pf_ask_abort(pf_run *run, pf_fault *fault);
 
 enum pf_child_flag {
-    PF_CHILD_PARKED = 1,    /* fork now, wait right before execve until the window lets it go */
-    PF_CHILD_STAGED = 2,    /* keep; run it when the run ends, however it ends, unless replaced */
-    PF_CHILD_NUMBERED = 4,  /* add PYFREEZE_ATTEMPT to its environment */
-    PF_CHILD_LEAVE = 8,     /* what a success leaves running is never ended (a started service) */
+    PF_CHILD_PARKED = 1, /* fork now, wait right before execve until the window lets it go */
+    PF_CHILD_STAGED = 2, /* keep; run it when the run ends, however it ends, unless replaced */
+    PF_CHILD_NUMBERED = 4, /* add PYFREEZE_ATTEMPT to its environment */
+    PF_CHILD_LEAVE = 8, /* what a success leaves running is never ended (a started service) */
     PF_CHILD_UMASK_077 = 16, /* else the client's umask */
-    PF_CHILD_OUTLIVE = 32   /* the end of the client or of the run does not end it */
+    PF_CHILD_OUTLIVE = 32 /* the end of the client or of the run does not end it */
 };
 
 typedef struct {
-    const char *path;         /* execve's first argument */
-    const char *const *argv;  /* NULL-terminated */
-    const char *const *envp;  /* NULL-terminated */
-    const char *directory;    /* working directory */
-    uint32_t flags;           /* enum pf_child_flag */
-    uint32_t attempts;        /* run again after a failure, up to this many in all */
-    uint64_t timeout_ns;      /* over all attempts, from its start or release */
-    uint64_t grace_ns;        /* between SIGTERM and SIGKILL */
-    uint32_t output_bytes;    /* how much of its output is kept: the last so many */
-    int replaces;             /* a staged child that this one makes superfluous, -1: none */
+    const char *path; /* execve's first argument */
+    const char *const *argv; /* NULL-terminated */
+    const char *const *envp; /* NULL-terminated */
+    const char *directory; /* working directory */
+    uint32_t flags; /* enum pf_child_flag */
+    uint32_t attempts; /* run again after a failure, up to this many in all */
+    uint64_t timeout_ns; /* over all attempts, from its start or release */
+    uint64_t grace_ns; /* between SIGTERM and SIGKILL */
+    uint32_t output_bytes; /* how much of its output is kept: the last so many */
+    int replaces; /* a staged child that this one makes superfluous, -1: none */
 } pf_child_options;
 
 /* Returns the child's index. Its end comes as PF_EVENT_CHILD. */
@@ -210,14 +212,14 @@ enum pf_child_state {
 typedef struct {
     int state; /* enum pf_child_state */
     int pid;
-    uint32_t attempts;  /* how often it was started */
-    int wait_status;    /* as waitpid gives it */
-    int exec_error;     /* errno of execve or of what comes before it, 0 */
-    int timed_out;      /* its deadline passed */
-    int ended_early;    /* pf_ask_end, an abort or the client's death ended it */
-    int unkillable;     /* something of it is still there after SIGKILL */
-    uint64_t start_ns;  /* of the first attempt's start, or its release */
-    uint64_t end_ns;    /* when its end was noticed */
+    uint32_t attempts; /* how often it was started */
+    int wait_status; /* as waitpid gives it */
+    int exec_error; /* errno of execve or of what comes before it, 0 */
+    int timed_out; /* its deadline passed */
+    int ended_early; /* pf_ask_end, an abort or the client's death ended it */
+    int unkillable; /* something of it is still there after SIGKILL */
+    uint64_t start_ns; /* of the first attempt's start, or its release */
+    uint64_t end_ns; /* when its end was noticed */
     uint64_t output_total; /* bytes it has written; more than is kept: the head is gone */
 } pf_child_report;
 
@@ -245,6 +247,7 @@ typedef struct {
     int same_boot; /* 0: from before the last boot, nothing of it can be frozen */
     uint32_t count;
     int rcu_saved; /* the value of rcu_expedited to put back, -1: none */
+    uint64_t deadline_ns; /* of the window it was in, 0: none */
 } pf_record_header;
 
 int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);

@@ -36,6 +36,7 @@ int pf_record_open(pf_record **record, const char *path, pf_record_header *heade
         .same_boot = boot_id[0] == '\0' || strcmp(boot_id, page->boot_id) == 0,
         .count = page->count,
         .rcu_saved = atomic_load(&page->rcu_saved),
+        .deadline_ns = atomic_load(&page->deadline_ns),
     };
     memcpy(header->run_id, page->run_id, sizeof header->run_id);
     return 0;

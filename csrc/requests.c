@@ -11,10 +11,11 @@ static void send_to_client(struct pf_supervisor *supervisor, const struct pf_mes
                            const int *fds, int count)
 {
     pf_fault ignored;
-    /* A client that is gone, or whose queue is full because it reads nothing any more, is found out
-     * by its pidfd; nothing here depends on the message. */
-    if (supervisor->client_lives)
-        (void)!pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored);
+    /* The loop never waits for the client. One that is gone is found out by its pidfd; one that has
+     * left so much unread that the queue is full is given up like a dead one, in the loop. */
+    if (supervisor->client_lives && !supervisor->client_is_deaf &&
+        pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) == -EAGAIN)
+        supervisor->client_is_deaf = 1;
 }
 
 void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault)

@@ -65,6 +65,8 @@ static int take_inherited(struct pf_supervisor *supervisor, pf_fault *fault)
     for (int fd = PF_FD_SOCKET; fd < PF_FD_END; fd++)
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
             return pf_fail_errno(fault, PF_STEP_SETUP);
+    if (fcntl(PF_FD_SOCKET, F_SETFL, O_NONBLOCK) < 0)
+        return pf_fail_errno(fault, PF_STEP_SETUP);
     return pf_page_map(&supervisor->page, PF_FD_PAGE, fault);
 }
 

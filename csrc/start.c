@@ -17,6 +17,7 @@
 #include "wire.h"
 
 #define READY_NS (10 * PF_NS_PER_S)
+#define QUEUE_BYTES (4 << 20) /* a message takes some 800 */
 #define FAREWELL_NS (15 * PF_NS_PER_S)
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -125,10 +126,16 @@ static int spawn(pf_run *run, const char *program, const int fds[PF_FD_END])
 static int start_supervisor(pf_run *run, const pf_start_options *options, pf_fault *fault)
 {
     int pair[2];
+    const int queue_bytes = QUEUE_BYTES;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return pf_fail_errno(fault, PF_STEP_SOCKET);
     run->socket_fd = pair[0];
     PF_AUTO_FD theirs = pair[1];
+    /* Room for whatever a run may have to say: the supervisor never waits for a reader, and takes
+     * one that lets this run full for dead. Beyond wmem_max it needs CAP_NET_ADMIN. */
+    for (int end = 0; end < 2; end++)
+        if (setsockopt(pair[end], SOL_SOCKET, SO_SNDBUFFORCE, &queue_bytes, sizeof queue_bytes) < 0)
+            (void)!setsockopt(pair[end], SOL_SOCKET, SO_SNDBUF, &queue_bytes, sizeof queue_bytes);
     PF_AUTO_FD self = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self < 0)
         return pf_fail_errno(fault, PF_STEP_PIDFD);

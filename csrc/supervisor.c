@@ -163,6 +163,8 @@ static void turn(struct pf_supervisor *supervisor)
         dispatch(supervisor, events[i].data.u64);
         advance_window(supervisor);
     }
+    if (supervisor->client_is_deaf)
+        pf_on_client_death(supervisor);
 }
 
 int main(void)

@@ -35,6 +35,7 @@ struct pf_supervisor {
     int oom_score_adj; /* as it was before it was lowered: the children's */
 
     int client_lives;
+    int client_is_deaf; /* its queue is full */
     int leaving;        /* PF_ASK_BYE came, or the client died: end what is left, then go */
     int staged_begun;   /* leaving: the staged children have been started */
     int told_bye;

@@ -1,7 +1,10 @@
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 
@@ -15,6 +18,8 @@
 /* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
 #define THAW_MARGIN_NS (30 * PF_NS_PER_S)
 #define DEATH_NS (1 * PF_NS_PER_S)
+/* How often we look for what nothing tells us of. */
+#define LOOK_NS (100 * PF_NS_PER_MS)
 
 /* From when on the silence of the supervisor means that it is not coming back. */
 static uint64_t mute_at(const struct pf_run *run)
@@ -29,6 +34,21 @@ static uint64_t mute_at(const struct pf_run *run)
     return pf_add_ns(deadline, thaw);
 }
 
+int pf_leader_is_dead(const struct pf_run *run)
+{
+    /* SIGKILL ends all threads but one that hangs in FIFREEZE, and as long as that is there, the
+     * socket stays open and the pidfd quiet. The leader, who runs the loop, is a zombie by then. */
+    char path[32], text[256] = {0};
+    if (atomic_load(&run->asked_ns) == 0)
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)run->supervisor);
+    PF_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || PF_RETRY(read(fd, text, sizeof text - 1)) <= 0)
+        return 0; /* no /proc: its deadline will tell */
+    const char *name_end = strrchr(text, ')'); /* "pid (name) state ..." */
+    return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
+}
+
 int pf_is_mute(const struct pf_run *run)
 {
     return pf_now_ns() >= mute_at(run);
@@ -39,10 +59,10 @@ uint64_t pf_look_again_at(const struct pf_run *run)
     uint64_t mute = mute_at(run);
     if (mute == UINT64_MAX)
         return mute;
-    /* The deadline is not there while it flushes, and nobody tells us when it is. But one that is
-     * set from now on cannot be nearer than this. */
-    uint64_t nearest = pf_add_ns(pf_now_ns(), pf_add_ns(run->max_window_ns, MARGIN_NS));
-    return nearest < mute ? nearest : mute;
+    /* The deadline is not there while it flushes, and nobody tells us when it is; nor does anybody
+     * tell us of the leader's death. */
+    uint64_t soon = pf_add_ns(pf_now_ns(), LOOK_NS);
+    return soon < mute ? soon : mute;
 }
 
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
@@ -97,7 +117,7 @@ static void *guard(void *argument)
         int count = ppoll(fds, 2, until == UINT64_MAX ? NULL : &left, NULL);
         if (atomic_load(&run->guard_stop))
             break;
-        if ((count > 0 && fds[0].revents) || pf_is_mute(run)) {
+        if ((count > 0 && fds[0].revents) || pf_leader_is_dead(run) || pf_is_mute(run)) {
             pf_rescue(run);
             break;
         }

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include "level.h"
+#include "load.h"
 #include "rcu.h"
 #include "timer.h"
 #include "util.h"
@@ -23,6 +24,7 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
         if (page->slots[i].level >= window->levels)
             window->levels = page->slots[i].level + 1;
     window->rcu_fd = pf_rcu_open();
+    pf_load_open(&window->load);
     window->deadline_fd = pf_timer_create();
     window->limit_fd = pf_timer_create();
     if (window->deadline_fd < 0 || window->limit_fd < 0)
@@ -92,8 +94,9 @@ int pf_window_begin_flush(struct pf_window *window, pf_fault *fault)
 
 static void set_realtime(struct pf_window *window, int realtime)
 {
-    if (!(window->flags & PF_WINDOW_REALTIME))
+    if (window->is_realtime == realtime)
         return;
+    window->is_realtime = realtime;
     /* What is forked meanwhile, scripts above all, must not inherit it. */
     struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
     sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &parameters);
@@ -103,6 +106,8 @@ static void set_realtime(struct pf_window *window, int realtime)
 
 static void begin_freezing(struct pf_window *window)
 {
+    if (window->flags & PF_WINDOW_REALTIME)
+        set_realtime(window, pf_load_is_high(&window->load, window->page->count));
     if (window->flags & PF_WINDOW_EXPEDITE)
         pf_rcu_raise(window->page, window->rcu_fd);
     uint64_t now = pf_now_ns();
@@ -135,7 +140,6 @@ int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault)
         return result;
     window->verdict = PF_VERDICT_NONE;
     atomic_store(&window->page->thawing, 0);
-    set_realtime(window, 1);
     begin_flushing(window, 1);
     return 0;
 }
@@ -237,6 +241,8 @@ static enum pf_window_news end_level(struct pf_window *window)
     case PF_WINDOW_FREEZING:
         if (pf_level_find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
             begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
+        } else if (pf_level_post(window, PF_JOB_FREEZE) > 0) {
+            /* one at a time */
         } else if (++window->level < window->levels) {
             pf_level_post(window, PF_JOB_FREEZE);
         } else {
@@ -246,7 +252,9 @@ static enum pf_window_news end_level(struct pf_window *window)
         }
         return PF_NEWS_NONE;
     case PF_WINDOW_THAWING:
-        if (window->level > 0) {
+        if (pf_level_post(window, PF_JOB_THAW) > 0) {
+            /* one at a time */
+        } else if (window->level > 0) {
             window->level--;
             pf_level_post(window, PF_JOB_THAW);
         } else {

@@ -2,6 +2,7 @@
  * the loop drives with the workers' ends and two timers. */
 #ifndef PF_WINDOW_H
 #define PF_WINDOW_H
+#include "load.h"
 #include "page.h"
 #include "worker.h"
 
@@ -28,6 +29,7 @@ struct pf_window {
     struct pf_worker *workers;
     uint32_t levels;
     int rcu_fd;
+    struct pf_load load;
     int deadline_fd; /* timerfd: the window's end, from the first FIFREEZE on */
     int limit_fd; /* timerfd: how long the present stage may take */
 
@@ -47,6 +49,7 @@ struct pf_window {
     uint64_t max_window_ns;
     uint64_t freeze_timeout_ns;
     uint32_t flags; /* enum pf_window_flag */
+    int is_realtime;
 };
 
 int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,

@@ -36,6 +36,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     crash_fallback: bool = False,
     expedite: bool = True,
     realtime: bool = True,
+    parallel: bool = True,
     flush_rounds: int = 8,
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
     directory: str = "/",
@@ -61,7 +62,8 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         single_disk: whether the machine counts as one with a single disk; None: look.
         crash_fallback: take a crash-consistent snapshot when freezing fails.
         expedite: raise rcu_expedited while freezing.
-        realtime: SCHED_FIFO for the supervisor while freezing.
+        realtime: SCHED_FIFO for the supervisor while freezing, when processors are short.
+        parallel: freeze and thaw all filesystems of a level at once.
         flush_rounds: how often at most to flush right before the freeze.
         environment: of the snapshot command.
         directory: its working directory.
@@ -94,6 +96,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         crash_fallback=crash_fallback,
         expedite=expedite,
         realtime=realtime,
+        parallel=parallel,
         flush_rounds=flush_rounds,
         environment=environment,
         directory=directory,

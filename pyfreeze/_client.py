@@ -83,7 +83,9 @@ class WindowOptions(NamedTuple):
     expedite: bool = True
     """Raise rcu_expedited around the FIFREEZEs."""
     realtime: bool = True
-    """SCHED_FIFO for the supervisor's threads meanwhile."""
+    """SCHED_FIFO for the supervisor's threads meanwhile, if they would have to share processors."""
+    parallel: bool = True
+    """All filesystems of a level at once."""
 
 
 class Event(NamedTuple):
@@ -268,8 +270,10 @@ class Run:
         self._set_flush(options.flush, window.flush)
         options.max_window_ns = _ns(window.max_window_s)
         options.freeze_timeout_ns = _ns(window.freeze_timeout_s)
-        options.flags = (lib.PF_WINDOW_EXPEDITE if window.expedite else 0) | (
-            lib.PF_WINDOW_REALTIME if window.realtime else 0
+        options.flags = (
+            (lib.PF_WINDOW_EXPEDITE if window.expedite else 0)
+            | (lib.PF_WINDOW_REALTIME if window.realtime else 0)
+            | (lib.PF_WINDOW_PARALLEL if window.parallel else 0)
         )
         options.child = child
         options.notify_fd, options.done_fd = peer or (-1, -1)

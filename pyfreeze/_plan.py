@@ -87,6 +87,7 @@ def make_plan(settings: Settings) -> Plan:
             flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
             expedite=settings.expedite,
             realtime=settings.realtime,
+            parallel=settings.parallel,
         ),
         writeback=_client.Flush(
             rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or freeze_timeout_s

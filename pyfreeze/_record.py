@@ -29,6 +29,8 @@ class Record:
         self.client_pid: int = header.client_pid
         self.supervisor_pid: int = header.supervisor_pid
         self._count: int = header.count
+        self.deadline_ns: int = header.deadline_ns
+        """Of the window that it was in, CLOCK_MONOTONIC; 0: in none."""
 
     def _check(self, result: int, filename: str | None = None) -> int:
         if result < 0:

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._errors import FreezeError, StillFrozenError
+from pyfreeze._errors import FreezeError, LockedError, StillFrozenError
 from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
 
 if TYPE_CHECKING:
@@ -45,17 +45,28 @@ def recover(state_directory: str) -> tuple[Recovered, ...]:
     Raises:
         LockedError: a run is alive; nothing was touched.
     """
-    from pyfreeze._record import take_lock
-
     if not find_pages(state_directory):
         return ()
-    lock = take_lock(state_directory)
+    lock = _take_lock(state_directory)
     try:
         # Listed again: what was there before the lock may have ended in order meanwhile.
         mounts = tuple(by_mount_point(read_mounts()).values())
         return tuple(_recover_page(path, mounts) for path in find_pages(state_directory))
     finally:
         os.close(lock)
+
+
+def _take_lock(state_directory: str) -> int:
+    from pyfreeze._record import take_lock
+
+    try:
+        return take_lock(state_directory)
+    except LockedError:
+        from pyfreeze._stopped import wake
+
+        if not any(wake(path) for path in find_pages(state_directory)):
+            raise
+        return take_lock(state_directory)
 
 
 def recover_or_refuse(state_directory: str) -> None:

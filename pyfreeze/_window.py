@@ -186,6 +186,7 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
     flush_rounds: int = 8,
     expedite: bool = True,
     realtime: bool = True,
+    parallel: bool = True,
     state_directory: str = _client.STATE_DIRECTORY,
 ) -> Window:
     """Freeze filesystems around a `with` block, and thaw them whatever happens in it.
@@ -201,7 +202,9 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
             shorter.
         expedite: raise rcu_expedited while freezing: freezes in tenths of a millisecond instead of
             tens of milliseconds, and interrupts every processor for a moment.
-        realtime: run the supervisor's threads under SCHED_FIFO meanwhile.
+        realtime: run the supervisor's threads under SCHED_FIFO meanwhile, when there are fewer
+            processors than threads that want one.
+        parallel: freeze and thaw all filesystems of a level at once.
         state_directory: where the state page lives; a tmpfs.
 
     Returns:
@@ -220,5 +223,6 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         flush=_client.Flush(rounds=flush_rounds, limit_s=freeze_timeout),
         expedite=expedite,
         realtime=realtime,
+        parallel=parallel,
     )
     return Window(paths, options, state_directory)

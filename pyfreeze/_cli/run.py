@@ -81,7 +81,12 @@ class Seconds(click.FloatRange):
 @click.option(
     "--no-expedite", is_flag=True, help="Leave rcu_expedited alone: freezing takes far longer."
 )
-@click.option("--no-realtime", is_flag=True, help="Don't use SCHED_FIFO while freezing.")
+@click.option("--no-realtime", is_flag=True, help="Never use SCHED_FIFO while freezing.")
+@click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
+@click.option(
+    "--flush-rounds", type=click.IntRange(0, 100), default=8, show_default=True,
+    help="Flush at most so often right before freezing; it ends when rounds get no shorter.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--dry-run", is_flag=True, help="Show the whole plan; run nothing, freeze nothing.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARG]...")
@@ -102,6 +107,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
     crash_fallback: bool,
     no_expedite: bool,
     no_realtime: bool,
+    no_parallel: bool,
+    flush_rounds: int,
     as_json: bool,
     dry_run: bool,
     command: tuple[str, ...],
@@ -134,6 +141,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
             crash_fallback=crash_fallback,
             expedite=not no_expedite,
             realtime=not no_realtime,
+            parallel=not no_parallel,
+            flush_rounds=flush_rounds,
             environment=dict(os.environ),
             directory=os.getcwd(),
         )

@@ -127,7 +127,7 @@ static pf_run *start_and_open(void)
 static pf_window_options expedited_window(void)
 {
     pf_window_options window = running_window(10 * PF_NS_PER_S);
-    window.flags = PF_WINDOW_EXPEDITE | PF_WINDOW_REALTIME;
+    window.flags = PF_WINDOW_EXPEDITE | PF_WINDOW_REALTIME | PF_WINDOW_PARALLEL;
     return window;
 }
 

@@ -151,7 +151,7 @@ def test_supervisor_killed_while_freezing_hangs(
 ) -> None:
     """Its thread cannot die: the page stays, until somebody can see to what came of it."""
     lower, upper = stuck
-    words = ("--freeze-timeout", "300", "--max-window", "2")
+    words = ("--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words, config=place.config())
     supervisor = running.supervisor
     wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")

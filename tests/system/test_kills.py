@@ -209,6 +209,42 @@ def test_client_stopped_in_the_window(
     assert done.report["window"]["expired"] is True
 
 
+@pytest.mark.parametrize("recovery", ["thaw", "run"])
+def test_supervisor_stopped_and_client_killed_in_the_window(
+    ext4: Disk,
+    place: Place,
+    inside: Callable[..., Running],
+    pyfreeze: Pyfreeze,
+    recovery: str,
+) -> None:
+    """Nobody is left to let it go on but whoever comes next; it still does all that it owes."""
+    running = inside(ext4, "--max-window", "300")
+    supervisor = running.supervisor
+    os.kill(supervisor, signal.SIGSTOP)
+    running.kill()
+    assert ext4.is_frozen()
+    done = pyfreeze("thaw") if recovery == "thaw" else pyfreeze.run([ext4], ["true"])
+    assert done.status == 0, done.err
+    ext4.assert_writable()
+    assert not is_alive(supervisor)
+    assert place.outcomes == ["abandoned"]
+    assert_tree_gone(place)
+
+
+def test_supervisor_stopped_under_a_client_that_lives(
+    ext4: Disk, inside: Callable[..., Running], pyfreeze: Pyfreeze
+) -> None:
+    """That is the client's business: nobody else lets it go on."""
+    running = inside(ext4, "--max-window", "300")
+    os.kill(running.supervisor, signal.SIGSTOP)
+    assert pyfreeze("thaw").status == 4
+    assert ext4.is_frozen()
+    os.kill(running.supervisor, signal.SIGCONT)
+    running.signal(signal.SIGTERM)
+    running.finish()
+    ext4.assert_writable()
+
+
 # ---- signals that ask to end ---------------------------------------------------------------------
 
 ENDING = pytest.mark.parametrize(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import threading
 
 import pytest
 
 import pyfreeze
+from pyfreeze import _client
+from pyfreeze._choice import choose, targets
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
 from tests.support.frozen import backup, frozen
+from tests.support.namespace import STATE_DIRECTORY
 from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
@@ -48,6 +52,30 @@ def test_frozen_together(disks: Disks) -> None:
     assert [f.state for f in times.filesystems] == ["thawed"] * 3
     assert max(f.freeze_return_ns for f in times.filesystems) == times.frozen_ns
     assert times.frozen_ns < times.thaw_ns == min(f.thaw_enter_ns for f in times.filesystems)
+
+
+def test_one_after_another(disks: Disks) -> None:
+    """Frozen in order, thawed in reverse, each when the one before has ended."""
+    with frozen([disks[fstype] for fstype in FSTYPES], parallel=False) as window:
+        assert all(disks[fstype].is_frozen() for fstype in FSTYPES)
+    assert window.times is not None
+    by_freeze = sorted(window.times.filesystems, key=lambda f: f.freeze_enter_ns)
+    for before, after in itertools.pairwise(by_freeze):
+        assert before.freeze_return_ns <= after.freeze_enter_ns
+        assert after.thaw_return_ns <= before.thaw_enter_ns
+
+
+def test_a_client_that_reads_nothing_for_long(ext4: Disk) -> None:
+    """The supervisor keeps what it has to tell, and never waits for its reader."""
+    with _client.Run(targets(choose(STATE_DIRECTORY, only=[ext4.mount_point])), "unread") as run:
+        run.ask_open()
+        assert run.next_event(20).kind == _client.OPENED
+        children = [
+            run.ask_child(_client.ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)
+        ]
+        wait_until(lambda: all(run.child_end(child).ended for child in children), "all have ended")
+        events = [run.next_event(20) for _ in children]
+        assert sorted(event.child for event in events) == children
 
 
 def test_a_window_can_be_used_again(ext4: Disk) -> None:

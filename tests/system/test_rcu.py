@@ -67,11 +67,8 @@ def test_put_back_when_freezing_does_not_end(
 ) -> None:
     lower, upper = stuck
     limit = "0.7" if end == "timeout" else "300"
-    # A supervisor whose thread cannot die is missed at its deadline.
-    window = "2" if end == "supervisor" else "300"
-    running = pyfreeze.start_run(
-        [upper], ["true"], "--freeze-timeout", limit, "--max-window", window
-    )
+    words = ("--freeze-timeout", limit, "--max-window", "300")
+    running = pyfreeze.start_run([upper], ["true"], *words)
     supervisor = running.supervisor
     wait_until(lambda: is_in_fifreeze(supervisor), "FIFREEZE hangs")
     if end != "timeout":
