@@ -24,7 +24,6 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
         if (page->slots[i].level >= window->levels)
             window->levels = page->slots[i].level + 1;
     window->rcu_fd = pf_rcu_open();
-    pf_load_open(&window->load);
     window->deadline_fd = pf_timer_create();
     window->limit_fd = pf_timer_create();
     if (window->deadline_fd < 0 || window->limit_fd < 0)
@@ -107,7 +106,7 @@ static void set_realtime(struct pf_window *window, int realtime)
 static void begin_freezing(struct pf_window *window)
 {
     if (window->flags & PF_WINDOW_REALTIME)
-        set_realtime(window, pf_load_is_high(&window->load, window->page->count));
+        set_realtime(window, pf_load_is_high(window->page->count));
     if (window->flags & PF_WINDOW_EXPEDITE)
         pf_rcu_raise(window->page, window->rcu_fd);
     uint64_t now = pf_now_ns();

@@ -2,7 +2,6 @@
  * the loop drives with the workers' ends and two timers. */
 #ifndef PF_WINDOW_H
 #define PF_WINDOW_H
-#include "load.h"
 #include "page.h"
 #include "worker.h"
 
@@ -29,7 +28,6 @@ struct pf_window {
     struct pf_worker *workers;
     uint32_t levels;
     int rcu_fd;
-    struct pf_load load;
     int deadline_fd; /* timerfd: the window's end, from the first FIFREEZE on */
     int limit_fd; /* timerfd: how long the present stage may take */
 

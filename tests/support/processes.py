@@ -36,6 +36,10 @@ def peak_kib(pid: int) -> int:
     raise AssertionError(f"{pid} has no VmHWM")
 
 
+def threads_of(pid: int) -> list[int]:
+    return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+
+
 def is_in_fifreeze(pid: int) -> bool:
     """Whether one of a process's threads sleeps in FIFREEZE, where no signal reaches it."""
     return any(_FIFREEZE in call[1:] for call in _calls_asleep(pid))

@@ -16,6 +16,7 @@ from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
+from tests.support.processes import supervisors_of, threads_of
 from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
@@ -63,6 +64,22 @@ def test_one_after_another(disks: Disks) -> None:
     for before, after in itertools.pairwise(by_freeze):
         assert before.freeze_return_ns <= after.freeze_enter_ns
         assert after.thaw_return_ns <= before.thaw_enter_ns
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+def test_real_time_class_where_processors_are_short(disks: Disks, realtime: bool) -> None:
+    """Three workers, and one processor that they may use."""
+    three = [disks[fstype] for fstype in FSTYPES]
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(processors)})
+    try:
+        with frozen(three, realtime=realtime):
+            (supervisor,) = supervisors_of(os.getpid())
+            classes = {os.sched_getscheduler(thread) for thread in threads_of(supervisor)}
+    finally:
+        os.sched_setaffinity(0, processors)
+    fifo = os.SCHED_FIFO if realtime else os.SCHED_OTHER
+    assert {policy & ~os.SCHED_RESET_ON_FORK for policy in classes} == {fifo}
 
 
 def test_a_client_that_reads_nothing_for_long(ext4: Disk) -> None:
