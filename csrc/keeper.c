@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "fds.h"
@@ -21,6 +22,9 @@
  * process may have forked between our look at /proc and our kill; then ever more rarely. */
 #define SWEEP_FIRST_MS 2
 #define SWEEP_LAST_MS 1000
+
+/* _NSIG of the kernel, here and on all of its younger architectures. */
+#define KERNEL_SIGNALS 64
 
 struct state {
     const struct pf_keeper *keeper;
@@ -34,9 +38,11 @@ struct state {
 
 static void restore_signals(void)
 {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    for (int signal = 1; signal <= SIGRTMAX; signal++)
-        sigaction(signal, &standard, NULL); /* refused for SIGKILL, SIGSTOP: they are default */
+    /* The kernel's own call, because sigaction() keeps the C library's two signals to itself, and a
+     * client may have had them ignored. A struct kernel_sigaction of zeros is SIG_DFL. */
+    static const uint64_t standard[8];
+    for (int signal = 1; signal <= KERNEL_SIGNALS; signal++) /* KILL and STOP refuse: they are it */
+        syscall(SYS_rt_sigaction, signal, standard, NULL, KERNEL_SIGNALS / 8);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
