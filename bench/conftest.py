@@ -1,0 +1,92 @@
+"""Benchmarks run in a mount namespace of their own, and tell at the end what they found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# At the end, so that an installed pyfreeze is found before the tree's.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from bench.support.comparison import Compare, Result
+from tests.support import namespace
+
+_HERE = Path(__file__).resolve().parent
+_DONE = pytest.StashKey[list[Result]]()
+_TIMEOUT_S = {"short": 300, "full": 3600}
+_C_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--form",
+        choices=("short", "full"),
+        default="short",
+        help="short: everything in under five minutes; full: 40 rounds of every comparison",
+    )
+    parser.addoption(
+        "--disk",
+        metavar="DIR",
+        default=os.environ.get("PYFREEZE_BENCH_DISK", "/var/tmp"),
+        help="where the filesystems under load have their images: on a real disk (/var/tmp)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    namespace.enter()
+    config.stash[_DONE] = []
+    # Its own table would show how long a round of all contenders took.
+    config.option.benchmark_quiet = True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(_TIMEOUT_S[config.option.form]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def able_machine() -> None:
+    """A benchmark that cannot run fails: there is nothing to measure by skipping it."""
+    if os.geteuid() != 0 or namespace.Session.obstacle:
+        pytest.exit(f"benchmarks need root; {namespace.Session.obstacle}", returncode=1)
+    missing = [name for name in ("gcc", "fsfreeze", "qemu-ga") if shutil.which(name) is None]
+    if missing:
+        pytest.exit(f"missing: {', '.join(missing)}; sh ./bootstrap bench installs them", 1)
+
+
+@pytest.fixture(scope="session")
+def form(request: pytest.FixtureRequest) -> str:
+    """The form of the run: short or full."""
+    return str(request.config.option.form)
+
+
+@pytest.fixture
+def compare(request: pytest.FixtureRequest, benchmark: Any, form: str) -> Compare:
+    """Runs contenders in turn, and keeps what they found for the table at the end."""
+    return Compare(benchmark, form, request.config.stash[_DONE])
+
+
+@pytest.fixture(scope="session")
+def program(
+    able_machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Compiles bench/NAME.c, once; returns the program's path."""
+    directory = tmp_path_factory.mktemp("programs")
+
+    def build(name: str) -> str:
+        path = directory / name
+        if not path.exists():
+            source = str(_HERE / f"{name}.c")
+            subprocess.run(["gcc", *_C_FLAGS, "-o", str(path), source], check=True, timeout=120)
+        return str(path)
+
+    yield build
+    shutil.rmtree(directory)
