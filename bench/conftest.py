@@ -16,6 +16,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench.support.comparison import Compare, Result
+from bench.support.filesystems import Filesystems
+from bench.support.peers import Peers, QemuAgent
 from tests.support import namespace
 
 _HERE = Path(__file__).resolve().parent
@@ -90,3 +92,20 @@ def program(
 
     yield build
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def filesystems(able_machine: None, request: pytest.FixtureRequest) -> Iterator[Filesystems]:
+    """The filesystems to freeze."""
+    made = Filesystems(request.config.option.disk)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def peers(
+    able_machine: None, program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peers]:
+    """Everything else that freezes."""
+    with QemuAgent(tmp_path_factory.mktemp("qemu-ga")) as agent:
+        yield Peers(program, agent)
