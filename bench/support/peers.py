@@ -20,6 +20,7 @@ from typing import Any
 import pyfreeze
 from bench.support.comparison import Contender
 from bench.support.filesystems import thaw_all
+from bench.support.grace import wait_for_grace_periods
 from pyfreeze import _client
 from pyfreeze._choice import choose, targets
 from pyfreeze._timeline import window_times
@@ -44,6 +45,7 @@ def _mount_points(disks: Sequence[Disk]) -> list[str]:
 
 def _safely(disks: Sequence[Disk], run: Contender) -> Contender:
     def contender() -> float:
+        wait_for_grace_periods()
         try:
             return run()
         except BaseException:
