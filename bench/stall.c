@@ -1,15 +1,16 @@
 /* stall.c - an independent writer that knows the longest that one of its writes has taken.
  *
  *   stall tick FILE              64 bytes each millisecond: the filesystem is idle, a stall is seen
- *   stall buffered FILE MB_PER_S 128 KiB at a time, at that rate, round and round in 256 MB
+ *   stall buffered FILE MB_PER_S 128 KiB at a time, at that rate, round and round in 512 MB
  *   stall fsync FILE             4 KiB at random places of 64 MB, each with fdatasync
  *
  * It is asked by lines on stdin and answers by lines on stdout; it ends with its stdin:
  *
  *   reset    "ok": forget the longest write so far
  *   longest  "NS BYTES": the longest write since then, and what has been written since then
+ *   burst N  "ok": the next N bytes are written as fast as it goes
  *
- * Both wait until the write that is under way has ended, which is the one that a freeze holds up.
+ * All wait until the write that is under way has ended, which is the one that a freeze holds up.
  * Nothing is allocated, printed or paged in by the thread that writes, so what it sees is the
  * filesystem's doing, or the scheduler's.
  */
@@ -30,7 +31,7 @@
 #define TICK_NS 1000000ull
 #define TICK_BYTES 64u
 #define BUFFERED_BYTES (128u << 10)
-#define BUFFERED_SPAN (256u << 20)
+#define BUFFERED_SPAN (512u << 20)
 #define FSYNC_BYTES (4u << 10)
 #define FSYNC_SPAN (64u << 20)
 #define LOOK_NS 100000 /* how often the answering thread looks whether a write has ended */
@@ -46,6 +47,7 @@ static struct {
 static unsigned char data[BUFFERED_BYTES];
 static _Atomic uint64_t ended;      /* how many writes have */
 static _Atomic uint64_t longest_ns; /* of them */
+static _Atomic uint64_t unpaced;    /* so many are to be made without a pause */
 
 static _Noreturn void die(const char *what)
 {
@@ -116,7 +118,9 @@ static void *write_on(void *unused)
         /* What was held up is not made up for: a burst would be another load. */
         uint64_t now = now_ns();
         due = due + writer.period_ns > now ? due + writer.period_ns : now;
-        if (due > now)
+        if (atomic_load(&unpaced) > 0)
+            atomic_fetch_sub(&unpaced, 1);
+        else if (due > now)
             sleep_until(due);
     }
     return NULL;
@@ -138,6 +142,9 @@ static void answer(void)
         if (strcmp(line, "reset\n") == 0) {
             atomic_store(&longest_ns, 0);
             since = atomic_load(&ended);
+            puts("ok");
+        } else if (strncmp(line, "burst ", 6) == 0) {
+            atomic_store(&unpaced, strtoull(line + 6, NULL, 10) / writer.bytes);
             puts("ok");
         } else if (strcmp(line, "longest\n") == 0) {
             uint64_t bytes = (atomic_load(&ended) - since) * writer.bytes;

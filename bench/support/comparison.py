@@ -192,6 +192,32 @@ class Compare:
         self._done.append(result)
         return result
 
+    def add(
+        self,
+        title: str,
+        samples: Mapping[str, Sequence[float]],
+        *,
+        unit: str,
+        baseline: str | None = None,
+        targets: Sequence[Target] = (),
+    ) -> Result:
+        """Keep a second figure that the contenders measured in the same rounds.
+
+        Args:
+            title: as all others, as when called.
+            samples: by contender, in the order of the rounds; the warm-up's at their beginning are
+                left out.
+            unit: of the samples.
+            baseline: what the ratios are to.
+            targets: what is to be reached.
+        """
+        rounds = self._done[-1].rounds
+        kept = {name: figures[-rounds:] for name, figures in samples.items()}
+        result = Result(title, unit, baseline or next(iter(kept)), kept, targets)
+        self._benchmark.extra_info.setdefault("also", []).append(result.as_json())
+        self._done.append(result)
+        return result
+
     def _rounds(self, took_s: float, least_rounds: int) -> int:
         if self.form == "full":
             return _FULL_ROUNDS

@@ -15,8 +15,13 @@ Mode = Literal["tick", "buffered", "fsync"]
 
 _BUFFERED_MB_PER_S = 100
 _MB = 1_000_000
-#: So much is written, from flushed, before each window. Of the buffered writes it is all dirty.
-_BEFORE_BYTES = {"tick": 20 * 64, "buffered": 100 * _MB, "fsync": 200 * 4096}
+#: So much is written, from flushed, before each window. Of the buffered writes it is all dirty:
+#: what five seconds of them leave. The kernel waits for thirty (dirty_expire_centisecs).
+_BEFORE_BYTES = {"tick": 20 * 64, "buffered": 500 * _MB, "fsync": 200 * 4096}
+#: Of them so much at once, to get there sooner.
+_BURST_BYTES = {"tick": 0, "buffered": 450 * _MB, "fsync": 0}
+#: And so much where nothing is frozen at all: some tenths of a second.
+_CONTROL_BYTES = {"tick": 200 * 64, "buffered": 20 * _MB, "fsync": 400 * 4096}
 _ANSWER_S = 60
 
 
@@ -47,12 +52,16 @@ class Writer:
         """Bring about the same state for every contender: flushed, then written to for a while."""
         subprocess.run(["sync", "-f", self.disk.mount_point], check=True, timeout=_ANSWER_S)
         self.reset()
-        self.wait_written()
+        if burst_bytes := _BURST_BYTES[self.mode]:
+            self._ask(f"burst {burst_bytes}")
+        self._wait_written(_BEFORE_BYTES[self.mode])
         self.reset()
 
-    def wait_written(self) -> None:
-        """Wait until so much has been written since `reset()` as makes a window comparable."""
-        wanted = _BEFORE_BYTES[self.mode]
+    def wait_a_window(self) -> None:
+        """Let it write for about as long as the long windows last, with nothing frozen."""
+        self._wait_written(_CONTROL_BYTES[self.mode])
+
+    def _wait_written(self, wanted: int) -> None:
         wait_until(lambda: int(self._ask("longest").split()[1]) >= wanted, "enough is written", 60)
 
     def _ask(self, what: str) -> str:

@@ -221,9 +221,9 @@ class QemuAgent:
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_HANG_S)
+        self._answers = self._socket.makefile("rb")
         try:
             wait_until(lambda: self._connects(str(path)), "qemu-ga listens")
-            self._answers = self._socket.makefile("rb")
             self.ask("guest-ping")
         except BaseException:
             self.close()
@@ -265,6 +265,7 @@ class QemuAgent:
         return _safely(disks, run)
 
     def close(self) -> None:
+        self._answers.close()
         self._socket.close()
         self._process.kill()
         self._process.wait(timeout=_HANG_S)
