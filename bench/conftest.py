@@ -17,11 +17,16 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench.support.comparison import Compare, Result
 from bench.support.filesystems import Filesystems
+from bench.support.machine import describe
 from bench.support.peers import Peers, QemuAgent
+from bench.support.picture import draw
+from bench.support.summary import markdown, text
 from tests.support import namespace
 
 _HERE = Path(__file__).resolve().parent
+_RESULTS = _HERE / "results"
 _DONE = pytest.StashKey[list[Result]]()
+_MACHINE = pytest.StashKey[dict[str, str]]()
 _TIMEOUT_S = {"short": 300, "full": 3600}
 _C_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
 
@@ -45,8 +50,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     namespace.enter()
     config.stash[_DONE] = []
+    config.stash[_MACHINE] = describe(config.option.disk)
     # Its own table would show how long a round of all contenders took.
     config.option.benchmark_quiet = True
+    if config.option.benchmark_json is None:
+        _RESULTS.mkdir(exist_ok=True)
+        config.option.benchmark_json = _RESULTS / f"{config.option.form}.json"
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info.pop("node", None)  # the host's name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: object, output_json: dict[str, Any]
+) -> Iterator[None]:
+    yield
+    output_json["machine"] = config.stash[_MACHINE]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    results = config.stash[_DONE]
+    if not results:
+        return
+    machine = config.stash[_MACHINE]
+    terminalreporter.section(f"comparisons, {config.option.form} form")
+    for line in text(machine, results):
+        terminalreporter.write_line(line)
+    _RESULTS.mkdir(exist_ok=True)
+    form = config.option.form
+    (_RESULTS / f"{form}.md").write_text(markdown(machine, results), encoding="utf-8")
+    draw(results, _RESULTS / f"{form}.svg")
+    draw(results, _RESULTS / f"{form}.png")
+    terminalreporter.write_line(f"saved as {_RESULTS}/{form}.json, .md, .svg, .png")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ from bench.support.peers import FLOOR_STEPS, Peers, pyfreeze_block
 from tests.support.disks import FSTYPES, Disk
 
 _MODES: dict[Mode, str] = {
-    "tick": "idle",
+    "tick": "a small write each millisecond",
     "buffered": "100 MB/s buffered writes",
     "fsync": "random writes with fdatasync",
 }
