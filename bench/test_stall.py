@@ -15,7 +15,7 @@ import pytest
 from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems
 from bench.support.load import Mode, Writer
-from bench.support.peers import FLOOR_STEPS, Peers, pyfreeze_block
+from bench.support.peers import Peers, pyfreeze_block
 from tests.support.disks import FSTYPES, Disk
 
 _MODES: dict[Mode, str] = {
@@ -74,11 +74,12 @@ def _measure(
 def _contenders(compare: Compare, peers: Peers, disks: list[Disk]) -> dict[str, Contender]:
     contenders = {
         "pyfreeze": pyfreeze_block(disks),
-        "floor": peers.floor(disks, *FLOOR_STEPS),
+        **peers.floors(disks),
         **peers.others(disks),
     }
     if compare.form == "short":
-        del contenders["plain C"], contenders["qemu-ga"]
+        for name in ("floor, SCHED_FIFO", "plain C", "qemu-ga"):
+            del contenders[name]
     return contenders
 
 

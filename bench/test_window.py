@@ -6,7 +6,7 @@ import pytest
 
 from bench.support.comparison import Compare, Target
 from bench.support.filesystems import Filesystems
-from bench.support.peers import FLOOR_STEPS, Peers, pyfreeze_command
+from bench.support.peers import Peers, pyfreeze_command
 
 _LEAST_ROUNDS = 20
 _TO_FLOOR = Target("pyfreeze", "floor", at_most=1.25)
@@ -19,7 +19,7 @@ def test_one(compare: Compare, filesystems: Filesystems, peers: Peers, fstype: s
         f"overhead, 1 {fstype}, idle",
         {
             "pyfreeze": pyfreeze_command(disks),
-            "floor": peers.floor(disks, *FLOOR_STEPS),
+            **peers.floors(disks),
             **peers.others(disks),
         },
         unit="ms",
@@ -34,7 +34,7 @@ def test_seven(compare: Compare, filesystems: Filesystems, peers: Peers) -> None
         "overhead, 7 filesystems (ext4, xfs, btrfs), idle",
         {
             "pyfreeze": pyfreeze_command(disks),
-            "floor": peers.floor(disks, *FLOOR_STEPS),
+            **peers.floors(disks),
             **peers.others(disks),
         },
         unit="ms",
@@ -47,7 +47,7 @@ def test_thirty_two(compare: Compare, filesystems: Filesystems, peers: Peers) ->
     disks = filesystems.idle(32)
     compare(
         "overhead, 32 filesystems (ext4, xfs, btrfs), idle",
-        {"pyfreeze": pyfreeze_command(disks), "floor": peers.floor(disks, *FLOOR_STEPS)},
+        {"pyfreeze": pyfreeze_command(disks), **peers.floors(disks)},
         unit="ms",
         least_rounds=_LEAST_ROUNDS,
         targets=[_TO_FLOOR],

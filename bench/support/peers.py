@@ -21,10 +21,6 @@ import pyfreeze
 from bench.support.comparison import Contender
 from bench.support.filesystems import thaw_all
 from bench.support.grace import wait_for_grace_periods
-from pyfreeze import _client
-from pyfreeze._choice import choose, targets
-from pyfreeze._timeline import window_times
-from pyfreeze._window import new_run_id, open_all, wait_for
 from tests.support.disks import Disk
 from tests.support.namespace import assert_ours
 from tests.support.waiting import wait_until
@@ -32,8 +28,8 @@ from tests.support.waiting import wait_until
 _MAX_WINDOW_S = 20.0
 _HANG_S = 60.0
 _NS_PER_MS = 1e6
-#: What pyfreeze does, as options of floor.c.
-FLOOR_STEPS = ("--expedite", "--flush", "--parallel", "--park", "--fifo")
+#: What pyfreeze does, as options of floor.c. SCHED_FIFO it takes only where processors are short.
+_FLOOR_STEPS = ("--expedite", "--flush", "--parallel", "--park")
 
 
 def _mount_points(disks: Sequence[Disk]) -> list[str]:
@@ -88,53 +84,6 @@ def pyfreeze_block(disks: Sequence[Disk], **options: Any) -> Contender:
         assert window.times is not None
         assert window.times.overhead_ms is not None
         return window.times.overhead_ms
-
-    return _safely(disks, run)
-
-
-def pyfreeze_window(
-    disks: Sequence[Disk],
-    *,
-    flush_rounds: int = 8,
-    expedite: bool = True,
-    realtime: bool = True,
-    parallel: bool = True,
-) -> Contender:
-    """One window with a parked command, from below the public functions, to switch off each step.
-
-    Not in parallel: each filesystem on a level of its own, as if it lay on the next.
-    """
-    chosen = targets(choose(_client.STATE_DIRECTORY, only=_mount_points(disks)))
-    if not parallel:
-        chosen = tuple(target._replace(level=level) for level, target in enumerate(chosen))
-    options = _client.WindowOptions(
-        max_window_s=_MAX_WINDOW_S,
-        freeze_timeout_s=_MAX_WINDOW_S,
-        flush=_client.Flush(rounds=flush_rounds),
-        expedite=expedite,
-        realtime=realtime,
-    )
-    command = _client.ChildOptions(
-        argv=["true"],
-        path=shutil.which("true"),
-        environment={},
-        directory="/",
-        timeout_s=_HANG_S,
-        flags=_client.LEAVE | _client.PARKED,
-    )
-
-    def run() -> float:
-        with _client.Run(chosen, new_run_id()) as run:
-            open_all(run)
-            child = run.ask_child(command)
-            run.ask_window(options, child=child)
-            closed = wait_for(run, _client.CLOSED)
-            assert closed.verdict == "good", closed
-            while not (end := run.child_end(child)).ended:
-                wait_for(run, _client.CHILD)
-            times = window_times(run.filesystems(), end.start_ns, end.end_ns)
-        assert times.overhead_ms is not None
-        return times.overhead_ms
 
     return _safely(disks, run)
 
@@ -291,6 +240,13 @@ class Peers:
 
     def floor(self, disks: Sequence[Disk], *steps: str) -> Contender:
         return floor(self.floor_program, disks, *steps)
+
+    def floors(self, disks: Sequence[Disk]) -> dict[str, Contender]:
+        """Those that do all of pyfreeze's steps, and nothing else."""
+        return {
+            "floor": self.floor(disks, *_FLOOR_STEPS),
+            "floor, SCHED_FIFO": self.floor(disks, *_FLOOR_STEPS, "--fifo"),
+        }
 
     def others(self, disks: Sequence[Disk]) -> dict[str, Contender]:
         """Those that do none of pyfreeze's steps."""

@@ -56,6 +56,7 @@ def _draw_one(panel: Any, result: Result) -> None:
         label = f"{figure(median)} {result.unit}"
         panel.text(1.01, row, label, transform=panel.get_yaxis_transform(), va="center", fontsize=9)
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
     panel.set_yticks(range(len(names)), names, fontsize=9)
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.set_xlabel(result.unit, fontsize=8, loc="right", labelpad=1)
