@@ -83,7 +83,7 @@ def test_postgresql(compare: Compare, database: tuple[Postgres, Disk], place: Pl
         "longest transaction, PostgreSQL under pgbench",
         {name: under_load(name, backup) for name, backup in backups.items()},
         unit="ms",
-        least_rounds=5,
+        least_rounds=4,
         targets=[
             Target(
                 "pyfreeze",
