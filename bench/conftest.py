@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # As Ctrl-C: what is frozen is thawed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     namespace.enter()
     config.stash[_DONE] = []
     config.stash[_MACHINE] = describe(config.option.disk)

@@ -13,6 +13,9 @@ from tests.support.waiting import wait_until
 
 Mode = Literal["tick", "buffered", "fsync"]
 
+#: Before a command: whatever becomes of the benchmarks, it does not go on without them.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 _BUFFERED_MB_PER_S = 100
 _MB = 1_000_000
 #: So much is written, from flushed, before each window. Of the buffered writes it is all dirty:
@@ -31,7 +34,7 @@ class Writer:
     def __init__(self, program: str, mode: Mode, disk: Disk) -> None:
         self.mode = mode
         self.disk = disk
-        words = [program, mode, str(disk.path("written"))]
+        words = [*DIES_WITH_US, program, mode, str(disk.path("written"))]
         if mode == "buffered":
             words.append(str(_BUFFERED_MB_PER_S))
         self._process = subprocess.Popen(
@@ -83,7 +86,7 @@ class Writer:
 @contextlib.contextmanager
 def busy_processors(count: int) -> Iterator[None]:
     """So many processes that never wait."""
-    words = ["/bin/sh", "-c", "while :; do :; done"]
+    words = [*DIES_WITH_US, "/bin/sh", "-c", "while :; do :; done"]
     processes = [subprocess.Popen(words) for _ in range(count)]
     try:
         yield

@@ -21,6 +21,7 @@ import pyfreeze
 from bench.support.comparison import Contender
 from bench.support.filesystems import thaw_all
 from bench.support.grace import wait_for_grace_periods
+from bench.support.load import DIES_WITH_US
 from tests.support.disks import Disk
 from tests.support.namespace import assert_ours
 from tests.support.waiting import wait_until
@@ -165,7 +166,16 @@ class QemuAgent:
 
     def __init__(self, directory: Path) -> None:
         path = directory / "socket"
-        words = ["qemu-ga", "-m", "unix-listen", "-p", str(path), "-t", str(directory)]
+        words = [
+            *DIES_WITH_US,
+            "qemu-ga",
+            "-m",
+            "unix-listen",
+            "-p",
+            str(path),
+            "-t",
+            str(directory),
+        ]
         words += ["-f", str(directory / "pid"), "-l", str(directory / "log")]
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
