@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # As Ctrl-C: what is frozen is thawed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.addinivalue_line("markers", "full_form: takes too long for the short form")
     namespace.enter()
     config.stash[_DONE] = []
     config.stash[_MACHINE] = describe(config.option.disk)
@@ -90,6 +91,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.form == "short":
+        items[:] = [item for item in items if not item.get_closest_marker("full_form")]
     for item in items:
         item.add_marker(pytest.mark.timeout(_TIMEOUT_S[config.option.form]))
 

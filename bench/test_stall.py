@@ -24,6 +24,7 @@ _MODES: dict[Mode, str] = {
     "fsync": "random writes with fdatasync",
 }
 _CONTROL = "nothing frozen"
+FULL = pytest.mark.full_form
 _BUFFERED_TARGET = Target("pyfreeze", "util-linux fsfreeze", at_least=100)
 
 
@@ -84,7 +85,10 @@ def _contenders(compare: Compare, peers: Peers, disks: list[Disk]) -> dict[str, 
 
 
 @pytest.mark.parametrize("mode", _MODES)
-@pytest.mark.parametrize("fstype", FSTYPES)
+@pytest.mark.parametrize(
+    "fstype",
+    [pytest.param(fstype, marks=() if fstype == "ext4" else FULL) for fstype in FSTYPES],
+)
 def test_one(
     compare: Compare,
     filesystems: Filesystems,
@@ -94,8 +98,6 @@ def test_one(
     mode: Mode,
 ) -> None:
     disk = filesystems.loaded(fstype)
-    if compare.form == "short" and fstype != "ext4":
-        pytest.skip("only in the full form")
     _measure(
         compare,
         f"1 {fstype}, {_MODES[mode]}",
@@ -105,6 +107,7 @@ def test_one(
     )
 
 
+@FULL
 @pytest.mark.parametrize("mode", ["buffered", "fsync"])
 @pytest.mark.parametrize("count", [7, 32])
 def test_many(
@@ -116,8 +119,6 @@ def test_many(
     mode: Mode,
 ) -> None:
     """One of them, an ext4, is written to; the others are idle, but are frozen with it."""
-    if compare.form == "short":
-        pytest.skip("only in the full form")
     disks = [filesystems.loaded("ext4"), *filesystems.idle(count - 1)]
     _measure(
         compare,
