@@ -1,0 +1,115 @@
+"""Where runs are killed: filesystems under load, scripts, a command, an rcu_expedited of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from tests.soak.load import Load
+from tests.support import namespace
+from tests.support.disks import FSTYPES, Disks, tool
+from tests.support.place import Place
+
+_FITHAW = 0xC0045878
+_RCU_EXPEDITED = "/sys/kernel/rcu_expedited"
+
+#: What scripts and the command leave behind them.
+MARKS = (
+    "pre.begun",
+    "pre.ended",
+    "post.begun",
+    "post.ended",
+    "command.begun",
+    "command.ended",
+    "before",
+    "after",
+    "report",
+    "errors",
+)
+_SCRIPT = 'echo "$PYFREEZE_OUTCOME" >>"$D/{0}.begun"\nsleep 0.004\necho x >>"$D/{0}.ended"'
+_COMMAND = """cat "$D/counts" >"$D/before"
+echo x >"$D/command.begun"
+[ "$1" = 0 ] || sleep "$1"
+cat "$D/counts" >"$D/after"
+echo x >"$D/command.ended"
+"""
+#: How long a stopped script is waited for.
+SCRIPT_TIMEOUT_S = 1.0
+
+
+class Arena:
+    """Made once, in a mount namespace of this process's own; used for many runs."""
+
+    def __init__(self, fstypes: tuple[str, ...] = FSTYPES) -> None:
+        namespace.enter()
+        assert not namespace.Session.obstacle, namespace.Session.obstacle
+        directory = Path(namespace.ROOT, "disks")
+        directory.mkdir(mode=0o755)
+        self._disks = Disks(directory)
+        self.disks = [self._disks[fstype] for fstype in fstypes]
+        self.mounts = [disk.mount_point for disk in self.disks]
+        # Held from before anything is frozen: with these alone everything can be thawed.
+        self._fds = [os.open(mount, os.O_RDONLY | os.O_DIRECTORY) for mount in self.mounts]
+        self.place = Place(Path(namespace.ROOT, "place"))
+        self.command = self.place.script("command", _COMMAND)
+        self.config = self.place.config(
+            self.place.script("pre", _SCRIPT.format("pre")),
+            self.place.script("post", _SCRIPT.format("post")),
+            timeoutInSeconds=SCRIPT_TIMEOUT_S,
+        )
+        self._rcu = self._cover_rcu()
+
+    def _cover_rcu(self) -> Path | None:
+        """Lay a file over the kernel's: others on this machine may be freezing as well."""
+        if not Path(_RCU_EXPEDITED).exists():
+            return None
+        stand_in = self.place.path("rcu_expedited")
+        stand_in.write_text("0\n", encoding="ascii")
+        tool("mount", "--bind", str(stand_in), _RCU_EXPEDITED)
+        return stand_in
+
+    def start_load(self) -> Load:
+        return Load(self.place.path("counts"), self.disks)
+
+    def close(self) -> None:
+        self.thaw()
+        for fd in self._fds:
+            os.close(fd)
+        if self._rcu is not None:
+            tool("umount", _RCU_EXPEDITED)
+        self._disks.close()
+
+    # ---- one run after another ---------------------------------------------------------------
+
+    def clear(self) -> None:
+        for name in MARKS:
+            with contextlib.suppress(FileNotFoundError):
+                self.place.path(name).unlink()
+
+    def marked(self, name: str) -> bool:
+        return self.place.exists(name)
+
+    # ---- what is left ------------------------------------------------------------------------
+
+    def thaw(self) -> list[str]:
+        """Thaw everything; returns what was frozen. On what is not, FITHAW does nothing: EINVAL."""
+        frozen = []
+        for mount, fd in zip(self.mounts, self._fds, strict=True):
+            try:
+                fcntl.ioctl(fd, _FITHAW, 0)
+            except OSError as error:
+                assert error.errno == errno.EINVAL, error
+            else:
+                frozen.append(mount)
+        return frozen
+
+    @property
+    def rcu_is_raised(self) -> bool:
+        return self._rcu is not None and self._rcu.read_text(encoding="ascii").strip() != "0"
+
+    def lower_rcu(self) -> None:
+        if self._rcu is not None:
+            self._rcu.write_text("0\n", encoding="ascii")
