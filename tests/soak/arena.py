@@ -30,7 +30,8 @@ MARKS = (
     "errors",
 )
 _SCRIPT = 'echo "$PYFREEZE_OUTCOME" >>"$D/{0}.begun"\nsleep 0.004\necho x >>"$D/{0}.ended"'
-_COMMAND = """cat "$D/counts" >"$D/before"
+_COMMAND = """set -e
+cat "$D/counts" >"$D/before"
 echo x >"$D/command.begun"
 [ "$1" = 0 ] || sleep "$1"
 cat "$D/counts" >"$D/after"
@@ -73,6 +74,17 @@ class Arena:
 
     def start_load(self) -> Load:
         return Load(self.place.path("counts"), self.disks)
+
+    def make_anew(self, load: Load) -> None:
+        """Replace the disks on which writing has failed."""
+        for row, error in enumerate(load.errors):
+            if error:
+                fstype = self.disks[row].fstype
+                os.close(self._fds[row])
+                self._disks.drop(fstype)
+                self.disks[row] = self._disks[fstype]
+                self._fds[row] = os.open(self.mounts[row], os.O_RDONLY | os.O_DIRECTORY)
+                load.restart(row, self.disks[row])
 
     def close(self) -> None:
         self.thaw()

@@ -13,10 +13,11 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tests.soak.arena import Arena
+from tests.soak.load import Load
 from tests.soak.schedule import draw
 from tests.soak.trial import Result, Trial, ViolationError
 from tests.soak.watch import kill_below
@@ -52,7 +53,7 @@ class Tally:
         self.phases: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.recovered = 0
-        self.stall_ms = 0.0
+        self.read_only = 0
         self.late_ms = 0.0
 
     def add(self, result: Result) -> None:
@@ -61,6 +62,7 @@ class Tally:
         self.phases[result.phase] += 1
         self.outcomes[result.outcome] += 1
         self.recovered += result.recovered
+        self.read_only += result.read_only
         self.late_ms = max(self.late_ms, result.late_ms)
 
     def table(self) -> str:
@@ -78,6 +80,7 @@ class Tally:
             "",
             f"{self.recovered} times the next run or `pyfreeze thaw` had something to see to; "
             f"the latest thaw was {self.late_ms:.0f} ms after its window's end",
+            f"{self.read_only} times the kernel made the btrfs read-only: SIGKILL met its FITHAW",
             f"{self.kills} kills tried, left frozen: 0",
         ]
         return "\n".join(lines)
@@ -143,45 +146,42 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _drive(arena: Arena, load: object, options: Options, job: int, pipe: _Pipe) -> None:
-    from tests.soak.load import Load
-
-    assert isinstance(load, Load)
-    trial = Trial(arena, load, options.patience_s, options.late_s)
+def _drive(arena: Arena, load: Load, options: Options, numbers: Sequence[int], pipe: _Pipe) -> None:
     number = -1
+    trial = Trial(arena, load, options.patience_s, options.late_s)
     try:
         for _ in range(3):
             trial.run_whole()
-        for number in range(options.first + job, options.first + options.count, options.jobs):
-            for _ in range(options.repeat):
-                pipe.put(trial.kill(draw(options.seed, number)))
+        for number in numbers:
+            result = trial.kill(draw(options.seed, number))
+            pipe.put(result)
+            if result.read_only:
+                return  # what follows needs disks that can be written to
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told, and nothing stays
         text = str(error) if isinstance(error, ViolationError) else traceback.format_exc()
-        pipe.put(f"{draw(options.seed, number)}\n{text}"[:12000])
+        pipe.put(f"{draw(options.seed, number)}\n{text}")
         trial.abandon()
 
 
 def _guard(options: Options, job: int, pipe: _Pipe) -> None:
-    """Make the arena, start a driver in it, and see that nothing stays whatever becomes of it."""
+    """Make the arena, start drivers in it, and see that nothing stays whatever becomes of them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     arena = Arena()
     load = arena.start_load()
+    numbers = [
+        number
+        for number in range(options.first + job, options.first + options.count, options.jobs)
+        for _ in range(options.repeat)
+    ]
     try:
-        ours = _Pipe()
-        driver = os.fork()
-        if driver == 0:
-            try:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-                _prctl(_PR_SET_TIMERSLACK, 1)  # its sleeps are short
-                os.close(ours.read_fd)
-                os.close(pipe.write_fd)
-                _drive(arena, load, options, job, ours)
-            finally:
-                os._exit(0)
-        os.close(ours.write_fd)
-        _pass_on(ours, pipe)
+        while numbers:
+            ours = _start_driver(arena, load, options, numbers)
+            results = _pass_on(ours, pipe)
+            if results == 0:
+                return
+            numbers = numbers[results:]
+            arena.make_anew(load)
     finally:
         arena.thaw()
         load.stop()
@@ -189,16 +189,34 @@ def _guard(options: Options, job: int, pipe: _Pipe) -> None:
         arena.close()
 
 
-def _pass_on(ours: _Pipe, pipe: _Pipe) -> None:
+def _start_driver(arena: Arena, load: Load, options: Options, numbers: Sequence[int]) -> _Pipe:
+    pipe = _Pipe()
+    if os.fork() == 0:
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            _prctl(_PR_SET_TIMERSLACK, 1)  # its sleeps are short
+            os.close(pipe.read_fd)
+            _drive(arena, load, options, numbers, pipe)
+        finally:
+            os._exit(0)
+    os.close(pipe.write_fd)
+    return pipe
+
+
+def _pass_on(ours: _Pipe, pipe: _Pipe) -> int:
+    """Returns how many results there were, 0 if there was anything else."""
+    results = 0
     while True:
         ready, _, _ = select.select([ours], [], [], _SILENCE_S)
-        if not ready:
-            pipe.put(f"the harness itself hangs: nothing for {_SILENCE_S:g} s")
-            return
-        thing = ours.get()
+        thing = ours.get() if ready else f"the harness itself hangs: silent for {_SILENCE_S:g} s"
         if thing is None:
-            return
+            os.close(ours.read_fd)
+            return results
         pipe.put(thing)
+        if not isinstance(thing, Result):
+            return 0
+        results += 1
 
 
 def sweep_kills(options: Options) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -20,7 +21,7 @@ from pyfreeze._recovery import recover
 from pyfreeze._record import Record, take_lock
 from tests.soak.arena import Arena
 from tests.soak.load import Load, written_between
-from tests.soak.schedule import CLIENT, HELD_WINDOW_S, KEEPER, SCRIPT, Kill
+from tests.soak.schedule import CLIENT, HELD_WINDOW_S, KEEPER, SCRIPT, SUPERVISOR, Kill, Strike
 from tests.soak.watch import Watch, describe_below, kill_below
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import state_pages
@@ -51,9 +52,11 @@ class Result(NamedTuple):
     stall_ms: float
     """The longest that a single write took."""
     late_ms: float
-    """By how much that is more than the window allows."""
+    """By how much that is more than the window allows, beside the kernel's own time to freeze."""
     recovered: bool
     """`pyfreeze thaw` or the next run had something to see to."""
+    read_only: bool
+    """The kernel has made a btrfs read-only; see _judge_writers()."""
 
 
 class Trial:
@@ -70,8 +73,14 @@ class Trial:
 
     # ---- a run -------------------------------------------------------------------------------
 
-    def _start(self, client: str, command_s: float, max_window_s: float) -> int:
-        """Fork a client; returns its process id."""
+    def _start(
+        self,
+        client: str,
+        command_s: float,
+        max_window_s: float,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Fork a client, which prepares itself first; returns its process id."""
         self.arena.clear()
         self.load.forget_longest()
         pid = os.fork()
@@ -83,6 +92,7 @@ class Trial:
             for name, fd in (("report", 1), ("errors", 2)):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(self.arena.place.path(name), flags, 0o600), fd)
+            prepare()
             act = _act_as_command if client == "command" else _act_as_library
             status = act(self.arena, [self.arena.command, f"{command_s:g}"], max_window_s)
             sys.stdout.flush()
@@ -121,21 +131,23 @@ class Trial:
             struck_ns = time.monotonic_ns()
             due_ns = struck_ns + int(kill.max_window_s * _NS) + _STOPPED_BEYOND_NS
             status = self._wait_for_end(client, stopped, due_ns, kill)
+            kernel_ns = watch.kernel_ns()
         finally:
             watch.close()
             for pidfd in stopped:
                 os.close(pidfd)
         report = self._report()
-        outcome = _outcome(status, report)
+        outcome = outcome_of(status, report)
         self._judge_end(kill, status, report)
         recovered = self._recover(kill)
         self._judge_leavings()
+        read_only = self._judge_writers(kill)
         stall_ns = self.load.longest_ns
         allowed_ns = struck_ns - begin_ns if kill.held else int(kill.max_window_s * _NS)
-        late_ns = 0 if kill.loses_both else max(0, stall_ns - allowed_ns)
+        late_ns = 0 if kill.loses_both else max(0, stall_ns - allowed_ns - kernel_ns)
         if late_ns > self.late_s * _NS:
             raise ViolationError(f"thawed {late_ns / _NS:.3f} s too late, in phase {phase}")
-        if kill.loses_both or kill.number % _WHOLE_EVERY == 0:
+        if not read_only and (kill.loses_both or kill.number % _WHOLE_EVERY == 0):
             self.run_whole()
         return Result(
             number=kill.number,
@@ -145,6 +157,7 @@ class Trial:
             stall_ms=stall_ns / 1e6,
             late_ms=late_ns / 1e6,
             recovered=recovered,
+            read_only=read_only,
         )
 
     # ---- the strike --------------------------------------------------------------------------
@@ -229,10 +242,14 @@ class Trial:
         """Every writer goes on: nothing is frozen, by the word of those who wait for it."""
         before = self.load.done
         goes_on: Callable[[], bool] = lambda: all(  # noqa: E731
-            now > then for now, then in zip(self.load.done, before, strict=True)
+            now > then or error
+            for now, then, error in zip(self.load.done, before, self.load.errors, strict=True)
         )
         if not holds_within(goes_on, self.patience_s):
-            raise ViolationError(f"frozen {when}")
+            raise ViolationError(
+                f"frozen {when}: writes {before} -> {self.load.done}; writers\n"
+                f"{describe_below(os.getppid())}"
+            )
 
     def _judge_leavings(self) -> None:
         if self.arena.rcu_is_raised:
@@ -241,6 +258,26 @@ class Trial:
         if frozen := self.arena.thaw():
             raise ViolationError(f"left frozen: {', '.join(frozen)}")
         self._require_writes("after the end")
+
+    def _judge_writers(self, kill: Kill) -> bool:
+        """Whether the kernel has made the btrfs read-only, which is not ours to prevent.
+
+        btrfs_unfreeze() reads the superblocks back, and waits for them killably: when the thread
+        that is in FITHAW gets SIGKILL, it takes the EINTR for a superblock that somebody has
+        modified, thaws, and forces the filesystem read-only. So a SIGKILL can cost this, but only
+        to the one who thaws at that very moment.
+        """
+        failed = {
+            disk.fstype: error
+            for disk, error in zip(self.arena.disks, self.load.errors, strict=True)
+            if error
+        }
+        if not failed:
+            return False
+        killed = Strike(SUPERVISOR, signal.SIGKILL), Strike(CLIENT, signal.SIGKILL)
+        if failed != {"btrfs": errno.EROFS} or not set(killed) & set(kill.strikes):
+            raise ViolationError(f"writers have ended: {failed}")
+        return True
 
     def _recover(self, kill: Kill) -> bool:
         """See to what is left as whoever comes next would. Returns whether there was anything."""
@@ -276,11 +313,18 @@ class Trial:
             self._judge_report(report)
             if os.WIFEXITED(status) and kill.client == "command":
                 self._judge_status(os.WEXITSTATUS(status), report)
-            if report.get("still_frozen") and not kill.loses_both:
-                raise ViolationError(f"said to be frozen: {report['still_frozen']}: {self._told()}")
+            if not kill.loses_both:
+                self._judge_pending(report)
         spared = not kill.loses_both and not kill.hits(SCRIPT, KEEPER)
         if spared and marked("pre.begun") and not marked("post.ended"):
             raise ViolationError(f"the post-script did not run: {self._told()}")
+
+    def _judge_pending(self, report: dict[str, Any]) -> None:
+        """What is said to be frozen may only be what a FIFREEZE does not return from in time."""
+        rows = (report.get("window") or {}).get("filesystems", [])
+        pending = {row["mount"] for row in rows if row["outcome"] == "pending"}
+        if not set(report.get("still_frozen", ())) <= pending:
+            raise ViolationError(f"said to be frozen: {self._told()}")
 
     def _judge_status(self, status: int, report: dict[str, Any]) -> None:
         good = report.get("status") == "success"
@@ -328,7 +372,7 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
 
 
-def _outcome(status: int, report: dict[str, Any] | None) -> str:
+def outcome_of(status: int, report: dict[str, Any] | None) -> str:
     if os.WIFSIGNALED(status):
         return f"client ended by {signal.Signals(os.WTERMSIG(status)).name}"
     if report is None:

@@ -61,6 +61,18 @@ class Watch:
             return []
         return [filesystem.state for filesystem in self._record.filesystems()]
 
+    def kernel_ns(self) -> int:
+        """The longest that FIFREEZE and FITHAW themselves took: nobody can shorten that."""
+        rows = self._record.filesystems() if self._record is not None else ()
+        return max(
+            (
+                max(0, row.freeze_return_ns - row.freeze_enter_ns)
+                + max(0, row.thaw_return_ns - row.thaw_enter_ns)
+                for row in rows
+            ),
+            default=0,
+        )
+
     # ---- processes ---------------------------------------------------------------------------
 
     @property
@@ -93,7 +105,10 @@ class Watch:
         except OSError:
             return False
         if victim == COMMAND and os.fsencode(PROGRAM) in words:
-            return any(state in ("freezing", "frozen") for state in self.states())
+            # Not a post-script, which comes when the window has ended, or its client.
+            states = set(self.states())
+            window = states & {"freezing", "frozen"} and not states & _THAWING_OR_LATER
+            return bool(window) and is_alive(self.client)
         is_command = os.fsencode(self.arena.command) in words
         return is_command if victim == COMMAND else not is_command
 
