@@ -1,4 +1,4 @@
-"""Where runs are killed: filesystems under load, scripts, a command, an rcu_expedited of its own."""
+"""Where runs are killed: filesystems under load, scripts, a command, an rcu_expedited to raise."""
 
 from __future__ import annotations
 

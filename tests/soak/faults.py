@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import time
-from collections import Counter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyfreeze._client import PROGRAM
 from pyfreeze._recovery import recover
 from tests.soak.arena import Arena
 from tests.soak.load import Load
-from tests.soak.schedule import HELD_WINDOW_S
 from tests.soak.strace import BEGIN, Fault, Strace, begin_here, calls_in, faults_of, injected
 from tests.soak.trial import Trial, ViolationError, outcome_of
 from tests.support.disks import tool
@@ -43,6 +39,8 @@ class Outcome(NamedTuple):
 
     fault: Fault
     text: str
+    took_s: float
+    detail: str = ""
 
 
 class FaultTrial(Trial):
@@ -74,12 +72,14 @@ class FaultTrial(Trial):
         Raises:
             ViolationError: something that must hold did not.
         """
+        begin_s = time.monotonic()
         words = Strace.inject(fault)
         status, _ = self._run(fault.role, ("-f", *words) if fault.role == BELOW else words)
         report = self._report()
         self._judge(status, report)
         text = outcome_of(status, report)
-        return Outcome(fault, text if injected(self.log) else "not reached")
+        took_s = time.monotonic() - begin_s
+        return Outcome(fault, text if injected(self.log) else "not reached", took_s)
 
     def _run(self, role: str, words: tuple[str, ...]) -> tuple[int, int]:
         """Returns the client's status, and whom strace was attached to."""
@@ -120,6 +120,12 @@ class FaultTrial(Trial):
         with contextlib.suppress(FileNotFoundError):
             return self.arena.place.read("spawned")
         return ""
+
+    def abandon(self) -> None:
+        super().abandon()
+        self.arena.lower_rcu()
+        for page in state_pages():
+            page.unlink()
 
     # ---- judging -----------------------------------------------------------------------------
 

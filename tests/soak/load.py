@@ -94,8 +94,7 @@ def _write(words: memoryview, at: int, path: str) -> None:
         os.pwrite(fd, _BLOCK, words[at] % _BLOCKS * len(_BLOCK))
         took_ns = time.monotonic_ns() - begin_ns
         words[at + 1] += 1
-        if took_ns > words[at + 2]:
-            words[at + 2] = took_ns
+        words[at + 2] = max(words[at + 2], took_ns)
         time.sleep(0.0005)
 
 

@@ -102,11 +102,11 @@ def draw(seed: int, number: int) -> Kill:
         dice.shuffle(victims)
     strikes = tuple(Strike(victim, _draw_signal(dice)) for victim in victims)
     held = _may_hold(strikes) and dice.random() < 0.5
-    events = EVENTS
+    events: tuple[str, ...] = EVENTS
+    needs_command = held and strikes[0].victim in (KEEPER, COMMAND)
     if held:
-        needs_command = strikes[0].victim in (KEEPER, COMMAND)
         events = _WITH_A_COMMAND if needs_command else _BEFORE_THE_END_OF_A_HELD_ONE
-    by_event = dice.random() < 0.7 or events is _WITH_A_COMMAND
+    by_event = dice.random() < 0.7 or needs_command
     return Kill(
         seed=seed,
         number=number,

@@ -72,9 +72,9 @@ def faults_of(role: str, calls: Counter[str], before: Counter[str], *, brief: bo
     """All faults to try, of what was called since the begin; briefly: the first and the last."""
     found = []
     for call in sorted(set(calls) - _SPARED):
-        ordinals = range(before[call] + 1, calls[call] + 1)
+        ordinals = list(range(before[call] + 1, calls[call] + 1))
         if brief and len(ordinals) > 2:
-            ordinals = (ordinals[0], ordinals[-1])
+            ordinals = [ordinals[0], ordinals[-1]]
         errors = _ERRORS.get(call, _ANY)
         for when in ordinals:
             found += [Fault(role, call, when, e) for e in (errors[:1] if brief else errors)]

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import pyfreeze
 from pyfreeze._cli.main import run as run_command
-from pyfreeze._recovery import recover
 from pyfreeze._record import Record, take_lock
+from pyfreeze._recovery import recover
 from tests.soak.arena import Arena
 from tests.soak.load import Load, written_between
 from tests.soak.schedule import CLIENT, HELD_WINDOW_S, KEEPER, SCRIPT, SUPERVISOR, Kill, Strike
@@ -33,6 +33,9 @@ _STOPPED_BEYOND_NS = 600_000_000
 #: For ever, to the command of a held run.
 _FOR_EVER_S = 3600.0
 _POLL_NS = 20_000
+#: How long a victim is waited for, and one after the first.
+_VICTIM_NS = 3 * _NS
+_NEXT_VICTIM_NS = 100_000_000
 #: How often the next run is watched to its end, besides after those that could leave something.
 _WHOLE_EVERY = 8
 
@@ -186,7 +189,11 @@ class Trial:
                 until_ns = time.monotonic_ns() + kill.gap_ns
                 while time.monotonic_ns() < until_ns and not watch.has_ended:
                     time.sleep(_POLL_NS / _NS)
+            # The first strike may have seen to it that there will never be one.
+            until_ns = time.monotonic_ns() + (_NEXT_VICTIM_NS if hits else _VICTIM_NS)
             while not (pid := watch.find(strike.victim)) and not watch.has_ended:
+                if time.monotonic_ns() > until_ns:
+                    break
                 time.sleep(_POLL_NS / _NS)
             try:
                 pidfd = os.pidfd_open(pid) if pid else -1
@@ -328,7 +335,7 @@ class Trial:
 
     def _judge_status(self, status: int, report: dict[str, Any]) -> None:
         good = report.get("status") == "success"
-        if good and status not in (0, 128 + signal.SIGTERM) or not good and status == 0:
+        if status not in ((0, 128 + signal.SIGTERM) if good else range(1, 256)):
             raise ViolationError(f"exit status {status}: {self._told()}")
 
     def _judge_report(self, report: dict[str, Any]) -> None:

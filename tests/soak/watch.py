@@ -99,7 +99,7 @@ class Watch:
         return found[0] if found and self._is(victim, found[0]) else 0
 
     def _is(self, victim: str, child: int) -> bool:
-        """Whether a keeper's child is the command (parked, it waits for its execve), or a script."""
+        """Whether a keeper's child is the command, parked before its execve or not, or a script."""
         try:
             words = Path(f"/proc/{child}/cmdline").read_bytes()
         except OSError:
