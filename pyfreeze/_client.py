@@ -277,6 +277,7 @@ class Run:
         )
         options.child = child
         options.notify_fd, options.done_fd = peer or (-1, -1)
+        self._event.kind = TIMEOUT
         self._check(lib.pf_ask_window(self._handle(), options, self._fault))
 
     def ask_thaw(self) -> None:
@@ -325,6 +326,15 @@ class Run:
                 break
         event = self._event
         return Event(kind, event.index, _VERDICTS[event.verdict], self._error(event.fault))
+
+    @property
+    def window_is_over(self) -> bool:
+        """Whether the last event was the window's end.
+
+        Also if nobody was told: a signal handler that raises as soon as next_event() lets signals
+        in again takes the event with it.
+        """
+        return self._event.kind in (CLOSED, LOST)
 
     def child_end(self, child: int) -> ChildEnd:
         """What became of a child so far."""

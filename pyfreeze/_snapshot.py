@@ -63,7 +63,7 @@ class _Window:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if self.end is None:
+        if self.end is None and not self._run.window_is_over:
             self._run.ask_abort()
             self.wait()
 
