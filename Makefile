@@ -10,7 +10,7 @@ C_CORE = $(wildcard csrc/*.c)
 C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.c tests/c/*.h bench/*.c bench/*.h)
 ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
 
-.PHONY: demo test check lint types format-check analyze format sanitize bench setup clean $(ANALYSES)
+.PHONY: demo test soak check lint types format-check analyze format sanitize bench setup clean $(ANALYSES)
 
 demo:
 	sh ./bootstrap demo
@@ -46,6 +46,13 @@ format: setup
 # The C programs of tests/c, built with ASan and UBSan and with TSan.
 sanitize:
 	sh ./bootstrap test tests/c
+
+# By force: kills at random moments of real runs, and every system call failing once.
+SEED ?= 1
+KILLS ?= 10000
+soak: setup
+	$(VENV)/bin/python tests/soak kills --seed $(SEED) --count $(KILLS) --jobs 4
+	$(VENV)/bin/python tests/soak faults --jobs 4 --table build/faults.md
 
 # The short form, under five minutes; the long one: sh ./bootstrap bench --form full
 bench:

@@ -80,6 +80,7 @@ def sweep_faults(options: Options) -> int:
             print(f"{len(outcomes)} faults, {shown_s - begin_s:.0f} s", flush=True)
     table = table_of(outcomes)
     if options.table:
+        Path(options.table).parent.mkdir(parents=True, exist_ok=True)
         Path(options.table).write_text(f"{table}\n", encoding="utf-8")
     print(table if not options.brief else table.rpartition("\n\n")[2])
     return int(not outcomes or any(outcome.text == VIOLATION for outcome in outcomes))
