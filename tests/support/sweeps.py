@@ -1,4 +1,4 @@
-"""The sweeps of tests/soak, as programs of their own: they have a namespace and children to mind."""
+"""The sweeps of tests/soak, as programs of their own: they have children and mounts to mind."""
 
 from __future__ import annotations
 
