@@ -55,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     namespace.enter()
     config.stash[_DONE] = []
     config.stash[_MACHINE] = describe(config.option.disk)
+    # Of a test that was interrupted before it began to measure.
+    config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
     # Its own table would show how long a round of all contenders took.
     config.option.benchmark_quiet = True
     if config.option.benchmark_json is None:
