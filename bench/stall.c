@@ -115,12 +115,15 @@ static void *write_on(void *unused)
         if (took > atomic_load(&longest_ns))
             atomic_store(&longest_ns, took);
         atomic_fetch_add(&ended, 1);
-        /* What was held up is not made up for: a burst would be another load. */
         uint64_t now = now_ns();
-        due = due + writer.period_ns > now ? due + writer.period_ns : now;
-        if (atomic_load(&unpaced) > 0)
+        if (atomic_load(&unpaced) > 0) {
             atomic_fetch_sub(&unpaced, 1);
-        else if (due > now)
+            due = now;
+            continue;
+        }
+        /* What was held up is not made up for: a burst would be another load. */
+        due = due + writer.period_ns > now ? due + writer.period_ns : now;
+        if (due > now)
             sleep_until(due);
     }
     return NULL;
