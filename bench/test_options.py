@@ -1,4 +1,7 @@
-"""Each of the steps that make a window short: alone, together, and all but one."""
+"""Each of the steps that make a window short: alone, together, and all but one.
+
+By `frozen()`, which flushes only right before the freeze; a backup has flushed once before that.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pytest
 from bench.support.comparison import Compare, Contender
 from bench.support.filesystems import Filesystems
 from bench.support.load import Writer, busy_processors
-from bench.support.peers import Peers, pyfreeze_command, started_inside, started_parked
+from bench.support.peers import Peers, pyfreeze_block, started_inside, started_parked
 from tests.support.disks import Disk
 
 _NONE: dict[str, Any] = {"expedite": False, "flush_rounds": 0, "realtime": False, "parallel": False}
@@ -26,16 +29,16 @@ _NAMES = {
 
 def _each_option(disks: list[Disk]) -> dict[str, Contender]:
     alone = {
-        f"only {name}": pyfreeze_command(disks, **{**_NONE, key: _ALL[key]})
+        f"only {name}": pyfreeze_block(disks, **{**_NONE, key: _ALL[key]})
         for key, name in _NAMES.items()
     }
     without = {
-        f"all but {name}": pyfreeze_command(disks, **{**_ALL, key: _NONE[key]})
+        f"all but {name}": pyfreeze_block(disks, **{**_ALL, key: _NONE[key]})
         for key, name in _NAMES.items()
     }
     return {
-        "all": pyfreeze_command(disks, **_ALL),
-        "none": pyfreeze_command(disks, **_NONE),
+        "all": pyfreeze_block(disks, **_ALL),
+        "none": pyfreeze_block(disks, **_NONE),
         **alone,
         **without,
     }
@@ -53,9 +56,9 @@ def test_busy_processors(compare: Compare, filesystems: Filesystems) -> None:
     """Twice as many busy loops as processors."""
     disks = filesystems.idle(3)
     contenders = {
-        "all": pyfreeze_command(disks, **_ALL),
-        "all but realtime class": pyfreeze_command(disks, **{**_ALL, "realtime": False}),
-        "all but parallel": pyfreeze_command(disks, **{**_ALL, "parallel": False}),
+        "all": pyfreeze_block(disks, **_ALL),
+        "all but realtime class": pyfreeze_block(disks, **{**_ALL, "realtime": False}),
+        "all but parallel": pyfreeze_block(disks, **{**_ALL, "parallel": False}),
     }
     with busy_processors(2 * (os.cpu_count() or 1)):
         compare(

@@ -23,6 +23,7 @@ _MODES: dict[Mode, str] = {
     "buffered": "100 MB/s buffered writes",
     "fsync": "random writes with fdatasync",
 }
+_FLUSHED = "flushed, not frozen"
 _CONTROL = "nothing frozen"
 FULL = pytest.mark.full_form
 _BUFFERED_TARGET = Target("pyfreeze", "util-linux fsfreeze", at_least=100)
@@ -61,10 +62,19 @@ def _measure(
         writer.wait_a_window()
         return writer.longest_ms()
 
+    def flush() -> float:
+        writer.settle()
+        writer.flush()
+        return writer.longest_ms()
+
     targets = [_BUFFERED_TARGET] if writer.mode == "buffered" else []
     compare(
         f"longest stalled write, {title}",
-        {**{name: stall_of(name, window) for name, window in windows.items()}, _CONTROL: control},
+        {
+            **{name: stall_of(name, window) for name, window in windows.items()},
+            _FLUSHED: flush,
+            _CONTROL: control,
+        },
         unit="ms",
         least_rounds=rounds,
         targets=targets,

@@ -53,12 +53,16 @@ class Writer:
 
     def settle(self) -> None:
         """Bring about the same state for every contender: flushed, then written to for a while."""
-        subprocess.run(["sync", "-f", self.disk.mount_point], check=True, timeout=_ANSWER_S)
+        self.flush()
         self.reset()
         if burst_bytes := _BURST_BYTES[self.mode]:
             self._ask(f"burst {burst_bytes}")
         self._wait_written(_BEFORE_BYTES[self.mode])
         self.reset()
+
+    def flush(self) -> None:
+        """Flush the filesystem, syncfs once, and freeze nothing."""
+        subprocess.run(["sync", "-f", self.disk.mount_point], check=True, timeout=_ANSWER_S)
 
     def wait_a_window(self) -> None:
         """Let it write for about as long as the long windows last, with nothing frozen."""
