@@ -56,7 +56,7 @@ def _draw_one(panel: Any, result: Result) -> None:
         label = f"{figure(median)} {result.unit}"
         panel.text(1.01, row, label, transform=panel.get_yaxis_transform(), va="center", fontsize=9)
     panel.set_xscale("log")
-    panel.xaxis.set_major_formatter("{x:g}")
+    _label_axis(panel)
     panel.set_yticks(range(len(names)), names, fontsize=9)
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.set_xlabel(result.unit, fontsize=8, loc="right", labelpad=1)
@@ -65,3 +65,13 @@ def _draw_one(panel: Any, result: Result) -> None:
     panel.set_axisbelow(True)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.set_title(f"{result.title} (n = {result.rounds})", fontsize=10, loc="left")
+
+
+def _label_axis(panel: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = panel.get_xlim()
+    subs = (1,) if high / low > 100 else (1, 2, 5)
+    panel.xaxis.set_major_locator(LogLocator(subs=subs))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
