@@ -115,8 +115,10 @@ void pf_child_release(struct pf_child *child)
 {
     char go = 1;
     begin(child);
-    /* If the child is gone already, its keeper's report says so; the signal is blocked. */
-    (void)!PF_RETRY(write(child->park_fd, &go, 1));
+    /* The end of the pipe that follows tells a child that did not get its byte to exit, with status
+     * 0: it must not count as one that ran. EPIPE is a child that is gone, SIGPIPE is blocked. */
+    if (PF_RETRY(write(child->park_fd, &go, 1)) < 0)
+        atomic_store(&child->page->exec_error, errno);
     pf_close_fd(&child->park_fd);
     pf_timer_arm(child->timer_fd, child->deadline_ns);
     /* Without it, the keeper's report ends the window: as when the child was reaped already. */

@@ -57,10 +57,11 @@ static void restore_oom_score(int value)
         (void)!write(fd, text, (size_t)length);
 }
 
-static int wait_to_be_let_go(int park_fd)
+/* 1: go; 0: the supervisor gave the window up, or is gone; -1: nobody will ever know. */
+static ssize_t wait_to_be_let_go(int park_fd)
 {
     char byte;
-    return park_fd < 0 || PF_RETRY(read(park_fd, &byte, 1)) == 1;
+    return park_fd < 0 ? 1 : PF_RETRY(read(park_fd, &byte, 1));
 }
 
 static _Noreturn void become_the_program(const struct pf_keeper *keeper)
@@ -76,8 +77,11 @@ static _Noreturn void become_the_program(const struct pf_keeper *keeper)
     restore_oom_score(keeper->oom_score_adj);
     pf_close_all_but(&keeper->park_fd, 1);
     restore_signals();
-    if (!wait_to_be_let_go(keeper->park_fd))
-        _exit(0); /* the supervisor gave the window up, or is gone */
+    ssize_t go = wait_to_be_let_go(keeper->park_fd);
+    if (go < 0)
+        goto failed;
+    if (go == 0)
+        _exit(0);
     pf_close_all_but(NULL, 0);
     execve(words->path, words->argv, words->envp);
 failed:

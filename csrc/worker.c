@@ -13,6 +13,7 @@
 
 /* Locked memory counts whole, so the stacks are small: nothing here formats or recurses. */
 #define STACK_BYTES (32u * 1024u)
+#define WAKE_ATTEMPTS 3
 
 static void wait_for_job(struct pf_worker *worker, uint32_t seen)
 {
@@ -166,7 +167,10 @@ void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job)
     if (awaited == 0)
         return;
     atomic_fetch_add(&crew->call, 1);
-    syscall(SYS_futex, &crew->call, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    /* It fails for a bad address only; but a wake-up that is lost would be waited for. */
+    for (int attempt = 0; attempt < WAKE_ATTEMPTS; attempt++)
+        if (syscall(SYS_futex, &crew->call, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0) >= 0)
+            break;
 }
 
 int pf_worker_busy(const struct pf_worker *worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -16,7 +17,7 @@ from tests.soak.strace import BEGIN, Fault, Strace, begin_here, calls_in, faults
 from tests.soak.trial import Trial, ViolationError, outcome_of
 from tests.support.disks import tool
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.processes import state_pages
+from tests.support.processes import is_alive, state_pages
 from tests.support.waiting import wait_until
 
 #: Whose calls fail: of the Python process, of the supervisor's loop, of everything that the
@@ -108,13 +109,24 @@ class FaultTrial(Trial):
             wait_until(lambda: self._spawned().endswith("\n"), "the supervisor is spawned")
             pid = int(self._spawned())
             strace = Strace(pid, self.log, *words)
-            with place.path("gate").open("w") as gate:
-                gate.write("go\n")
+            wait_until(lambda: self._opens_gate() or not is_alive(pid), "the gate opens")
         os.close(write_fd)
         try:
             return self._wait_for_end(client), pid
         finally:
             strace.forget()
+
+    def _opens_gate(self) -> bool:
+        """Let the supervisor go on, if it has come to the gate; it may have been given up."""
+        try:
+            gate = os.open(self.arena.place.path("gate"), os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return False
+        os.write(gate, b"go\n")
+        os.close(gate)
+        return True
 
     def _spawned(self) -> str:
         with contextlib.suppress(FileNotFoundError):
