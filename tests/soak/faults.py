@@ -147,8 +147,8 @@ class FaultTrial(Trial):
             self._judge_report(report)
         if os.WIFEXITED(status) and (os.WEXITSTATUS(status) == 0) and not success:
             raise ViolationError(f"exit status 0: {self._told()}")
-        if report is not None and report.get("still_frozen"):
-            raise ViolationError(f"said to be frozen: {self._told()}")
+        if report is not None:
+            self._judge_pending(report)
         late_s = self.load.longest_ns / 1e9 - _WINDOW_S
         if late_s > self.late_s:
             raise ViolationError(f"thawed {late_s:.1f} s after its deadline: {self._told()}")

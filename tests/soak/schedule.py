@@ -83,6 +83,13 @@ class Kill(NamedTuple):
         """Client and supervisor are both hit: nobody is left to thaw at once."""
         return {CLIENT, SUPERVISOR} <= {strike.victim for strike in self.strikes}
 
+    @property
+    def leaves_a_stopped_supervisor(self) -> bool:
+        """Its client is dead: whoever comes next has to see to it."""
+        stopped = Strike(SUPERVISOR, signal.SIGSTOP) in self.strikes
+        dead = Strike(CLIENT, signal.SIGKILL) in self.strikes
+        return stopped and dead and self.wake == signal.SIGCONT
+
     def hits(self, *victims: str) -> bool:
         return any(strike.victim in victims for strike in self.strikes)
 

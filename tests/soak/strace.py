@@ -43,7 +43,7 @@ _ERRORS = {
     "fallocate": ("ENOSPC", "EINTR"),
     "write": ("EIO", "ENOSPC", "EINTR"),
     "pwrite64": ("EIO", "ENOSPC", "EINTR"),
-    "flock": ("EINTR", "ENOLCK", "EWOULDBLOCK"),
+    "flock": ("EINTR", "ENOLCK", "EAGAIN"),
     "kill": ("EPERM", "ESRCH"),
     "sched_setscheduler": ("EPERM",),
     "setsid": ("EPERM",),

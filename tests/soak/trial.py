@@ -34,7 +34,7 @@ _STOPPED_BEYOND_NS = 600_000_000
 _FOR_EVER_S = 3600.0
 _POLL_NS = 20_000
 #: How long a victim is waited for, and one after the first.
-_VICTIM_NS = 3 * _NS
+_VICTIM_NS = 10 * _NS
 _NEXT_VICTIM_NS = 100_000_000
 #: How often the next run is watched to its end, besides after those that could leave something.
 _WHOLE_EVERY = 8
@@ -168,7 +168,7 @@ class Trial:
     def _wait_for_moment(self, kill: Kill, watch: Watch, begin_ns: int) -> None:
         """Wait for it: nearly busy, and quite so at the end."""
         at_ns = begin_ns + int(kill.part * self.run_ns)
-        while not watch.has_ended:
+        while not watch.has_ended and time.monotonic_ns() < begin_ns + _VICTIM_NS:
             if kill.event and watch.has_passed(kill.event):
                 at_ns = time.monotonic_ns() + kill.delay_ns
                 break
@@ -234,9 +234,12 @@ class Trial:
             if waking and kill and now_ns >= due_ns:
                 if not kill.loses_both:
                     self._require_writes("while the stopped is stopped")
-                for pidfd in waking:
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(pidfd, kill.wake)
+                if kill.leaves_a_stopped_supervisor and status != -1:
+                    recover(STATE_DIRECTORY)  # as `pyfreeze thaw` does: it lets it go on
+                else:
+                    for pidfd in waking:
+                        with contextlib.suppress(ProcessLookupError):
+                            signal.pidfd_send_signal(pidfd, kill.wake)
                 waking = []
                 hang_ns = time.monotonic_ns() + int(self.patience_s * _NS)
             if now_ns > max(hang_ns, due_ns if waking else 0):

@@ -54,9 +54,13 @@ class Watch:
         if self._record is None:
             for path in state_pages():
                 try:
-                    self._record = Record(str(path))
+                    record = Record(str(path))
                 except (FreezeError, OSError):  # not filled in yet
                     return []
+                if record.filesystems():
+                    self._record = record
+                else:  # its length is not, yet
+                    record.close()
         if self._record is None:
             return []
         return [filesystem.state for filesystem in self._record.filesystems()]
