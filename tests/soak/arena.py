@@ -56,11 +56,10 @@ class Arena:
         self._fds = [os.open(mount, os.O_RDONLY | os.O_DIRECTORY) for mount in self.mounts]
         self.place = Place(Path(namespace.ROOT, "place"))
         self.command = self.place.script("command", _COMMAND)
-        self.config = self.place.config(
-            self.place.script("pre", _SCRIPT.format("pre")),
-            self.place.script("post", _SCRIPT.format("post")),
-            timeoutInSeconds=SCRIPT_TIMEOUT_S,
-        )
+        pre = self.place.script("pre", _SCRIPT.format("pre"))
+        post = self.place.script("post", _SCRIPT.format("post"))
+        self.config = self.place.config(pre, post, timeoutInSeconds=SCRIPT_TIMEOUT_S)
+        self.patient_config = self.place.config(pre, post, name="patient.json")
         self._rcu = self._cover_rcu()
 
     def _cover_rcu(self) -> Path | None:

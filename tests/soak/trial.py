@@ -32,7 +32,7 @@ _NS = 1_000_000_000
 _STOPPED_BEYOND_NS = 600_000_000
 #: For ever, to the command of a held run.
 _FOR_EVER_S = 3600.0
-_POLL_NS = 20_000
+_POLL_NS = 40_000
 #: How long a victim is waited for, and one after the first.
 _VICTIM_NS = 10 * _NS
 _NEXT_VICTIM_NS = 100_000_000
@@ -82,6 +82,8 @@ class Trial:
         command_s: float,
         max_window_s: float,
         prepare: Callable[[], None] = lambda: None,
+        *,
+        impatient: bool = False,
     ) -> int:
         """Fork a client, which prepares itself first; returns its process id."""
         self.arena.clear()
@@ -96,8 +98,9 @@ class Trial:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(self.arena.place.path(name), flags, 0o600), fd)
             prepare()
+            config = self.arena.config if impatient else self.arena.patient_config
             act = _act_as_command if client == "command" else _act_as_library
-            status = act(self.arena, [self.arena.command, f"{command_s:g}"], max_window_s)
+            status = act(self.arena, config, [self.arena.command, f"{command_s:g}"], max_window_s)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
@@ -124,7 +127,7 @@ class Trial:
         """
         begin_ns = time.monotonic_ns()
         command_s = _FOR_EVER_S if kill.held else kill.command_s
-        client = self._start(kill.client, command_s, kill.max_window_s)
+        client = self._start(kill.client, command_s, kill.max_window_s, impatient=True)
         watch = Watch(self.arena, client)
         stopped: list[int] = []
         try:
@@ -244,7 +247,7 @@ class Trial:
                 hang_ns = time.monotonic_ns() + int(self.patience_s * _NS)
             if now_ns > max(hang_ns, due_ns if waking else 0):
                 raise ViolationError(f"it does not end; there are\n{describe_below(os.getpid())}")
-            time.sleep(0.0003)
+            time.sleep(0.001)
 
     # ---- judging -----------------------------------------------------------------------------
 
@@ -392,11 +395,11 @@ def outcome_of(status: int, report: dict[str, Any] | None) -> str:
     return f"{report['status']}, {report['consistency']}"
 
 
-def _act_as_library(arena: Arena, argv: list[str], max_window_s: float) -> int:
+def _act_as_library(arena: Arena, config: str, argv: list[str], max_window_s: float) -> int:
     try:
         report = pyfreeze.backup(
             argv,
-            config=arena.config,
+            config=config,
             mounts=arena.mounts,
             max_window=max_window_s,
             single_disk=False,
@@ -408,8 +411,8 @@ def _act_as_library(arena: Arena, argv: list[str], max_window_s: float) -> int:
     return 0 if report.status == "success" else 1
 
 
-def _act_as_command(arena: Arena, argv: list[str], max_window_s: float) -> int:
+def _act_as_command(arena: Arena, config: str, argv: list[str], max_window_s: float) -> int:
     mounts = [word for mount in arena.mounts for word in ("--mount", mount)]
-    words = ["--config", arena.config, *mounts, "--several-disks", "--json"]
+    words = ["--config", config, *mounts, "--several-disks", "--json"]
     words += ["--max-window", f"{max_window_s:g}"]
     return run_command(["run", *words, "--", *argv])
