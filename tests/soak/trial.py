@@ -82,8 +82,6 @@ class Trial:
         command_s: float,
         max_window_s: float,
         prepare: Callable[[], None] = lambda: None,
-        *,
-        impatient: bool = False,
     ) -> int:
         """Fork a client, which prepares itself first; returns its process id."""
         self.arena.clear()
@@ -98,9 +96,8 @@ class Trial:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(self.arena.place.path(name), flags, 0o600), fd)
             prepare()
-            config = self.arena.config if impatient else self.arena.patient_config
             act = _act_as_command if client == "command" else _act_as_library
-            status = act(self.arena, config, [self.arena.command, f"{command_s:g}"], max_window_s)
+            status = act(self.arena, [self.arena.command, f"{command_s:g}"], max_window_s)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
@@ -127,7 +124,7 @@ class Trial:
         """
         begin_ns = time.monotonic_ns()
         command_s = _FOR_EVER_S if kill.held else kill.command_s
-        client = self._start(kill.client, command_s, kill.max_window_s, impatient=True)
+        client = self._start(kill.client, command_s, kill.max_window_s)
         watch = Watch(self.arena, client)
         stopped: list[int] = []
         try:
@@ -395,11 +392,11 @@ def outcome_of(status: int, report: dict[str, Any] | None) -> str:
     return f"{report['status']}, {report['consistency']}"
 
 
-def _act_as_library(arena: Arena, config: str, argv: list[str], max_window_s: float) -> int:
+def _act_as_library(arena: Arena, argv: list[str], max_window_s: float) -> int:
     try:
         report = pyfreeze.backup(
             argv,
-            config=config,
+            config=arena.config,
             mounts=arena.mounts,
             max_window=max_window_s,
             single_disk=False,
@@ -411,8 +408,8 @@ def _act_as_library(arena: Arena, config: str, argv: list[str], max_window_s: fl
     return 0 if report.status == "success" else 1
 
 
-def _act_as_command(arena: Arena, config: str, argv: list[str], max_window_s: float) -> int:
+def _act_as_command(arena: Arena, argv: list[str], max_window_s: float) -> int:
     mounts = [word for mount in arena.mounts for word in ("--mount", mount)]
-    words = ["--config", config, *mounts, "--several-disks", "--json"]
+    words = ["--config", arena.config, *mounts, "--several-disks", "--json"]
     words += ["--max-window", f"{max_window_s:g}"]
     return run_command(["run", *words, "--", *argv])
