@@ -40,7 +40,7 @@ def wake(path: str) -> bool:
 
 
 def _wake(record: Record) -> bool:
-    supervisor = record.supervisor_pid
+    supervisor = record.supervisor_pid or _find_supervisor(record.run_id)
     if not record.same_boot or not _is_supervisor(supervisor, record.run_id):
         return False
     if _state(record.client_pid) not in ("", "Z", "X") or _state(supervisor) not in ("T", "t"):
@@ -71,6 +71,12 @@ def _is_overdue(record: Record) -> bool:
 
 def _has_ended(pidfd: int, timeout_s: float) -> bool:
     return bool(select.select([pidfd], [], [], timeout_s)[0])
+
+
+def _find_supervisor(run_id: str) -> int:
+    """The supervisor of a run whose client died before it could note the pid; 0: there is none."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return next((pid for pid in pids if _is_supervisor(pid, run_id)), 0)
 
 
 def _is_supervisor(pid: int, run_id: str) -> bool:
