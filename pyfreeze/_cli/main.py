@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from pyfreeze import __version__
-from pyfreeze._cli import exits
+from pyfreeze._cli import exits, streams
 from pyfreeze._codes import CODES, C
 
 if TYPE_CHECKING:
@@ -48,13 +46,25 @@ class LazyGroup(click.Group):
 def pyfreeze() -> None:
     """Application-consistent snapshots with the shortest freeze window there is.
 
-    Exit status: 0 success; 1 the backup failed; 2 wrong usage; 3 below --require; 4 another run
-    holds the lock; 5 something may still be frozen; 128+n ended by signal n, after thawing.
+    Exit status: 0 success; 1 the backup failed, or its report could not be printed; 2 wrong usage;
+    3 below --require; 4 another run holds the lock; 5 something may still be frozen; 128+n ended by
+    signal n, after thawing.
     """
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit status."""
+    streams.take_over()
+    try:
+        return _run(arguments)
+    except streams.OutputError as error:
+        # Whoever reads no further (`| head`) need not hear of it, except of a backup.
+        if error.outcome or not error.is_broken_pipe:
+            click.echo(f"pyfreeze: {error}{error.outcome and '; '}{error.outcome}", err=True)
+        return error.status
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         with exits.signals_end_in_order():
             result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
@@ -63,11 +73,6 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(arguments, error.format_message() + _hint(error), C.ERROR, exits.USAGE)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has gone; the backup itself is done. Python would complain once
-        # more when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.FAILED
     except exits.EndedBySignal as error:
         return _fail(arguments, f"ended by {error}", C.ERROR, exits.status_of_error(error))
     except (OSError, ValueError) as error:
@@ -104,5 +109,6 @@ def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
             "snapshot": None,
             "events": [],
         }
-        click.echo(json.dumps(failure, indent=2))
+        with streams.telling(status, ""):
+            click.echo(json.dumps(failure, indent=2))
     return status

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyfreeze._cli import exits
-from pyfreeze._cli.summary import summarise
+from pyfreeze._cli import exits, streams
+from pyfreeze._cli.summary import outcome_line, summarise
 from pyfreeze._codes import C
 
 if TYPE_CHECKING:
     from pyfreeze._backup import Backup
+    from pyfreeze._report import Report
 
 
 class Seconds(click.FloatRange):
@@ -166,10 +167,15 @@ def perform(backup: Backup, *, as_json: bool) -> int:
         if backup.report.still_frozen:
             status = exits.MAY_BE_FROZEN
     assert backup.report is not None
-    if as_json:
-        click.echo(backup.report.to_json())
-        if backup.report.status != "success" or backup.report.code > C.SUCCESS:
-            click.echo(f"pyfreeze: {backup.report.message}", err=True)
-    else:
-        summarise(backup.report)
+    with streams.telling(status, f"the backup itself: {outcome_line(backup.report)}"):
+        _show(backup.report, as_json=as_json)
     return status
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if not as_json:
+        summarise(report)
+        return
+    click.echo(report.to_json())
+    if report.status != "success" or report.code > C.SUCCESS:
+        click.echo(f"pyfreeze: {report.message}", err=True)

@@ -16,12 +16,22 @@ def _ms(value: float | None) -> str:
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.2f} ms"
 
 
+def outcome_line(report: Report) -> str:
+    """The outcome in one line."""
+    return f"{_verdict(report)}. {report.message}"
+
+
+def _verdict(report: Report) -> str:
+    good = report.status == "success"
+    verdict = f"success: {report.consistency}-consistent" if good else "error"
+    return f"{verdict} (code {report.code} {report.name})"
+
+
 def summarise(report: Report) -> None:
     """Print the outcome and the timeline to stdout, warnings and failures to stderr."""
     good = report.status == "success"
-    verdict = f"{report.status}: {report.consistency}-consistent" if good else "error"
     colour = "green" if good and not report.code else "yellow" if good else "red"
-    click.secho(f"{verdict} (code {report.code} {report.name})", fg=colour, bold=True)
+    click.secho(_verdict(report), fg=colour, bold=True)
     click.echo(f"  {report.message}")
     if report.code:
         click.echo(f"  What to do: {report.action}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pyfreeze._cli import exits
+from pyfreeze._cli import exits, streams
 
 
 @click.command("thaw")
@@ -17,13 +17,14 @@ def command() -> int:
     from pyfreeze._recovery import recover
 
     found = recover(STATE_DIRECTORY)
-    for run in found:
-        for mount in run.thawed:
-            click.echo(f"thawed {mount} (run {run.run_id})")
-        for text in run.failed:
-            click.echo(f"pyfreeze: still frozen: {text} (run {run.run_id})", err=True)
-    if any(run.failed for run in found):
-        return exits.MAY_BE_FROZEN
-    if not any(run.thawed for run in found):
-        click.echo("nothing to thaw")
-    return exits.SUCCESS
+    still = [f"still frozen: {text} (run {run.run_id})" for run in found for text in run.failed]
+    for text in still:
+        click.echo(f"pyfreeze: {text}", err=True)
+    status = exits.MAY_BE_FROZEN if still else exits.SUCCESS
+    thawed = [f"thawed {mount} (run {run.run_id})" for run in found for mount in run.thawed]
+    with streams.telling(status, "; ".join(thawed)):
+        for line in thawed:
+            click.echo(line)
+        if not thawed and not still:
+            click.echo("nothing to thaw")
+    return status
