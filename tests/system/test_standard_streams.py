@@ -1,0 +1,105 @@
+"""Standard streams closed, full or without a reader: a backup all the same, and no silent one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk
+from tests.support.place import Place
+from tests.support.waiting import wait_until
+
+#: Runs the rest of its arguments with its own streams of these numbers made unfit beforehand.
+_BREAK = """
+import os, signal, sys
+how, numbers = sys.argv[1], [int(digit) for digit in sys.argv[2]]
+reader, fd = os.pipe() if how == "broken pipe" else (-1, os.open("/dev/full", os.O_WRONLY))
+for number in numbers:
+    os.dup2(fd, number)
+    if how == "closed":
+        os.close(number)
+os.closerange(3, 10)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+WAYS = pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("closed", "Bad file descriptor"),
+        ("full", "No space left on device"),
+        ("broken pipe", "Broken pipe"),
+    ],
+    ids=["closed", "full", "broken-pipe"],
+)
+
+
+def with_streams(how: str, numbers: str) -> list[str]:
+    return [sys.executable, "-I", "-c", _BREAK, how, numbers]
+
+
+@WAYS
+def test_stdout(how: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """The report is lost: the status says so, and the outcome is told where it still can be."""
+    prefix = with_streams(how, "1")
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    assert done.status == 1
+    done.assert_one_line("standard output", says, "success: application-consistent (code 0 ")
+    assert place.outcomes == ["success"], "the backup itself was one"
+
+
+def test_stdout_in_text(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    words = ("run", "--no-scripts", "--mount", ext4.mount_point, "--", "true")
+    done = pyfreeze(*words, prefix=with_streams("full", "1"))
+    assert done.status == 1
+    done.assert_one_line("standard output", "success: filesystem-consistent (code 1 ")
+
+
+def test_stdout_hides_no_other_status(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    prefix = with_streams("broken pipe", "1")
+    done = pyfreeze.run([ext4], ["true"], "--require", "application", prefix=prefix)
+    assert done.status == 3
+    done.assert_one_line("standard output", "filesystem is below the one required")
+    done = pyfreeze.run([ext4], ["/no/such/program"], prefix=prefix)
+    assert done.status == 2
+    done.assert_one_line("/no/such/program")
+
+
+def test_stdout_of_other_commands(pyfreeze: Pyfreeze) -> None:
+    """A reader that has read enough is no reason to complain; a full disk is."""
+    done = pyfreeze("explain", prefix=with_streams("broken pipe", "1"))
+    assert (done.status, done.err) == (1, "")
+    for command in ("explain", "thaw"):
+        done = pyfreeze(command, prefix=with_streams("full", "1"))
+        assert done.status == 1
+        done.assert_one_line("standard output", "No space left on device")
+
+
+@WAYS
+def test_stderr(how: str, says: str, ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """What messages say is in the report, too."""
+    done = pyfreeze.run([ext4], ["false"], prefix=with_streams(how, "2"))
+    assert (done.status, done.err) == (1, ""), says
+    assert done.report["message"] == "The snapshot command exited with status 1."
+    done = pyfreeze.run([ext4], ["true"], "--require", "application", prefix=with_streams(how, "2"))
+    assert (done.status, done.report["consistency"]) == (3, "filesystem")
+
+
+def test_all_closed(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """No file of ours takes the place of a stream, for somebody else's last words to land in."""
+    config = place.config()
+    running = pyfreeze.start_run(
+        [ext4], [place.held()], config=config, prefix=with_streams("closed", "012")
+    )
+    wait_until(lambda: place.holds, "the snapshot command runs")
+    files = [os.readlink(f"/proc/{running.pid}/fd/{number}") for number in range(3)]
+    supervisors = [Path(f"/proc/{running.supervisor}/fd/{n}").readlink() for n in range(3)]
+    place.go()
+    done = running.finish()
+    assert files == ["/dev/null"] * 3
+    assert supervisors == [Path("/dev/null")] * 3
+    assert (done.status, done.out, done.err) == (1, "", "")
+    assert place.outcomes == ["success"]
