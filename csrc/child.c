@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "keeper.h"
 #include "timer.h"
 #include "util.h"
 
@@ -64,7 +63,7 @@ static void begin(struct pf_child *child)
     atomic_store(&child->page->state, PF_CHILD_RUNNING);
 }
 
-int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
+int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault)
 {
     int parked = (child->page->flags & PF_CHILD_PARKED) != 0;
     int control[2] = {-1, -1}, output[2] = {-1, -1}, park[2] = {-1, -1};
@@ -85,7 +84,7 @@ int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault)
                                        .output_fd = output[1],
                                        .drain_fd = output[0],
                                        .park_fd = park[0],
-                                       .oom_score_adj = oom_score_adj};
+                                       .heritage = *heritage};
             pf_keeper_run(&keeper);
         }
         failed = child->keeper < 0;

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "childpage.h"
+#include "keeper.h"
 
 enum pf_child_stage {
     PF_STAGE_STAGED,  /* waits for the client's death */
@@ -43,7 +44,7 @@ enum pf_child_news {
 int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
 /* Fork the keeper and the next attempt; a parked child then waits for pf_child_release(). The
  * caller watches control_fd and output_fd. */
-int pf_child_fork(struct pf_child *child, int oom_score_adj, pf_fault *fault);
+int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault);
 /* Let a parked child execve, then open pid_fd for the caller to watch: inside the window its
  * keeper's word would be one hop too many. */
 void pf_child_release(struct pf_child *child);

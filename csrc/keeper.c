@@ -57,6 +57,12 @@ static void restore_oom_score(int value)
         (void)!write(fd, text, (size_t)length);
 }
 
+static void restore_descriptor_limit(const struct rlimit *limit)
+{
+    if (limit->rlim_max > 0) /* lowering is always allowed */
+        setrlimit(RLIMIT_NOFILE, limit);
+}
+
 /* 1: go; 0: the supervisor gave the window up, or is gone; -1: nobody will ever know. */
 static ssize_t wait_to_be_let_go(int park_fd)
 {
@@ -74,7 +80,8 @@ static _Noreturn void become_the_program(const struct pf_keeper *keeper)
         goto failed;
     if (keeper->page->flags & PF_CHILD_UMASK_077)
         umask(077);
-    restore_oom_score(keeper->oom_score_adj);
+    restore_oom_score(keeper->heritage.oom_score_adj);
+    restore_descriptor_limit(&keeper->heritage.descriptors);
     pf_close_all_but(&keeper->park_fd, 1);
     restore_signals();
     ssize_t go = wait_to_be_let_go(keeper->park_fd);

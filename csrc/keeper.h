@@ -7,6 +7,7 @@
  */
 #ifndef PF_KEEPER_H
 #define PF_KEEPER_H
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "childpage.h"
@@ -24,6 +25,12 @@ struct pf_keeper_report {
     uint64_t ended_ns;
 };
 
+/* What the supervisor has changed for itself, as it was before: its children get it back. */
+struct pf_heritage {
+    int oom_score_adj;
+    struct rlimit descriptors; /* RLIMIT_NOFILE; a hard limit of 0: it is unchanged */
+};
+
 struct pf_keeper {
     const struct pf_child_words *words;
     struct pf_child_page *page;
@@ -32,7 +39,7 @@ struct pf_keeper {
     int drain_fd; /* their other end: read by the supervisor, and by the keeper once it is told to
                      leave, so that a service that was started does not die of SIGPIPE */
     int park_fd; /* the child reads one byte from it before execve, -1: it need not wait */
-    int oom_score_adj; /* for the child; the supervisor has lowered its own */
+    struct pf_heritage heritage;
 };
 
 /* The keeper's whole life, in a process just forked. */

@@ -8,7 +8,7 @@ int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
 {
     struct pf_child *child = supervisor->children[index];
     child->epoll_fd = supervisor->epoll_fd;
-    int result = pf_child_fork(child, supervisor->oom_score_adj, fault);
+    int result = pf_child_fork(child, &supervisor->heritage, fault);
     if (result < 0)
         return result;
     result = pf_watch(supervisor, child->control_fd, PF_SOURCE_CONTROL, index);

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,11 +10,17 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 
 #include "fds.h"
 #include "supervisor.h"
 #include "util.h"
+
+/* Timer, socket, output, park and pidfd, with their other ends while it is forked. */
+#define DESCRIPTORS_PER_CHILD 8
+#define OWN_DESCRIPTORS 64
 
 int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, int index)
 {
@@ -35,12 +42,40 @@ static int lower_oom_score(void)
     return (int)strtol(text, NULL, 10);
 }
 
-/* No page of ours may have to be read from, or make room on, a frozen filesystem. The arena limit
- * keeps worker threads from reserving heaps of their own. Without CAP_IPC_LOCK it goes on. */
+/* Where a pre-script can be started, a descriptor must not be lacking for its post-script. So there
+ * are many, whatever the caller has (beyond the hard limit it needs CAP_SYS_RESOURCE), or nothing
+ * begins at all. */
+static int raise_descriptor_limit(struct pf_supervisor *supervisor, pf_fault *fault)
+{
+    struct rlimit before;
+    rlim_t least = OWN_DESCRIPTORS + supervisor->page->count;
+    rlim_t wanted = least + PF_MAX_CHILDREN * DESCRIPTORS_PER_CHILD;
+    if (getrlimit(RLIMIT_NOFILE, &before) < 0)
+        return pf_fail_errno(fault, PF_STEP_SETUP);
+    if (before.rlim_cur >= wanted)
+        return 0;
+    struct rlimit limit = {wanted, before.rlim_max > wanted ? before.rlim_max : wanted};
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        limit = (struct rlimit){before.rlim_max, before.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &limit); /* cannot fail: raising the soft one is free */
+    }
+    supervisor->heritage.descriptors = before;
+    return limit.rlim_cur < least ? pf_fail(fault, PF_STEP_SETUP, EMFILE) : 0;
+}
+
+static int may_lock_without_limit(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_IPC_LOCK);
+}
+
+/* No page of ours may have to be read from, or make room on, a frozen filesystem. Where RLIMIT_MEMLOCK
+ * binds, MCL_FUTURE would make later mappings fail, those of scripts' pages above all: then what is
+ * there now is locked if it fits, and else it goes on unlocked. */
 static void lock_memory(void)
 {
-    mallopt(M_ARENA_MAX, 1);
-    (void)!mlockall(MCL_CURRENT | MCL_FUTURE);
+    (void)!mlockall(MCL_CURRENT | (may_lock_without_limit() ? MCL_FUTURE : 0));
 }
 
 static int take_signals(void)
@@ -96,12 +131,14 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
     supervisor->snapshot_child = supervisor->notify_fd = supervisor->peer_fd = -1;
     prctl(PR_SET_NAME, "pyfreeze-superv");
     int result = take_inherited(supervisor, fault);
+    if (result == 0)
+        result = raise_descriptor_limit(supervisor, fault);
     if (result < 0)
         return result;
 
     supervisor->signal_fd = take_signals();
-    supervisor->oom_score_adj = lower_oom_score();
-    lock_memory();
+    supervisor->heritage.oom_score_adj = lower_oom_score();
+    mallopt(M_ARENA_MAX, 1); /* else worker threads reserve heaps of their own */
     supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     supervisor->crew.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->workers = calloc(supervisor->page->count + 1, sizeof *supervisor->workers);
@@ -115,6 +152,7 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
         result = pf_window_init(&supervisor->window, supervisor->page, supervisor->workers, fault);
     if (result < 0)
         return result;
+    lock_memory(); /* with the workers' stacks */
     result = watch_all(supervisor);
     return result < 0 ? pf_fail(fault, PF_STEP_SETUP, -result) : 0;
 }

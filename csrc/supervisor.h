@@ -32,7 +32,7 @@ struct pf_supervisor {
     int epoll_fd;
     int signal_fd;
     struct pf_crew crew;
-    int oom_score_adj; /* as it was before it was lowered: the children's */
+    struct pf_heritage heritage;
 
     int client_lives;
     int client_is_deaf; /* its queue is full */
