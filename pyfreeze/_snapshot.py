@@ -101,6 +101,8 @@ def _by_command(
             closed = window.wait()
     lost = _wait_for_end(run, child)
     end = run.child_end(child)
+    if closed and closed.verdict == "freeze-failed" and end.exec_error:
+        closed = None  # it could not even be forked, so nothing was frozen for it
     return Taken(
         kind="command",
         verdict="rescued" if lost else closed.verdict if closed else "unfrozen",
