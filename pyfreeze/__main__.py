@@ -11,13 +11,16 @@ def main() -> int:
         return _main()
     except KeyboardInterrupt:  # while importing: nothing has been run yet
         return 130
+    except (MemoryError, ImportError) as error:  # a library needs memory to be loaded, too
+        print(f"pyfreeze: {error or 'out of memory'}", file=sys.stderr)
+        return 1
 
 
 def _main() -> int:
     try:
         import click  # noqa: F401
         import rich  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         print(
             f"pyfreeze: the command needs {error.name}, which is not installed: "
             "pip install 'pyfreeze[cli]'",

@@ -75,6 +75,8 @@ def _run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except exits.EndedBySignal as error:
         return _fail(arguments, f"ended by {error}", C.ERROR, exits.status_of_error(error))
+    except MemoryError:
+        return _fail(arguments, "out of memory", C.ERROR, exits.FAILED)
     except (OSError, ValueError) as error:
         code = exits.code_of_error(error)
         return _fail(
