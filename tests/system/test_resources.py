@@ -1,0 +1,162 @@
+"""Too little of something: it works all the same, or one line says what is lacking; never half."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command import Done, Pyfreeze
+from tests.support.disks import Disk
+from tests.support.namespace import STATE_DIRECTORY
+from tests.support.place import Place
+
+_MIB = 1 << 20
+
+
+def assert_nothing_begun(done: Done, place: Place, *parts: str) -> None:
+    assert done.status == 1, done.err
+    done.assert_one_line(*parts)
+    assert (done.report["status"], done.report["consistency"]) == ("error", "none")
+    assert not place.exists("pre.ran"), "the application was never asked to wait"
+    assert not place.outcomes
+    assert done.report["snapshot"] is None
+
+
+def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
+    done = pyfreeze.run([disk], ["true"])
+    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+
+
+# ---- the state directory -------------------------------------------------------------------------
+
+
+def in_namespace(script: str) -> list[str]:
+    """Words before a command: mounts of its own."""
+    run = f'{script}\nexec "$@"'
+    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-ec", run, "sh"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("size=4k", "making the state page: No space left on device"),
+        ("nr_inodes=2", "making the state page: No space left on device"),
+        ("nr_inodes=1", "taking the lock: No space left on device"),
+        ("ro", "taking the lock: Read-only file system"),
+    ],
+)
+def test_state_directory(
+    options: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Full, and full before anything else is in it, and read-only."""
+    fill = f"; echo x >{STATE_DIRECTORY}/other" if "size" in options else ""
+    prefix = in_namespace(f"mount -t tmpfs -o mode=700,{options} none {STATE_DIRECTORY}{fill}")
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    assert_nothing_begun(done, place, STATE_DIRECTORY, says)
+    assert_next_run_works(pyfreeze, ext4)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("mount -t tmpfs -o ro none /run", "Read-only file system"),
+        ("mount -t tmpfs none /run; touch /run/pyfreeze", "Not a directory"),
+        ("mount -t tmpfs none /run; mkdir /run/it; ln -s it /run/pyfreeze", "Not a directory"),
+        ("mount -t tmpfs none /run; mkdir -m 777 /run/pyfreeze", "must belong to root"),
+    ],
+    ids=["read-only", "file", "symlink", "open-to-all"],
+)
+def test_run(script: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    prefix = in_namespace(script)
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    assert done.status == 1
+    done.assert_one_line("/run/pyfreeze", "opening the state directory", says)
+    assert not place.exists("pre.ran")
+
+
+def test_state_directory_that_is_missing_is_made(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    script = "mount -t tmpfs none /run"
+    done = pyfreeze.run([ext4], ["stat", "-c%a", "/run/pyfreeze"], prefix=in_namespace(script))
+    assert (done.status, done.report["snapshot"]["output"]) == (0, "700\n")
+
+
+# ---- descriptors, processes, memory --------------------------------------------------------------
+
+#: Without CAP_SYS_RESOURCE, so that a hard limit is one.
+_WITHOUT = ("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
+
+
+def test_twenty_descriptors(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    prefix = ["prlimit", "--nofile=20", *_WITHOUT]
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    assert_nothing_begun(done, place, "supervisor", "Too many open files")
+    assert_next_run_works(pyfreeze, ext4)
+
+
+def test_a_soft_limit_of_descriptors_is_for_scripts(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """The supervisor has what it needs; what it runs has what the caller has."""
+    config = place.config(place.script("pre", 'ulimit -n >"$D/pre.limit"'))
+    command = ["sh", "-c", "ulimit -Sn; ulimit -Hn"]
+    done = pyfreeze.run([ext4], command, config=config, prefix=["prlimit", "--nofile=25:500"])
+    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert done.report["snapshot"]["output"] == "25\n500\n"
+    assert place.read("pre.limit") == "25\n"
+
+
+@pytest.mark.parametrize(("which", "says"), [(2, "snapshot command"), (3, "post-script")])
+def test_no_further_process(
+    which: int, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """The supervisor forks once for each of its children; each thread's calls are counted."""
+    strace = ["strace", "-f", "-qq", "-o", str(place.path("log"))]
+    strace += ["-e", "trace=clone", "-e", f"inject=clone:error=EAGAIN:when={which}"]
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=strace)
+    done.assert_one_line(says, "could not be executed: Resource temporarily unavailable")
+    if which == 2:
+        assert (done.status, done.report["consistency"]) == (1, "none")
+        assert place.outcomes == ["none"], "the post-script is owed all the same"
+    else:
+        assert (done.status, done.report["code"]) == (0, 301)
+        assert place.outcomes == ["abandoned"], "the one that was staged runs in its place"
+
+
+@pytest.mark.parametrize("limit_kib", [0, 64, 2700, 4000])
+def test_memory_that_cannot_be_locked(
+    limit_kib: int, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Nothing, too little, and nearly what is needed: then it goes on without."""
+    without = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
+    prefix = ["prlimit", f"--memlock={limit_kib * 1024}", *without]
+    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+
+
+def test_little_address_space(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """From what the bare command gets by with up to what a run needs."""
+    failures = 0
+    for limit in range(_least_address_space(), 512 * _MIB, _MIB):
+        prefix = ["prlimit", f"--as={limit}"]
+        done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+        assert "Traceback" not in done.err
+        assert place.exists("pre.ran") == bool(place.outcomes)
+        if done.status == 0:
+            break
+        failures += 1
+        assert done.status == 1
+        assert done.err.startswith("pyfreeze: "), done.err
+    assert failures > 0, "it was never too little"
+    assert done.report["consistency"] == "application"
+
+
+def _least_address_space() -> int:
+    """What `pyfreeze explain` needs; below that it is the interpreter that fails to start."""
+    words = [sys.executable, "-m", "pyfreeze", "explain", "0"]
+    for limit in range(8 * _MIB, 512 * _MIB, _MIB):
+        prefix = ["prlimit", f"--as={limit}"]
+        if subprocess.run([*prefix, *words], capture_output=True, check=False).returncode == 0:
+            return limit
+    raise AssertionError("the command does not even explain")
