@@ -128,6 +128,11 @@ class Disk:
     def freeze(self) -> None:
         tool("fsfreeze", "-f", self.mount_point)
 
+    @staticmethod
+    def thaw_by(fd: int) -> None:
+        """Without starting a program, which may be on what is frozen."""
+        fcntl.ioctl(fd, _FITHAW, 0)
+
     def thaw(self) -> None:
         subprocess.run(["fsfreeze", "-u", self.mount_point], timeout=60, check=False)
 
