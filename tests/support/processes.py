@@ -30,10 +30,19 @@ def parent_of(pid: int) -> int:
 
 def peak_kib(pid: int) -> int:
     """The largest that a process's resident memory has been."""
+    return _status_kib(pid, "VmHWM:")
+
+
+def resident_kib(pid: int) -> int:
+    """A process's resident memory now."""
+    return _status_kib(pid, "VmRSS:")
+
+
+def _status_kib(pid: int, key: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(key):
             return int(line.split()[1])
-    raise AssertionError(f"{pid} has no VmHWM")
+    raise AssertionError(f"{pid} has no {key}")
 
 
 def threads_of(pid: int) -> list[int]:

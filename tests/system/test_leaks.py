@@ -1,0 +1,115 @@
+"""A process that backs up for months: after a thousand windows it is as small as after a few."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pyfreeze import _client
+from pyfreeze._choice import choose, targets
+from tests.support.disks import Disk
+from tests.support.frozen import backup, frozen
+from tests.support.namespace import STATE_DIRECTORY
+from tests.support.place import Place
+from tests.support.processes import helpers, resident_kib, threads_of
+from tests.support.waiting import wait_until
+
+#: After these, whatever is made once has been made: buffers, caches, the allocator's arenas.
+SETTLED = 200
+MANY = 1000
+#: A page lost in each window would be 3,200 KiB, and 400 bytes lost in each more than this.
+CLIENT_GROWTH_KIB = 300
+#: Its memory is locked and made in advance.
+SUPERVISOR_GROWTH_KIB = 64
+#: Nothing but FIFREEZE and FITHAW: it is about how often, not about how well.
+BARE = _client.Flush(rounds=0)
+
+
+class Held(NamedTuple):
+    """What a process holds that has a number."""
+
+    descriptors: int
+    threads: int
+
+
+def held_by(pid: int) -> Held:
+    return Held(len(os.listdir(f"/proc/{pid}/fd")), len(threads_of(pid)))
+
+
+def children() -> list[int]:
+    """This process's children: also the zombies, and the orphans left to a subreaper."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        found += [int(word) for word in (task / "children").read_text(encoding="ascii").split()]
+    return found
+
+
+def assert_as_before(held: Held, before: list[int]) -> None:
+    assert held_by(os.getpid()) == held
+    assert children() == before
+    wait_until(lambda: not helpers(), "supervisors and keepers are gone")
+
+
+@pytest.mark.timeout(400)
+def test_one_window_used_again_and_again(ext4: Disk) -> None:
+    """Each use has a supervisor of its own."""
+    window = frozen([ext4], flush_rounds=0)
+    held, before = held_by(os.getpid()), children()
+    for _ in range(SETTLED):
+        with window:
+            pass
+    settled_kib = resident_kib(os.getpid())
+    for _ in range(MANY - SETTLED):
+        with window:
+            pass
+    assert resident_kib(os.getpid()) - settled_kib <= CLIENT_GROWTH_KIB
+    assert_as_before(held, before)
+
+
+def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
+    chosen = targets(choose(STATE_DIRECTORY, only=[ext4.mount_point]))
+    options = _client.WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
+    held_before, before = held_by(os.getpid()), children()
+    with _client.Run(chosen, "leaks") as run:
+        run.ask_open()
+        assert run.next_event(20).kind == _client.OPENED
+
+        def window() -> None:
+            run.ask_window(options)
+            assert run.next_event(20).kind == _client.FROZEN
+            run.ask_thaw()
+            event = run.next_event(20)
+            assert (event.kind, event.verdict) == (_client.CLOSED, "good")
+
+        both = (os.getpid(), run.supervisor_pid)
+        for _ in range(SETTLED):
+            window()
+        held = [held_by(pid) for pid in both]
+        client_kib, supervisor_kib = map(resident_kib, both)
+        for _ in range(MANY - SETTLED):
+            window()
+        assert [held_by(pid) for pid in both] == held
+        assert resident_kib(both[0]) - client_kib <= CLIENT_GROWTH_KIB
+        assert resident_kib(both[1]) - supervisor_kib <= SUPERVISOR_GROWTH_KIB
+    assert_as_before(held_before, before)
+
+
+def test_windows_made_anew(ext4: Disk) -> None:
+    held, before = held_by(os.getpid()), children()
+    for _ in range(150):
+        with frozen([ext4], flush_rounds=0):
+            pass
+    assert_as_before(held, before)
+
+
+def test_backups_with_scripts(ext4: Disk, place: Place) -> None:
+    config = place.config()
+    assert backup([ext4], ["/bin/true"], config=config).code == 0  # what is imported once, is now
+    held, before = held_by(os.getpid()), children()
+    for _ in range(50):
+        assert backup([ext4], ["/bin/true"], config=config).code == 0
+    assert place.outcomes == ["success"] * 51
+    assert_as_before(held, before)
