@@ -40,7 +40,7 @@ def held_by(pid: int) -> Held:
 
 
 def children() -> list[int]:
-    """This process's children: also the zombies, and the orphans left to a subreaper."""
+    """The children of this process: also the zombies, and the orphans left to a subreaper."""
     found = []
     for task in Path("/proc/self/task").iterdir():
         found += [int(word) for word in (task / "children").read_text(encoding="ascii").split()]
