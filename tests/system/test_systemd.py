@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Done, Pyfreeze, Running, guard
+from tests.support.command import Pyfreeze, Running, guard
 from tests.support.disks import Disk, copy_command, opened_copy, tool
 from tests.support.place import Place
 from tests.support.processes import helpers, is_alive, state_pages
