@@ -7,10 +7,11 @@ CC = gcc
 ANALYZER_FLAGS = -std=gnu11 -O2 -fanalyzer -Wall -Wextra -Wshadow -Wconversion -Werror
 
 C_CORE = $(wildcard csrc/*.c)
-C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.c tests/c/*.h bench/*.c bench/*.h)
+C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c bench/*.h)
 ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
 
-.PHONY: demo test soak check lint types format-check analyze format sanitize bench setup clean $(ANALYSES)
+.PHONY: demo test soak fuzz check lint types format-check analyze format sanitize \
+	fuzz-seeds bench setup clean $(ANALYSES)
 
 demo:
 	sh ./bootstrap demo
@@ -53,6 +54,17 @@ KILLS ?= 10000
 soak: setup
 	$(VENV)/bin/python tests/soak kills --seed $(SEED) --count $(KILLS) --jobs 4
 	$(VENV)/bin/python tests/soak faults --jobs 4 --table build/faults.md
+
+# Ten minutes for each harness of tests/fuzz.
+fuzz:
+	PYFREEZE_FUZZ_SECONDS=600 sh ./bootstrap test tests/fuzz
+
+# The committed corpus anew: needed when what is shared between processes changes its layout.
+fuzz-seeds:
+	@mkdir -p build
+	$(CC) -std=gnu11 -Icsrc -o build/fuzz-seeds tests/fuzz/seeds.c \
+		csrc/fault.c csrc/page.c csrc/childpage.c
+	cd build && ./fuzz-seeds ../tests/fuzz/corpus/request ../tests/fuzz/corpus/record
 
 # The short form, under five minutes; the long one: sh ./bootstrap bench --form full
 bench:

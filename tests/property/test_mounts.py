@@ -69,6 +69,38 @@ def test_the_parser_raises_nothing_but_a_value_error_with_the_line(data: bytes) 
         assert len(mounts) == len(data.removesuffix(b"\n").split(b"\n")) or not data
 
 
+ids = st.sampled_from([b"0", b"1", b"2", b"7"])
+paths = st.sampled_from([b"/", b"/a", b"/a/b", b"a", b"//", b"/a/", b"/\\040", b"/\xff", b""])
+lines = st.tuples(
+    ids, ids, st.sampled_from([b"7:1", b"0:9"]), paths, paths, st.sampled_from([b"rw", b"ro,x"]),
+    st.sampled_from([b"-", b"shared:1 -", b"- -", b""]),
+    st.sampled_from([b"ext4", b"proc", b"\xff"]), paths, st.sampled_from([b"rw", b"ro", b""]),
+).map(b" ".join)  # fmt: skip
+
+
+@given(st.lists(lines, max_size=6), st.binary(max_size=3), st.integers(0, 200))
+def test_whatever_the_parser_accepts_can_be_chosen_from(
+    rows: list[bytes], noise: bytes, at: int
+) -> None:
+    """Also tables that no kernel has: ids twice, parents in a circle, names that are no paths."""
+    data = b"".join(row + b"\n" for row in rows)
+    data = data[:at] + noise + data[at + len(noise) :]
+    try:
+        mounts = parse_mountinfo(data)
+    except ValueError:
+        return
+    assert {m.mount_id for m in visible(mounts)} <= {m.mount_id for m in mounts}
+    stack = BlockStack({}, {})
+    select(mounts, stack)
+    for point in ("/", "/a"):
+        try:
+            (chosen,) = select(mounts, stack, only=[point]).filesystems
+        except MountError as error:
+            assert error.path == point
+        else:
+            assert chosen.mount_point == point
+
+
 points = st.lists(st.sampled_from("abc"), max_size=3).map(lambda parts: "/" + "/".join(parts))
 devices = st.tuples(st.sampled_from([0, 7, 8]), st.integers(1, 6))
 FSTYPES = ["ext4", "xfs", "btrfs", "tmpfs", "nfs4", "fuse.x", "autofs", "overlay", "proc", "vfat"]

@@ -1,0 +1,47 @@
+/* fuzz.h - what the harnesses share: their verdict, and how often the code under test said yes. */
+#ifndef FUZZ_H
+#define FUZZ_H
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerInitialize(int *count, char ***words);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Not assert(): a build may compile it away. */
+#define MUST(condition)                                                                            \
+    do                                                                                             \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
+            abort();                                                                               \
+        }                                                                                          \
+    while (0)
+
+static unsigned long fuzz_accepted;
+
+/* A corpus that nothing of is accepted says nothing about what comes after the checks. */
+static void fuzz_tell_accepted(void)
+{
+    fprintf(stderr, "accepted %lu inputs\n", fuzz_accepted);
+}
+
+/* All descriptors below it are taken: one that leaks changes it. */
+static inline int fuzz_lowest_free_fd(void)
+{
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    return fd;
+}
+
+/* Something that the optimiser cannot do without. */
+static volatile size_t fuzz_sink;
+
+static inline void fuzz_read(const char *text)
+{
+    fuzz_sink += strlen(text);
+}
+
+#endif
