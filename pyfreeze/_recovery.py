@@ -96,9 +96,13 @@ def _recover_page(path: str, mounts: Sequence[Mount]) -> Recovered:
             return Recovered(os.path.basename(path), (), ())
         raise
     try:
-        thawed, failed = _thaw_record(record, mounts) if record.same_boot else ((), ())
+        thawed: tuple[str, ...] = ()
+        failed: tuple[str, ...] = ()
+        if record.same_boot:
+            thawed, failed = _thaw_record(record, mounts)
+            if not failed:
+                record.restore_rcu()
         if not failed:
-            record.restore_rcu()
             os.unlink(path)
         return Recovered(record.run_id, thawed, failed)
     finally:

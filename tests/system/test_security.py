@@ -20,10 +20,12 @@ from tests.support.disks import Disk
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.place import Place
 from tests.support.processes import state_pages
-from tests.support.waiting import wait_until
+from tests.support.waiting import holds_within, wait_until
 
 # ---- the state directory -------------------------------------------------------------------------
 
+#: Where struct pf_page has `rcu_saved`.
+RCU_SAVED = 108
 #: What somebody has put where the state directory is to be, as shell commands; $0 is a directory.
 DIRECTORIES = {
     "symlink": 'ln -s "$0" /run/pyfreeze',
@@ -119,6 +121,25 @@ def test_modes_of_the_state(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> Non
         assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, mode)
     running.signal(signal.SIGTERM)
     running.finish()
+
+
+def test_page_from_before_the_last_boot_is_removed_unused(
+    rcu_expedited: str, pyfreeze: Pyfreeze
+) -> None:
+    """What it had raised then is no value of this boot's."""
+    page = Path(STATE_DIRECTORY, "old.state")
+    with _client.Run((), "old"):
+        content = bytearray(page.read_bytes())
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    assert content.count(boot_id) == 1
+    content[content.index(boot_id)] ^= 1
+    content[RCU_SAVED : RCU_SAVED + 4] = b"\1\0\0\0" if rcu_expedited == "0" else bytes(4)
+    page.write_bytes(content)
+    done = pyfreeze("thaw")
+    assert (done.status, done.out) == (0, "nothing to thaw\n")
+    assert not page.exists()
+    value = Path("/sys/kernel/rcu_expedited")
+    assert holds_within(lambda: value.read_text(encoding="ascii").strip() == rcu_expedited, 5)
 
 
 # ---- files ---------------------------------------------------------------------------------------
