@@ -223,6 +223,8 @@ def _resolve(path: str, reachable: Mapping[str, Mount]) -> str:
     except PermissionError:
         raise MountError(path, "permission denied", expected) from None
     except (OSError, UnicodeEncodeError) as error:
+        if normal in reachable and getattr(error, "errno", 0) == errno.EIO:
+            return normal  # its device is gone: told when it is opened, since that is no misuse
         reason = getattr(error, "strerror", None) or "is not a file name"
         raise MountError(path, f"cannot be looked up ({reason})", expected) from None
     if not stat.S_ISDIR(mode):
