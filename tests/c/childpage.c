@@ -194,6 +194,31 @@ static void test_ring_over_time(void)
     }
 }
 
+/* What one read of a pipe brings, into rings around its size, from positions on both sides of it. */
+static void test_ring_of_whole_reads(void)
+{
+    enum { READ = 65536 };
+    static char written[5 * READ], found[2 * READ];
+    const uint32_t rooms[] = {READ - 1, READ, READ + 1, READ + READ / 2, 2 * READ};
+    const uint32_t starts[] = {0, 1, READ / 2, READ - 1, READ, READ + 1, READ + READ / 2};
+    uint64_t seed = 11;
+    for (size_t i = 0; i < sizeof written; i++)
+        written[i] = (char)check_random(&seed);
+    for (size_t r = 0; r < sizeof rooms / sizeof *rooms; r++)
+        for (size_t s = 0; s < sizeof starts / sizeof *starts; s++) {
+            struct pf_child_page *page = page_with_ring(rooms[r]);
+            uint32_t total = starts[s];
+            pf_child_page_append(page, written, total);
+            for (int reads = 0; reads < 3; reads++, total += READ) {
+                pf_child_page_append(page, written + total, READ);
+                uint32_t all = total + READ, kept = all < rooms[r] ? all : rooms[r];
+                CHECK(pf_child_page_output(page, found, sizeof found) == kept);
+                CHECK(memcmp(found, written + all - kept, kept) == 0);
+            }
+            pf_child_page_unmap(page);
+        }
+}
+
 /* ---- what is refused ------------------------------------------------------------------------ */
 
 struct image {
@@ -312,6 +337,20 @@ static void test_fields(const struct image *image)
     CHECK(use(image) == -EBADMSG);
 }
 
+/* A ring that begins before the strings' end: over them, or over the header. */
+static void test_ring_over_others(const struct image *image)
+{
+    const struct pf_child_page *page = (const void *)image->bytes;
+    for (uint64_t offset = 0; offset < page->ring_offset; offset++) {
+        struct image bad = *image;
+        struct pf_child_page *header = (void *)bad.bytes;
+        header->ring_offset = offset;
+        header->ring_bytes = (uint32_t)(image->size - offset);
+        put_image(image, bad.bytes, bad.size);
+        CHECK(use(image) == -EBADMSG);
+    }
+}
+
 /* A sum that is right says nothing: it must not wrap around, and there must be an argv[0]. */
 static void test_counts(const struct image *image)
 {
@@ -373,12 +412,14 @@ int main(void)
     test_refusals_to_create();
     test_ring_at_every_offset();
     test_ring_over_time();
+    test_ring_of_whole_reads();
 
     struct image image;
     take_image(&image);
     test_truncations(&image);
     test_consistent_truncations(&image);
     test_fields(&image);
+    test_ring_over_others(&image);
     test_counts(&image);
     test_mutations(&image);
     close(image.fd);

@@ -1,0 +1,94 @@
+/* The deadline and the snapshot's end are due in the same turn of the loop, which may see either
+ * first: a window that is over its time is never a good one. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+
+#include "check.h"
+#include "timer.h"
+#include "util.h"
+#include "window.h"
+
+#define SHORT_NS (2 * PF_NS_PER_MS)
+
+static struct pf_window window;
+
+static void begin(uint64_t max_window_ns)
+{
+    pf_fault fault;
+    window.flush = (pf_flush_options){.rounds = 0, .limit_ns = PF_NS_PER_S};
+    window.max_window_ns = max_window_ns;
+    window.freeze_timeout_ns = 10 * PF_NS_PER_S;
+    REQUIRE(pf_window_begin_freeze(&window, &fault) == 0);
+    REQUIRE(pf_window_advance(&window) == PF_NEWS_FROZEN);
+}
+
+static void wait_for_deadline(void)
+{
+    while (pf_now_ns() < atomic_load(&window.page->deadline_ns))
+        ;
+}
+
+static void ends_as(enum pf_verdict verdict)
+{
+    CHECK(pf_window_advance(&window) == PF_NEWS_CLOSED);
+    CHECK(window.verdict == verdict);
+    CHECK(pf_window_is_idle(&window) && atomic_load(&window.page->deadline_ns) == 0);
+}
+
+static void test_end_seen_first(void)
+{
+    begin(SHORT_NS);
+    wait_for_deadline();
+    pf_window_finish(&window);
+    pf_window_on_deadline(&window);
+    ends_as(PF_VERDICT_EXPIRED);
+}
+
+static void test_deadline_seen_first(void)
+{
+    begin(SHORT_NS);
+    wait_for_deadline();
+    while (window.stage == PF_WINDOW_OPEN) /* the timer itself may take a moment */
+        pf_window_on_deadline(&window);
+    pf_window_finish(&window);
+    ends_as(PF_VERDICT_EXPIRED);
+}
+
+/* An event of a timer that was disarmed since epoll_wait() told of it. */
+static void test_end_in_time(void)
+{
+    begin(60 * PF_NS_PER_S);
+    pf_window_finish(&window);
+    pf_window_on_deadline(&window);
+    ends_as(PF_VERDICT_GOOD);
+}
+
+static void test_given_up_first(void)
+{
+    begin(60 * PF_NS_PER_S);
+    pf_window_give_up(&window, PF_VERDICT_ABORTED);
+    pf_window_finish(&window);
+    ends_as(PF_VERDICT_ABORTED);
+}
+
+int main(int count, char **words)
+{
+    check_limit(20);
+    REQUIRE(count >= 2 && chdir(words[1]) == 0);
+    pf_fault fault;
+    struct pf_page *page;
+    const pf_start_options options = {.run_id = "deadline"};
+    int fd = pf_page_create(&page, AT_FDCWD, &options, &fault);
+    REQUIRE(fd >= 0 && pf_window_init(&window, page, NULL, &fault) == 0);
+    test_end_seen_first();
+    test_deadline_seen_first();
+    test_end_in_time();
+    test_given_up_first();
+    test_end_seen_first(); /* and nothing is left of the ones before */
+    close(window.rcu_fd);
+    close(window.deadline_fd);
+    close(window.limit_fd);
+    pf_page_unmap(page);
+    close(fd);
+    return check_end();
+}

@@ -1,0 +1,96 @@
+"""The C core with a sanitizer: a library, and a supervisor that writes down its findings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CSRC = ROOT / "csrc"
+#: The C programs that drive it.
+PROGRAMS = ROOT / "tests" / "c"
+SUPERVISOR_MAIN = "supervisor.c"
+
+MEMORY = "address,undefined"
+THREADS = "thread"
+
+FLAGS = [
+    "-std=gnu11",
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fno-sanitize-recover=all",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Werror",
+    f"-I{CSRC}",
+    f"-I{PROGRAMS}",
+]
+
+
+def _compile(*words: str | Path) -> None:
+    command = ["gcc", *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything compiled with one sanitizer."""
+
+    sanitizer: str
+    directory: Path
+
+    @property
+    def flags(self) -> list[str]:
+        return [*FLAGS, f"-fsanitize={self.sanitizer}"]
+
+    @property
+    def library(self) -> Path:
+        return self.directory / "libpyfreeze.a"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.directory / "supervisor"
+
+    @property
+    def actor(self) -> Path:
+        return self.directory / "actor"
+
+    def make(self) -> None:
+        """Compile csrc into a library, and the supervisor and the actor from it."""
+        sources = sorted(path for path in CSRC.glob("*.c") if path.name != SUPERVISOR_MAIN)
+        objects = [self.directory / f"{path.stem}.o" for path in sources]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(self._make_object, sources, objects):
+                pass
+        subprocess.run(["ar", "rcs", self.library, *objects], check=True, timeout=60)
+        log = f'-DLOG_PATH="{self.directory}/finding"'
+        _compile(
+            *self.flags, log, CSRC / SUPERVISOR_MAIN, PROGRAMS / "sanitizer_options.c",
+            self.library, "-o", self.supervisor,
+        )  # fmt: skip
+        _compile("-std=gnu11", "-O1", "-Wall", "-Wextra", PROGRAMS / "actor.c", "-o", self.actor)
+
+    def _make_object(self, source: Path, output: Path) -> None:
+        _compile(*self.flags, "-c", source, "-o", output)
+
+    def program(self, name: str, options: list[str]) -> Path:
+        """Compile one test program, unless it has been."""
+        output = self.directory / name
+        if not output.exists():
+            _compile(*self.flags, PROGRAMS / f"{name}.c", self.library, *options, "-o", output)
+        return output
+
+    def take_findings(self) -> str:
+        """What the sanitizers had to say of supervisors and keepers since the last look."""
+        found = []
+        for path in sorted(self.directory.glob("finding.*")):
+            found.append(path.read_text(encoding="utf-8", errors="replace"))
+            path.unlink()
+        return "\n".join(found)
