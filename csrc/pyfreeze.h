@@ -109,7 +109,7 @@ typedef struct {
 } pf_start_options;
 
 /* Take the lock, make the state page, start the supervisor and wait until it is ready. */
-int pf_start(pf_run **run, const pf_start_options *options, pf_fault *fault);
+int pf_start(pf_run **out, const pf_start_options *options, pf_fault *fault);
 
 /* The state directory's lock alone, for recovery. Returns a descriptor; closing it unlocks. */
 int pf_lock(const char *directory, pf_fault *fault);

@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "supervisor.h"
 #include "util.h"

@@ -224,7 +224,8 @@ static int part(pf_run *run)
     struct pf_message message;
     pf_fault fault;
     uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
-    int result = pf_ask_simply(run, PF_ASK_BYE, -1, &fault);
+    int result;
+    (void)pf_ask_simply(run, PF_ASK_BYE, -1, &fault); /* what comes next tells, too */
     do
         result = pf_next_message(run, until, NULL, &message, &fault);
     while (result == -EINTR || (result == 1 && message.kind != PF_TELL_BYE));

@@ -87,7 +87,8 @@ static int is_below(const struct table *table, pid_t parent, pid_t root)
 /* A child may have a smaller number than its parent (they wrap), hence until nothing changes. */
 static void mark(struct table *table, pid_t root)
 {
-    qsort(table->rows, table->count, sizeof *table->rows, by_pid);
+    if (table->count > 0) /* else there is no array to give */
+        qsort(table->rows, table->count, sizeof *table->rows, by_pid);
     for (int changed = 1; changed;) {
         changed = 0;
         for (size_t i = 0; i < table->count; i++) {

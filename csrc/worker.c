@@ -12,7 +12,7 @@
 #include "util.h"
 
 /* Locked memory counts whole, so the stacks are small: nothing here formats or recurses. */
-#define STACK_BYTES (32u * 1024u)
+#define STACK_BYTES ((size_t)32 * 1024)
 #define WAKE_ATTEMPTS 3
 
 static void wait_for_job(struct pf_worker *worker, uint32_t seen)
