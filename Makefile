@@ -10,7 +10,7 @@ C_CORE = $(wildcard csrc/*.c)
 C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c bench/*.h)
 ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
 
-.PHONY: demo test soak fuzz check lint types format-check analyze format sanitize \
+.PHONY: demo test soak fuzz check lint types format-check analyze tidy format sanitize \
 	fuzz-seeds bench setup clean $(ANALYSES)
 
 demo:
@@ -19,7 +19,7 @@ demo:
 test:
 	sh ./bootstrap test
 
-check: lint types format-check analyze
+check: lint types format-check analyze tidy
 
 lint: setup
 	$(VENV)/bin/ruff check
@@ -38,6 +38,10 @@ analyze:
 
 $(ANALYSES): analyze-%: csrc/%.c
 	@$(CC) $(ANALYZER_FLAGS) -c -o /dev/null $<
+
+# What is checked, and what is not and why: .clang-tidy
+tidy: setup
+	$(VENV)/bin/clang-tidy --quiet $(C_CORE) -- -std=gnu11
 
 format: setup
 	$(VENV)/bin/ruff check --fix --select I
