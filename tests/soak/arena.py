@@ -117,6 +117,11 @@ class Arena:
         return frozen
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether the kernel has made one of the filesystems read-only."""
+        return any(os.fstatvfs(fd).f_flag & os.ST_RDONLY for fd in self._fds)
+
+    @property
     def rcu_is_raised(self) -> bool:
         return self._rcu is not None and self._rcu.read_text(encoding="ascii").strip() != "0"
 

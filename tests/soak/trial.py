@@ -277,6 +277,8 @@ class Trial:
         modified, thaws, and forces the filesystem read-only. So a SIGKILL can cost this, but only
         to the one who thaws at that very moment.
         """
+        if self.arena.is_read_only:
+            holds_within(lambda: any(self.load.errors), self.patience_s)
         failed = {
             disk.fstype: error
             for disk, error in zip(self.arena.disks, self.load.errors, strict=True)
@@ -305,7 +307,7 @@ class Trial:
             # A client that dies before there is a supervisor leaves a page that says nothing.
             if set(states) != {"chosen"} or not kill.hits(CLIENT):
                 raise ViolationError(f"the state page is left: {states}")
-        if kill.recovery == "run":
+        if kill.recovery == "run" and not self.arena.is_read_only:
             self.run_whole()
         else:
             for found in recover(STATE_DIRECTORY):
