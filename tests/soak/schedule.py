@@ -95,7 +95,8 @@ class Kill(NamedTuple):
 
     @property
     def name(self) -> str:
-        return " + ".join(str(strike) for strike in self.strikes)
+        """Without the order, which is the seed's to tell."""
+        return " + ".join(sorted(str(strike) for strike in self.strikes))
 
 
 def draw(seed: int, number: int) -> Kill:
