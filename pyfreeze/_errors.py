@@ -96,7 +96,7 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
     if step in (lib.PF_STEP_SPAWN, lib.PF_STEP_READY, lib.PF_STEP_SETUP):
         return os_error(SupervisorError, number, step_text, filename)
     if step == lib.PF_STEP_VERIFY and number == _errno.ESTALE:
-        what = f"{step_text}: something else is mounted there now"
+        what = f"{step_text}: it was unmounted, or something else is mounted there now"
         return FreezeFailedError(number, what, filename)
     if step == lib.PF_STEP_FREEZE and number == _errno.EBUSY:
         what = f"{step_text}: somebody else has frozen it already"
