@@ -94,6 +94,31 @@ def test_process_with_a_block_ended(disk: Disk, number: signal.Signals) -> None:
     assert not state_pages()
 
 
+SHORT_BLOCK = """
+import sys, pyfreeze
+try:
+    with pyfreeze.frozen(sys.argv[1:], max_window=1.5):
+        print("inside", flush=True)
+        sys.stdin.read()
+except pyfreeze.InconsistentError as error:
+    print(error)
+"""
+
+
+def test_process_with_a_block_stopped(disk: Disk) -> None:
+    """Thawed at the deadline, and told when it goes on."""
+    process = start_python(SHORT_BLOCK, disk)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "inside\n"
+    process.send_signal(signal.SIGSTOP)
+    disk.assert_writable()
+    assert not disk.is_frozen()
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "the window expired" in out
+
+
 FORKED_BLOCK = """
 import os, sys, time, pyfreeze
 with pyfreeze.frozen(sys.argv[1:], max_window=300):
