@@ -93,4 +93,4 @@ class Build:
         for path in sorted(self.directory.glob("finding.*")):
             found.append(path.read_text(encoding="utf-8", errors="replace"))
             path.unlink()
-        return "\n".join(found)
+        return "".join(found)
