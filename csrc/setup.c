@@ -49,7 +49,7 @@ static int raise_descriptor_limit(struct pf_supervisor *supervisor, pf_fault *fa
 {
     struct rlimit before;
     rlim_t least = OWN_DESCRIPTORS + supervisor->page->count;
-    rlim_t wanted = least + PF_MAX_CHILDREN * DESCRIPTORS_PER_CHILD;
+    rlim_t wanted = least + (rlim_t)PF_MAX_CHILDREN * DESCRIPTORS_PER_CHILD;
     if (getrlimit(RLIMIT_NOFILE, &before) < 0)
         return pf_fail_errno(fault, PF_STEP_SETUP);
     if (before.rlim_cur >= wanted)
