@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -11,8 +12,11 @@ def main() -> int:
         return _main()
     except KeyboardInterrupt:  # while importing: nothing has been run yet
         return 130
-    except (MemoryError, ImportError) as error:  # a library needs memory to be loaded, too
-        print(f"pyfreeze: {error or 'out of memory'}", file=sys.stderr)
+    except (MemoryError, SystemError):  # the latter where the interpreter itself ran out of it
+        os.write(2, b"pyfreeze: out of memory\n")
+        return 1
+    except ImportError as error:  # a library needs memory to be loaded, too
+        print(f"pyfreeze: {error}", file=sys.stderr)
         return 1
 
 
