@@ -10,10 +10,10 @@ static void send_to_client(struct pf_supervisor *supervisor, const struct pf_mes
                            const int *fds, int count)
 {
     pf_fault ignored;
-    /* The loop never waits for the client. One that is gone is found out by its pidfd; one that has
-     * left so much unread that the queue is full is given up like a dead one, in the loop. */
+    /* The loop never waits for the client. One that cannot be told, because it is gone or has left so
+     * much unread that the queue is full, is given up like a dead one, in the loop. */
     if (supervisor->client_lives && !supervisor->client_is_deaf &&
-        pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) == -EAGAIN)
+        pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) < 0)
         supervisor->client_is_deaf = 1;
 }
 

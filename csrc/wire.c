@@ -6,6 +6,8 @@
 
 #include "util.h"
 
+#define SEND_ATTEMPTS 3
+
 union control {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(PF_WIRE_MAX_FDS * sizeof(int))];
@@ -28,9 +30,14 @@ int pf_wire_send(int socket, const struct pf_message *message, const int *fds, i
         rights->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(rights), fds, (size_t)count * sizeof(int));
     }
-    if (PF_RETRY(sendmsg(socket, &header, MSG_NOSIGNAL)) < 0)
-        return pf_fail_errno(fault, PF_STEP_SEND);
-    return 0;
+    /* A message that is lost is waited for. What is only short of memory has it the next time. */
+    for (int attempt = 0; attempt < SEND_ATTEMPTS; attempt++) {
+        if (PF_RETRY(sendmsg(socket, &header, MSG_NOSIGNAL)) >= 0)
+            return 0;
+        if (errno == EAGAIN || errno == EPIPE || errno == ECONNRESET)
+            break;
+    }
+    return pf_fail_errno(fault, PF_STEP_SEND);
 }
 
 static void take_fds(struct msghdr *header, int fds[PF_WIRE_MAX_FDS])

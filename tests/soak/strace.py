@@ -52,7 +52,9 @@ _ERRORS = {
 }
 _ANY = ("EIO", "ENOMEM", "EINTR")
 #: Cannot fail, or are not calls of their own; strace cannot make them fail either.
-_SPARED = {"rt_sigreturn", "restart_syscall", "exit", "exit_group", "???"}
+#: rt_sigprocmask: the C library's pthread_create() and fork() rely on its never failing, and the
+#: kernel fails it for a bad address only.
+_SPARED = {"rt_sigreturn", "rt_sigprocmask", "restart_syscall", "exit", "exit_group", "???"}
 
 
 class Fault(NamedTuple):
