@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -159,6 +160,9 @@ def _least_address_space() -> int:
     words = [sys.executable, "-m", "pyfreeze", "explain", "0"]
     for limit in range(8 * _MIB, 512 * _MIB, _MIB):
         prefix = ["prlimit", f"--as={limit}"]
-        if subprocess.run([*prefix, *words], capture_output=True, check=False).returncode == 0:
-            return limit
+        # With too little, some interpreters never end.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run([*prefix, *words], capture_output=True, timeout=5, check=False)
+            if done.returncode == 0:
+                return limit
     raise AssertionError("the command does not even explain")
