@@ -84,7 +84,8 @@ def test_check_warns_of_who_answers_permission_events(
             pytest.fail("fanotify permission events are not to be had")
         done = pyfreeze("check", "--mount", ext4.mount_point, "--json")
         warnings = [row for row in check_rows(done) if row["topic"] == "listeners"]
-        assert [f"(process {listener.pid})" in row["subject"] for row in warnings] == [True]
+        ours = [row for row in warnings if f"(process {listener.pid})" in row["subject"]]
+        assert len(ours) == 1  # others may listen on this machine as well
         assert done.status == 0, "a warning, no problem"
     finally:
         listener.send_signal(signal.SIGKILL)
