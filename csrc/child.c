@@ -297,9 +297,13 @@ enum pf_child_news pf_child_end(struct pf_child *child)
     return PF_CHILD_NOTHING;
 }
 
-void pf_child_abandon(struct pf_child *child)
+void pf_child_abandon(struct pf_child *child, int error)
 {
     let_go(child); /* the keeper takes it for our death, and kills */
+    if (!is_reported(child)) {
+        atomic_store(&child->page->exec_error, error);
+        child->page->wait_status = 126 << 8;
+    }
     pf_timer_disarm(child->timer_fd);
     child->stage = PF_STAGE_OVER;
     report(child);

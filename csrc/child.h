@@ -56,8 +56,9 @@ void pf_child_on_output(struct pf_child *child);
 
 /* SIGTERM, grace, SIGKILL to what is left of it; news comes from on_control and on_timer. */
 enum pf_child_news pf_child_end(struct pf_child *child);
-/* It cannot be started or watched: its keeper ends it, and here it is over. */
-void pf_child_abandon(struct pf_child *child);
+/* It cannot be started or watched: its keeper ends it, and here it is over, as one whose execve
+ * failed. The page itself says so: the client may look there before it hears of it. */
+void pf_child_abandon(struct pf_child *child, int error);
 void pf_child_free(struct pf_child *child);
 
 #endif

@@ -16,7 +16,7 @@ int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
         result = pf_watch(supervisor, child->output_fd, PF_SOURCE_OUTPUT, index);
     if (result == 0)
         return 0;
-    pf_child_abandon(child); /* unwatched it would run on unsupervised */
+    pf_child_abandon(child, -result); /* unwatched it would run on unsupervised */
     return pf_fail_at(fault, PF_STEP_CHILD_FORK, index, -result);
 }
 
@@ -24,7 +24,7 @@ static void start_or_tell(struct pf_supervisor *supervisor, int index)
 {
     pf_fault fault;
     if (pf_start_child(supervisor, index, &fault) < 0) {
-        pf_child_abandon(supervisor->children[index]);
+        pf_child_abandon(supervisor->children[index], fault.error);
         pf_tell(supervisor, PF_TELL_CHILD, index, &fault);
     }
 }

@@ -143,7 +143,7 @@ static int add_child(struct pf_supervisor *supervisor, int index, int page_fd, p
     else if (!(child->page->flags & PF_CHILD_STAGED))
         result = pf_start_child(supervisor, index, fault);
     if (result < 0)
-        pf_child_abandon(child); /* told as failed, it must not run later */
+        pf_child_abandon(child, fault->error); /* told as failed, it must not run later */
     return result;
 }
 
