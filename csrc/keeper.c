@@ -114,8 +114,10 @@ static int reap(struct state *state)
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid == 0)
             return 1;
+        if (pid < 0 && errno == EINTR)
+            continue; /* the SIGCHLD that brought us here does not come again */
         if (pid < 0)
-            return errno == EINTR;
+            return 0;
         if (pid == state->child)
             tell_end(state, status);
     }
