@@ -201,10 +201,14 @@ class Trial:
                 continue
             if pidfd < 0:
                 continue
+            is_hit = False
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, strike.signal)
-                hits += 1
-            if strike.signal == signal.SIGSTOP:
+                # The descriptor is the process's own: what is looked up now is what is hit.
+                is_hit = watch.is_of_the_run(pid)
+                if is_hit:
+                    signal.pidfd_send_signal(pidfd, strike.signal)
+                    hits += 1
+            if is_hit and strike.signal == signal.SIGSTOP:
                 stopped.append(pidfd)
             else:
                 os.close(pidfd)

@@ -102,6 +102,14 @@ class Watch:
         found = children_of(keepers[-1])
         return found[0] if found and self._is(victim, found[0]) else 0
 
+    @staticmethod
+    def is_of_the_run(pid: int) -> bool:
+        """Whether a process is in this mount namespace, where there is nothing but the arena's."""
+        try:
+            return os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+        except OSError:
+            return False
+
     def _is(self, victim: str, child: int) -> bool:
         """Whether a keeper's child is the command, parked before its execve or not, or a script."""
         try:
