@@ -40,6 +40,7 @@ SUPERVISOR_SOURCES = [
     "peer.c",
     "lifecycle.c",
     "timer.c",
+    "latency.c",
     "level.c",
     "load.c",
     "window.c",

@@ -50,7 +50,7 @@ static void let_go(struct pf_child *child)
     stop_watching(child, &child->control_fd);
     stop_watching(child, &child->output_fd);
     stop_watching(child, &child->pid_fd);
-    pf_close_fd(&child->park_fd);
+    stop_watching(child, &child->park_fd);
 }
 
 static void begin(struct pf_child *child)
@@ -68,10 +68,11 @@ int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf
     int parked = (child->page->flags & PF_CHILD_PARKED) != 0;
     int control[2] = {-1, -1}, output[2] = {-1, -1}, park[2] = {-1, -1};
     int failed = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
-                 pipe2(output, O_CLOEXEC) < 0 || (parked && pipe2(park, O_CLOEXEC) < 0) ||
+                 pipe2(output, O_CLOEXEC) < 0 ||
+                 (parked && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) < 0) ||
                  fcntl(output[0], F_SETFL, O_NONBLOCK) < 0;
 
-    child->attempt_ended = child->has_exited = 0;
+    child->attempt_ended = child->has_exited = child->is_waiting = 0;
     child->page->attempts++;
     atomic_store(&child->page->exec_error, 0);
     snprintf(child->attempt, sizeof child->attempt, "PYFREEZE_ATTEMPT=%u", child->page->attempts);
@@ -110,11 +111,22 @@ int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf
     return 0;
 }
 
+void pf_child_on_parked(struct pf_child *child)
+{
+    char word;
+    if (child->park_fd < 0)
+        return;
+    /* If it is gone, its keeper is about to say so. */
+    (void)!PF_RETRY(recv(child->park_fd, &word, 1, MSG_DONTWAIT));
+    epoll_ctl(child->epoll_fd, EPOLL_CTL_DEL, child->park_fd, NULL);
+    child->is_waiting = 1;
+}
+
 void pf_child_release(struct pf_child *child)
 {
     char go = 1;
     begin(child);
-    /* The end of the pipe that follows tells a child that did not get its byte to exit, with status
+    /* The end of the socket that follows tells a child that did not get its byte to exit, with status
      * 0: it must not count as one that ran. EPIPE is a child that is gone, SIGPIPE is blocked. */
     if (PF_RETRY(write(child->park_fd, &go, 1)) < 0)
         atomic_store(&child->page->exec_error, errno);
@@ -278,9 +290,9 @@ enum pf_child_news pf_child_end(struct pf_child *child)
         child->page->ended_early = 1;
         return report(child);
     case PF_STAGE_PARKED:
-        /* It reads the end of its pipe and exits without having run anything. */
+        /* It reads the end of its socket and exits without having run anything. */
         child->page->ended_early = 1;
-        pf_close_fd(&child->park_fd);
+        stop_watching(child, &child->park_fd);
         return end_tree(child);
     case PF_STAGE_RUNNING:
         if (child->has_exited) /* the same */

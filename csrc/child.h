@@ -26,9 +26,10 @@ struct pf_child {
     int pid_fd;     /* of a parked child that was let go: readable as soon as it has exited */
     int control_fd; /* of the keeper; its end means that nothing of the tree is left */
     int output_fd;
-    int park_fd;
+    int park_fd; /* readable once it is parked */
     int timer_fd;
     uint64_t deadline_ns; /* for all attempts together */
+    int is_waiting;       /* parked, right before execve: it said so */
     int has_exited;       /* seen by pid_fd, before its keeper could tell */
     int attempt_ended;    /* the child itself has ended; something of its tree may be left */
 };
@@ -45,6 +46,8 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
 /* Fork the keeper and the next attempt; a parked child then waits for pf_child_release(). The
  * caller watches control_fd and output_fd. */
 int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault);
+/* What its park_fd has to tell: that it is parked, or is gone. */
+void pf_child_on_parked(struct pf_child *child);
 /* Let a parked child execve, then open pid_fd for the caller to watch: inside the window its
  * keeper's word would be one hop too many. */
 void pf_child_release(struct pf_child *child);

@@ -63,11 +63,17 @@ static void restore_descriptor_limit(const struct rlimit *limit)
         setrlimit(RLIMIT_NOFILE, limit);
 }
 
-/* 1: go; 0: the supervisor gave the window up, or is gone; -1: nobody will ever know. */
+/* 1: go; 0: the supervisor gave the window up, or is gone; -1: nobody will ever know. Nothing is
+ * frozen before our word has come: what we do until then would take the processors from it. */
 static ssize_t wait_to_be_let_go(int park_fd)
 {
-    char byte;
-    return park_fd < 0 ? 1 : PF_RETRY(read(park_fd, &byte, 1));
+    char byte = 'p';
+    if (park_fd < 0)
+        return 1;
+    if (PF_RETRY(send(park_fd, &byte, 1, MSG_NOSIGNAL)) < 0)
+        return errno == EPIPE ? 0 : -1;
+    ssize_t go = PF_RETRY(read(park_fd, &byte, 1));
+    return go < 0 && errno == ECONNRESET ? 0 : go; /* closed with our word unread */
 }
 
 static _Noreturn void become_the_program(const struct pf_keeper *keeper)

@@ -38,7 +38,8 @@ struct pf_keeper {
     int output_fd; /* the child's stdout and stderr */
     int drain_fd; /* their other end: read by the supervisor, and by the keeper once it is told to
                      leave, so that a service that was started does not die of SIGPIPE */
-    int park_fd; /* the child reads one byte from it before execve, -1: it need not wait */
+    int park_fd; /* a socket: the child says there that it is parked, right before execve, and
+                    goes when it has read one byte; -1: it need not wait */
     struct pf_heritage heritage;
 };
 

@@ -14,6 +14,8 @@ int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
     result = pf_watch(supervisor, child->control_fd, PF_SOURCE_CONTROL, index);
     if (result == 0)
         result = pf_watch(supervisor, child->output_fd, PF_SOURCE_OUTPUT, index);
+    if (result == 0 && child->park_fd >= 0)
+        result = pf_watch(supervisor, child->park_fd, PF_SOURCE_PARKED, index);
     if (result == 0)
         return 0;
     pf_child_abandon(child, -result); /* unwatched it would run on unsupervised */

@@ -155,7 +155,8 @@ enum pf_window_flag {
     PF_WINDOW_EXPEDITE = 1, /* raise rcu_expedited around the FIFREEZEs */
     /* SCHED_FIFO for the supervisor's threads meanwhile, if they would have to share processors. */
     PF_WINDOW_REALTIME = 2,
-    PF_WINDOW_PARALLEL = 4 /* freeze, and thaw, all filesystems of a level at once */
+    PF_WINDOW_PARALLEL = 4, /* freeze, and thaw, all filesystems of a level at once */
+    PF_WINDOW_WAKEFUL = 8 /* no idle states for the processors meanwhile (PM QoS) */
 };
 
 typedef struct {

@@ -103,6 +103,8 @@ static void begin_window(struct pf_supervisor *supervisor, const struct pf_messa
         window->max_window_ns = message->max_window_ns;
         window->freeze_timeout_ns = message->freeze_timeout_ns;
         window->flags = message->flags;
+        window->awaits_command = message->index >= 0 &&
+                                 !supervisor->children[message->index]->is_waiting;
         result = pf_window_begin_freeze(window, &fault);
     }
     if (result < 0) {

@@ -109,7 +109,11 @@ static void on_child(struct pf_supervisor *supervisor, enum pf_source source, in
         return;
     if (source == PF_SOURCE_OUTPUT)
         pf_child_on_output(child);
-    else if (source == PF_SOURCE_EXIT) {
+    else if (source == PF_SOURCE_PARKED) {
+        pf_child_on_parked(child);
+        if (index == supervisor->snapshot_child)
+            pf_window_stop_awaiting(&supervisor->window);
+    } else if (source == PF_SOURCE_EXIT) {
         pf_child_on_exit(child);
         pf_on_child_news(supervisor, index, PF_CHILD_NOTHING);
     } else if (source == PF_SOURCE_TIMER)
@@ -147,6 +151,7 @@ static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
         break;
     case PF_SOURCE_CONTROL:
     case PF_SOURCE_OUTPUT:
+    case PF_SOURCE_PARKED:
     case PF_SOURCE_EXIT:
     case PF_SOURCE_TIMER:
         on_child(supervisor, source, index);

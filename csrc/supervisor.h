@@ -18,6 +18,7 @@ enum pf_source {
     PF_SOURCE_PEER,
     PF_SOURCE_CONTROL,
     PF_SOURCE_OUTPUT,
+    PF_SOURCE_PARKED,
     PF_SOURCE_EXIT,
     PF_SOURCE_TIMER
 };

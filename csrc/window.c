@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "latency.h"
 #include "level.h"
 #include "load.h"
 #include "rcu.h"
@@ -13,6 +14,8 @@
 #define THAW_LIMIT_NS (10 * PF_NS_PER_S)
 /* For a FIFREEZE that was given up but does not hang: it returns within this. */
 #define SETTLE_LIMIT_NS (20 * PF_NS_PER_MS)
+/* A snapshot that takes longer is not worth processors that idle in a loop. */
+#define WAKEFUL_LIMIT_NS (20 * PF_NS_PER_MS)
 /* A round of syncfs this short has nothing left to gain from another one. */
 #define CONVERGED_NS (300 * 1000ull)
 
@@ -24,6 +27,7 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
         if (page->slots[i].level >= window->levels)
             window->levels = page->slots[i].level + 1;
     window->rcu_fd = pf_rcu_open();
+    window->latency_fd = pf_latency_open();
     window->deadline_fd = pf_timer_create();
     window->limit_fd = pf_timer_create();
     if (window->deadline_fd < 0 || window->limit_fd < 0)
@@ -103,8 +107,20 @@ static void set_realtime(struct pf_window *window, int realtime)
         pf_worker_set_realtime(&window->workers[i], realtime);
 }
 
+static void set_wakeful(struct pf_window *window, int wakeful)
+{
+    if (window->is_wakeful == wakeful)
+        return;
+    window->is_wakeful = wakeful;
+    if (wakeful)
+        pf_latency_hold(window->latency_fd);
+    else
+        pf_latency_release(window->latency_fd);
+}
+
 static void begin_freezing(struct pf_window *window)
 {
+    set_wakeful(window, (window->flags & PF_WINDOW_WAKEFUL) != 0);
     if (window->flags & PF_WINDOW_REALTIME)
         set_realtime(window, pf_load_is_high(window->page->count));
     if (window->flags & PF_WINDOW_EXPEDITE)
@@ -185,6 +201,7 @@ static enum pf_window_news close_window(struct pf_window *window)
             }
     atomic_store(&window->page->deadline_ns, 0);
     set_realtime(window, 0);
+    set_wakeful(window, 0);
     window->stage = PF_WINDOW_IDLE;
     return PF_NEWS_CLOSED;
 }
@@ -207,7 +224,9 @@ static enum pf_window_news end_flushing(struct pf_window *window)
         return PF_NEWS_NONE;
     }
     if (window->freeze_follows) {
-        begin_freezing(window);
+        window->stage = PF_WINDOW_AWAITING;
+        if (!window->awaits_command)
+            begin_freezing(window);
         return PF_NEWS_NONE;
     }
     pf_timer_disarm(window->limit_fd);
@@ -246,6 +265,7 @@ static enum pf_window_news end_level(struct pf_window *window)
             pf_level_post(window, PF_JOB_FREEZE);
         } else {
             pf_rcu_restore(window->page, window->rcu_fd);
+            pf_timer_arm(window->limit_fd, pf_now_ns() + WAKEFUL_LIMIT_NS);
             window->stage = PF_WINDOW_OPEN;
             return PF_NEWS_FROZEN;
         }
@@ -263,21 +283,34 @@ static enum pf_window_news end_level(struct pf_window *window)
     case PF_WINDOW_SETTLING:
         return close_window(window);
     case PF_WINDOW_IDLE:
+    case PF_WINDOW_AWAITING:
     case PF_WINDOW_OPEN:
         break;
     }
     return PF_NEWS_NONE;
 }
 
+static int depends_on_workers(const struct pf_window *window)
+{
+    return window->stage != PF_WINDOW_IDLE && window->stage != PF_WINDOW_AWAITING &&
+           window->stage != PF_WINDOW_OPEN;
+}
+
 enum pf_window_news pf_window_advance(struct pf_window *window)
 {
-    while (window->stage != PF_WINDOW_IDLE && window->stage != PF_WINDOW_OPEN &&
-           pf_level_is_done(window)) {
+    while (depends_on_workers(window) && pf_level_is_done(window)) {
         enum pf_window_news news = end_level(window);
         if (news != PF_NEWS_NONE)
             return news;
     }
     return PF_NEWS_NONE;
+}
+
+void pf_window_stop_awaiting(struct pf_window *window)
+{
+    window->awaits_command = 0;
+    if (window->stage == PF_WINDOW_AWAITING)
+        begin_freezing(window);
 }
 
 void pf_window_finish(struct pf_window *window)
@@ -291,7 +324,8 @@ void pf_window_finish(struct pf_window *window)
 void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict)
 {
     int flushes = window->stage == PF_WINDOW_FLUSHING && window->freeze_follows;
-    if (flushes || window->stage == PF_WINDOW_FREEZING || window->stage == PF_WINDOW_OPEN)
+    if (flushes || window->stage == PF_WINDOW_AWAITING || window->stage == PF_WINDOW_FREEZING ||
+        window->stage == PF_WINDOW_OPEN)
         begin_thawing(window, verdict);
 }
 
@@ -329,6 +363,10 @@ void pf_window_on_limit(struct pf_window *window)
         window->flush.rounds = 0; /* and without freezing: no further level, no further round */
         pf_level_stop_waiting(window);
         break;
+    case PF_WINDOW_AWAITING: /* still flush.limit_ns: its working directory may hang */
+        pf_fail(&window->fault, PF_STEP_CHILD_FORK, ETIMEDOUT);
+        pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
+        break;
     case PF_WINDOW_OPENING:
         pf_level_blame_busy(window, PF_STEP_OPEN);
         window->level = window->levels - 1;
@@ -341,8 +379,10 @@ void pf_window_on_limit(struct pf_window *window)
     case PF_WINDOW_SETTLING:
         pf_level_stop_waiting(window);
         break;
-    case PF_WINDOW_IDLE:
     case PF_WINDOW_OPEN:
+        set_wakeful(window, 0);
+        break;
+    case PF_WINDOW_IDLE:
         break;
     }
 }

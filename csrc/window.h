@@ -9,6 +9,7 @@ enum pf_window_stage {
     PF_WINDOW_IDLE,
     PF_WINDOW_OPENING,
     PF_WINDOW_FLUSHING,
+    PF_WINDOW_AWAITING, /* flushed; the snapshot command is not parked yet */
     PF_WINDOW_FREEZING,
     PF_WINDOW_OPEN, /* all frozen together */
     PF_WINDOW_THAWING,
@@ -29,6 +30,7 @@ struct pf_window {
     uint32_t levels;
     int rcu_fd;
     int deadline_fd; /* timerfd: the window's end, from the first FIFREEZE on */
+    int latency_fd;
     int limit_fd; /* timerfd: how long the present stage may take */
 
     enum pf_window_stage stage;
@@ -37,6 +39,7 @@ struct pf_window {
     pf_fault fault; /* what made the verdict, or a stage fail */
 
     int freeze_follows; /* this flush is a window's */
+    int awaits_command; /* the snapshot command is still on its way to being parked */
     pf_flush_options flush;
     uint32_t round;
     uint64_t flush_begin_ns;
@@ -48,6 +51,7 @@ struct pf_window {
     uint64_t freeze_timeout_ns;
     uint32_t flags; /* enum pf_window_flag */
     int is_realtime;
+    int is_wakeful;
 };
 
 int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,
@@ -60,6 +64,8 @@ int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault);
 
 /* Go on as far as the workers allow; to be called until it returns PF_NEWS_NONE. */
 enum pf_window_news pf_window_advance(struct pf_window *window);
+/* The snapshot command is parked, or has died on the way. */
+void pf_window_stop_awaiting(struct pf_window *window);
 /* The snapshot has ended well, the peer has answered: thaw. Late is PF_VERDICT_EXPIRED. */
 void pf_window_finish(struct pf_window *window);
 /* Give up and thaw what is frozen; the first reason given stays the verdict. */

@@ -36,6 +36,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     crash_fallback: bool = False,
     expedite: bool = True,
     realtime: bool = True,
+    wakeful: bool = True,
     parallel: bool = True,
     flush_rounds: int = 8,
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
@@ -63,6 +64,8 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         crash_fallback: take a crash-consistent snapshot when freezing fails.
         expedite: raise rcu_expedited while freezing.
         realtime: SCHED_FIFO for the supervisor while freezing, when processors are short.
+        wakeful: keep the processors out of idle states while freezing (PM QoS), and for at most
+            20 ms of the snapshot.
         parallel: freeze and thaw all filesystems of a level at once.
         flush_rounds: how often at most to flush right before the freeze.
         environment: of the snapshot command.
@@ -96,6 +99,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         crash_fallback=crash_fallback,
         expedite=expedite,
         realtime=realtime,
+        wakeful=wakeful,
         parallel=parallel,
         flush_rounds=flush_rounds,
         environment=environment,

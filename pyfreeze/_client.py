@@ -84,6 +84,8 @@ class WindowOptions(NamedTuple):
     """Raise rcu_expedited around the FIFREEZEs."""
     realtime: bool = True
     """SCHED_FIFO for the supervisor's threads meanwhile, if they would have to share processors."""
+    wakeful: bool = True
+    """No idle states for the processors meanwhile (PM QoS), for at most 20 ms of the snapshot."""
     parallel: bool = True
     """All filesystems of a level at once."""
 
@@ -273,6 +275,7 @@ class Run:
         options.flags = (
             (lib.PF_WINDOW_EXPEDITE if window.expedite else 0)
             | (lib.PF_WINDOW_REALTIME if window.realtime else 0)
+            | (lib.PF_WINDOW_WAKEFUL if window.wakeful else 0)
             | (lib.PF_WINDOW_PARALLEL if window.parallel else 0)
         )
         options.child = child

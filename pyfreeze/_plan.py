@@ -87,6 +87,7 @@ def make_plan(settings: Settings) -> Plan:
             flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
             expedite=settings.expedite,
             realtime=settings.realtime,
+            wakeful=settings.wakeful,
             parallel=settings.parallel,
         ),
         writeback=_client.Flush(

@@ -27,6 +27,7 @@ Grade = Literal["ok", "note", "warning", "problem"]
 LEFT_OUT = "left out"
 
 _CAP_SYS_ADMIN = 21
+_CPU_LATENCY = "/dev/cpu_dma_latency"
 _RCU_EXPEDITED = "/sys/kernel/rcu_expedited"
 _RCU_NORMAL = "/sys/kernel/rcu_normal"
 # FAN_OPEN_PERM, FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM and FAN_PRE_ACCESS of linux/fanotify.h
@@ -85,6 +86,11 @@ def _kernel() -> Iterator[Row]:
         yield Row("kernel", "warning", _RCU_NORMAL, text)
     else:
         yield Row("kernel", "ok", _RCU_EXPEDITED, f"can be raised (now {_read(_RCU_EXPEDITED)})")
+    if os.access(_CPU_LATENCY, os.W_OK):
+        yield Row("kernel", "ok", _CPU_LATENCY, "can be held at 0 us")
+    else:
+        text = "not writable: processors that idle deeply make windows some tenths of a ms longer"
+        yield Row("kernel", "note", _CPU_LATENCY, text)
     if _realtime_works():
         yield Row("kernel", "ok", "SCHED_FIFO", "allowed")
     else:

@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     crash_fallback: bool = False
     expedite: bool = True
     realtime: bool = True
+    wakeful: bool = True
     parallel: bool = True
     flush_rounds: int = 8
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT

@@ -186,6 +186,7 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
     flush_rounds: int = 8,
     expedite: bool = True,
     realtime: bool = True,
+    wakeful: bool = True,
     parallel: bool = True,
     state_directory: str = _client.STATE_DIRECTORY,
 ) -> Window:
@@ -204,6 +205,8 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
             tens of milliseconds, and interrupts every processor for a moment.
         realtime: run the supervisor's threads under SCHED_FIFO meanwhile, when there are fewer
             processors than threads that want one.
+        wakeful: keep the processors out of idle states meanwhile (PM QoS), and for at most 20 ms of
+            the block: a wake-up takes microseconds then.
         parallel: freeze and thaw all filesystems of a level at once.
         state_directory: where the state page lives; a tmpfs.
 
@@ -223,6 +226,7 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         flush=_client.Flush(rounds=flush_rounds, limit_s=freeze_timeout),
         expedite=expedite,
         realtime=realtime,
+        wakeful=wakeful,
         parallel=parallel,
     )
     return Window(paths, options, state_directory)

@@ -44,6 +44,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
             "freeze_timeout_s": plan.window.freeze_timeout_s,
             "expedite": plan.window.expedite,
             "realtime": plan.window.realtime,
+            "wakeful": plan.window.wakeful,
             "parallel": plan.window.parallel,
             "flush_rounds": plan.window.flush.rounds,
         },

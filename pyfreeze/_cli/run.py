@@ -83,6 +83,9 @@ class Seconds(click.FloatRange):
     "--no-expedite", is_flag=True, help="Leave rcu_expedited alone: freezing takes far longer."
 )
 @click.option("--no-realtime", is_flag=True, help="Never use SCHED_FIFO while freezing.")
+@click.option(
+    "--no-wakeful", is_flag=True, help="Let processors idle deeply while freezing (see PM QoS)."
+)
 @click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
 @click.option(
     "--flush-rounds", type=click.IntRange(0, 100), default=8, show_default=True,
@@ -108,6 +111,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     crash_fallback: bool,
     no_expedite: bool,
     no_realtime: bool,
+    no_wakeful: bool,
     no_parallel: bool,
     flush_rounds: int,
     as_json: bool,
@@ -142,6 +146,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
             crash_fallback=crash_fallback,
             expedite=not no_expedite,
             realtime=not no_realtime,
+            wakeful=not no_wakeful,
             parallel=not no_parallel,
             flush_rounds=flush_rounds,
             environment=dict(os.environ),

@@ -49,7 +49,8 @@ static void start(struct kept *kept, const struct run *run)
     REQUIRE(pf_child_page_words(kept->page, NULL, &kept->words, &fault) == 0);
     REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) == 0);
     REQUIRE(pipe2(output, O_CLOEXEC) == 0);
-    REQUIRE(!(run->flags & PF_CHILD_PARKED) || pipe2(park, O_CLOEXEC) == 0);
+    REQUIRE(!(run->flags & PF_CHILD_PARKED) ||
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) == 0);
     kept->keeper = fork();
     if (kept->keeper == 0)
         pf_keeper_run(&(struct pf_keeper){.words = &kept->words,
@@ -337,6 +338,8 @@ static void test_parked_and_released(void)
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, parked_touch(&fifo));
+    CHECK(read(kept.park_fd, &(char){0}, 1) == 1); /* it says so itself */
+    CHECK(read(fifo.fd, &(char){0}, 1) == 0);      /* and has not begun */
     CHECK(write(kept.park_fd, "g", 1) == 1);
     CHECK(wait_status(&kept) == 0);
     CHECK(fifo_next(&fifo) == 'x');
@@ -345,19 +348,24 @@ static void test_parked_and_released(void)
     fifo_close(&fifo);
 }
 
+/* Before it said anything, with its word unread, and after its word was read. */
 static void test_parked_and_given_up(void)
 {
     struct kept kept;
     struct fifo fifo;
-    fifo_open(&fifo);
-    start(&kept, parked_touch(&fifo));
-    close_once(&kept.park_fd);
-    CHECK(wait_status(&kept) == 0);
-    CHECK(kept.page->exec_error == 0);
-    CHECK(is_over(&kept));
-    finish(&kept);
-    CHECK(read(fifo.fd, &(char){0}, 1) == 0); /* nobody has ever opened it */
-    fifo_close(&fifo);
+    for (int moment = 0; moment < 3; moment++) {
+        fifo_open(&fifo);
+        start(&kept, parked_touch(&fifo));
+        if (moment > 0)
+            CHECK(recv(kept.park_fd, &(char){0}, 1, moment == 1 ? MSG_PEEK : 0) == 1);
+        close_once(&kept.park_fd);
+        CHECK(wait_status(&kept) == 0);
+        CHECK(kept.page->exec_error == 0);
+        CHECK(is_over(&kept));
+        finish(&kept);
+        CHECK(read(fifo.fd, &(char){0}, 1) == 0); /* nobody has ever opened it */
+        fifo_close(&fifo);
+    }
 }
 
 /* All of the supervisor's ends close at once when it dies. */
