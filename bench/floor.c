@@ -1,6 +1,7 @@
 /* floor.c - the bare steps of a freeze window and nothing else: what pyfreeze is measured against.
  *
- *   floor [--expedite] [--flush] [--parallel] [--park] [--fifo] [--repeat N] [--pause-ms M] MOUNT...
+ *   floor [--expedite] [--flush] [--parallel] [--park] [--fifo] [--wakeful]
+ *         [--repeat N] [--pause-ms M] MOUNT...
  *
  * Prints one line per window: window_ns frozen_together_ns flush_ns. Without options it does what
  * util-linux fsfreeze does, in one process: FIFREEZE one after another, FITHAW in reverse. Each
@@ -11,6 +12,7 @@
  *   --parallel  one thread per filesystem
  *   --park      these threads wait before the window; else they are created inside it
  *   --fifo      SCHED_FIFO priority 1
+ *   --wakeful   no idle states for the processors during the window (PM QoS)
  *
  * No deadline, no supervision, no record: killed in its window it leaves everything frozen.
  */
@@ -42,7 +44,7 @@
 enum job { JOB_FLUSH, JOB_FREEZE, JOB_THAW };
 
 static struct {
-    int expedite, flush, parallel, park, fifo;
+    int expedite, flush, parallel, park, fifo, wakeful;
 } options;
 
 static struct filesystem {
@@ -54,6 +56,7 @@ static struct filesystem {
 
 static int count;
 static int rcu_fd = -1;
+static int latency_fd = -1;
 static enum job job;
 static _Atomic uint32_t turn;    /* futex: how many jobs were given to the parked threads */
 static _Atomic uint32_t working; /* futex: how many threads have not finished the present one */
@@ -179,6 +182,12 @@ static void expedite(int value)
         die("write", "/sys/kernel/rcu_expedited");
 }
 
+static void limit_latency(int32_t latency_us)
+{
+    if (options.wakeful && write(latency_fd, &latency_us, sizeof latency_us) < 0)
+        die("write", "/dev/cpu_dma_latency");
+}
+
 static void open_window(void)
 {
     uint64_t flush_begin = now_ns();
@@ -186,6 +195,7 @@ static void open_window(void)
         flush();
     uint64_t flush_end = now_ns();
 
+    limit_latency(0);
     expedite(1);
     do_all(JOB_FREEZE);
     uint64_t first_enter = UINT64_MAX, last_return = 0;
@@ -197,6 +207,7 @@ static void open_window(void)
     }
     expedite(0);
     do_all(JOB_THAW);
+    limit_latency(2000000000); /* PM_QOS_CPU_LATENCY_DEFAULT_VALUE */
     uint64_t first_thaw = UINT64_MAX, end = 0;
     for (int i = 0; i < count; i++) {
         if (filesystems[i].enter_ns < first_thaw)
@@ -213,10 +224,15 @@ static void open_window(void)
 int main(int argc, char **argv)
 {
     const struct option known[] = {
-        {"expedite", no_argument, &options.expedite, 1}, {"flush", no_argument, &options.flush, 1},
-        {"parallel", no_argument, &options.parallel, 1}, {"park", no_argument, &options.park, 1},
-        {"fifo", no_argument, &options.fifo, 1},         {"repeat", required_argument, NULL, 'r'},
-        {"pause-ms", required_argument, NULL, 'p'},      {0},
+        {"expedite", no_argument, &options.expedite, 1},
+        {"flush", no_argument, &options.flush, 1},
+        {"parallel", no_argument, &options.parallel, 1},
+        {"park", no_argument, &options.park, 1},
+        {"fifo", no_argument, &options.fifo, 1},
+        {"wakeful", no_argument, &options.wakeful, 1},
+        {"repeat", required_argument, NULL, 'r'},
+        {"pause-ms", required_argument, NULL, 'p'},
+        {0},
     };
     long repeat = 1, pause_ms = 20;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -243,6 +259,9 @@ int main(int argc, char **argv)
     }
     if (options.expedite && (rcu_fd = open("/sys/kernel/rcu_expedited", O_RDWR | O_CLOEXEC)) < 0)
         die("open", "/sys/kernel/rcu_expedited");
+
+    if (options.wakeful && (latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) < 0)
+        die("open", "/dev/cpu_dma_latency");
 
     if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
         die("mlockall", "memory");

@@ -17,11 +17,18 @@ from bench.support.load import Writer, busy_processors
 from bench.support.peers import Peers, pyfreeze_block, started_inside, started_parked
 from tests.support.disks import Disk
 
-_NONE: dict[str, Any] = {"expedite": False, "flush_rounds": 0, "realtime": False, "parallel": False}
-_ALL: dict[str, Any] = {"expedite": True, "flush_rounds": 8, "realtime": True, "parallel": True}
+_ALL: dict[str, Any] = {
+    "expedite": True,
+    "flush_rounds": 8,
+    "wakeful": True,
+    "realtime": True,
+    "parallel": True,
+}
+_NONE: dict[str, Any] = dict.fromkeys(_ALL, False) | {"flush_rounds": 0}
 _NAMES = {
     "expedite": "expedited grace periods",
     "flush_rounds": "flush to convergence",
+    "wakeful": "no idle states",
     "realtime": "realtime class",
     "parallel": "parallel",
 }
@@ -44,12 +51,16 @@ def _each_option(disks: list[Disk]) -> dict[str, Contender]:
     }
 
 
-def test_seven_idle(compare: Compare, filesystems: Filesystems) -> None:
-    compare(
-        "overhead by options, 7 filesystems, idle",
-        _each_option(filesystems.idle(7)),
-        unit="ms",
-    )
+@pytest.mark.parametrize("count", [1, 7])
+def test_idle(compare: Compare, filesystems: Filesystems, count: int) -> None:
+    contenders = _each_option(filesystems.idle(count))
+    if count == 1:
+        del contenders["only parallel"], contenders["all but parallel"]
+    compare(f"overhead by options, {_filesystems(count)}, idle", contenders, unit="ms")
+
+
+def _filesystems(count: int) -> str:
+    return f"{count} filesystem{'s' * (count > 1)}"
 
 
 def test_busy_processors(compare: Compare, filesystems: Filesystems) -> None:
@@ -84,7 +95,7 @@ def test_buffered_writes(
 
     contenders = _each_option([disk])
     del contenders["only parallel"], contenders["all but parallel"]
-    if compare.form == "short":
+    if compare.form != "full":
         kept = ("all", "none", "all but flush to convergence", "only flush to convergence")
         contenders = {name: contenders[name] for name in kept}
     try:
@@ -104,7 +115,7 @@ def test_workers(compare: Compare, filesystems: Filesystems, peers: Peers, count
     disks = filesystems.idle(count)
     base = ("--expedite", "--flush")
     compare(
-        f"overhead by workers (bare steps), {count} filesystems, idle",
+        f"overhead by workers (bare steps), {_filesystems(count)}, idle",
         {
             "parked, realtime": peers.floor(disks, *base, "--parallel", "--park", "--fifo"),
             "parked": peers.floor(disks, *base, "--parallel", "--park"),

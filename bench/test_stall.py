@@ -88,9 +88,11 @@ def _contenders(compare: Compare, peers: Peers, disks: list[Disk]) -> dict[str, 
         **peers.floors(disks),
         **peers.others(disks),
     }
-    if compare.form == "short":
-        for name in ("floor, SCHED_FIFO", "plain C", "qemu-ga"):
+    if compare.form != "full":
+        for name in ("floor, SCHED_FIFO", "floor, no idle states", "plain C"):
             del contenders[name]
+    if compare.form == "short":
+        del contenders["qemu-ga"]
     return contenders
 
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,9 +133,13 @@ static int reap(struct state *state)
 static void terminate(struct state *state)
 {
     pid_t group = state->child;
-    /* The script's own group at once, then whatever has left it. */
-    if (!state->child_ended)
+    /* The script's own group at once, then whatever has left it. The search for it takes a
+     * millisecond or two, for which those just signalled need not wait, should they share our
+     * processor. */
+    if (!state->child_ended) {
         kill(-group, SIGTERM);
+        sched_yield();
+    }
     pf_tree_signal(getpid(), SIGTERM, state->child_ended ? 0 : group);
 }
 

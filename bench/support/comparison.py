@@ -18,6 +18,8 @@ Contender = Callable[[], float]
 _SHORT_BUDGET_S = 4.0
 _SHORT_LEAST_ROUNDS = 5
 _SHORT_MOST_ROUNDS = 30
+#: Whatever a document quotes comes from at least so many.
+_TABLE_ROUNDS = 20
 _FULL_ROUNDS = 40
 #: A figure of nothing, where a ratio needs a divisor.
 _TINY = 1e-9
@@ -166,7 +168,8 @@ class Compare:
             contenders: by name; each returns its own figure. One that raises fails the test.
             unit: of all figures.
             baseline: what the ratios are to; none: the first contender.
-            rounds: how many; None: 40 in the full form, and in the short one what its time allows.
+            rounds: how many; None: 40 in the full form, 20 for the table, and in the short form
+                what its time allows.
             least_rounds: of the short form, however long they take.
             targets: what is to be reached.
         """
@@ -219,8 +222,8 @@ class Compare:
         return result
 
     def _rounds(self, took_s: float, least_rounds: int) -> int:
-        if self.form == "full":
-            return _FULL_ROUNDS
+        if self.form != "short":
+            return _FULL_ROUNDS if self.form == "full" else _TABLE_ROUNDS
         affordable = int(_SHORT_BUDGET_S / max(took_s, _TINY))
         return max(least_rounds, min(affordable, _SHORT_MOST_ROUNDS))
 

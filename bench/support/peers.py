@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 _MAX_WINDOW_S = 20.0
 _HANG_S = 60.0
 _NS_PER_MS = 1e6
-#: What pyfreeze does, as options of floor.c. SCHED_FIFO it takes only where processors are short.
+#: Expedited grace periods, flush to convergence, in parallel: as options of floor.c.
 _FLOOR_STEPS = ("--expedite", "--flush", "--parallel", "--park")
 
 
@@ -252,10 +252,11 @@ class Peers:
         return floor(self.floor_program, disks, *steps)
 
     def floors(self, disks: Sequence[Disk]) -> dict[str, Contender]:
-        """Those that do all of pyfreeze's steps, and nothing else."""
+        """Those that do the three steps, alone and with a fourth, and nothing else."""
         return {
             "floor": self.floor(disks, *_FLOOR_STEPS),
             "floor, SCHED_FIFO": self.floor(disks, *_FLOOR_STEPS, "--fifo"),
+            "floor, no idle states": self.floor(disks, *_FLOOR_STEPS, "--wakeful"),
         }
 
     def others(self, disks: Sequence[Disk]) -> dict[str, Contender]:
