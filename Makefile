@@ -68,7 +68,7 @@ fuzz-seeds:
 	@mkdir -p build
 	$(CC) -std=gnu11 -Icsrc -o build/fuzz-seeds tests/fuzz/seeds.c \
 		csrc/fault.c csrc/page.c csrc/childpage.c
-	cd build && ./fuzz-seeds ../tests/fuzz/corpus/request ../tests/fuzz/corpus/record
+	cd build && ./fuzz-seeds ../tests/fuzz/corpus
 
 # The short form, under five minutes; the long one: sh ./bootstrap bench --form full
 bench:

@@ -6,10 +6,9 @@
 
 #include "childpage.h"
 #include "fuzz.h"
+#include "send.h"
 #include "util.h"
 #include "wire.h"
-
-#define MOST_FDS 4
 
 /* How an input begins; a message and a page follow. */
 struct plan {
@@ -54,24 +53,6 @@ static int make_page(const struct plan *plan, const uint8_t *data, size_t size)
     }
     MUST(pwrite(fd, &page, sizeof page, 0) == (ssize_t)sizeof page);
     return fd;
-}
-
-static void send_request(int socket, const uint8_t *bytes, size_t size, int fd, size_t count)
-{
-    char control[CMSG_SPACE(MOST_FDS * sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-    if (count > 0) {
-        header.msg_control = control;
-        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
-        for (size_t i = 0; i < count; i++)
-            memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof fd);
-    }
-    MUST(sendmsg(socket, &header, 0) == (ssize_t)size);
 }
 
 static void use_words(struct pf_child_page *page)
@@ -136,23 +117,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (length > size)
         return -1;
 
-    int lowest = fuzz_lowest_free_fd();
+    int open_before = fuzz_count_fds();
     MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
     int page_fd = make_page(&plan, data + length, size - length);
-    send_request(ends[0], data, length, page_fd, plan.fds % (MOST_FDS + 1));
+    fuzz_send(ends[0], data, length, page_fd, plan.fds % (FUZZ_MOST_FDS + 1));
     close(page_fd);
     int result = pf_wire_receive(ends[1], &message, fds, &fault);
     MUST(result == 0 || result == -EBADMSG || result == -EMFILE || result == -EPIPE);
-    MUST((result == 0) == (length == sizeof message && plan.fds % (MOST_FDS + 1) <= 2));
+    MUST((result == 0) == (length == sizeof message && plan.fds % (FUZZ_MOST_FDS + 1) <= 2));
     MUST(result < 0 || memcmp(&message, data, sizeof message) == 0);
     for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
-        MUST((fds[i] >= 0) == (result == 0 && i < plan.fds % (MOST_FDS + 1)));
+        MUST((fds[i] >= 0) == (result == 0 && i < plan.fds % (FUZZ_MOST_FDS + 1)));
         if (fds[i] >= 0)
             use_page(fds[i], &plan, data, size);
         pf_close_fd(&fds[i]);
     }
     close(ends[0]);
     close(ends[1]);
-    MUST(fuzz_lowest_free_fd() == lowest);
+    MUST(fuzz_count_fds() == open_before);
     return 0;
 }

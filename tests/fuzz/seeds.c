@@ -1,5 +1,5 @@
 /* Writes the corpus: `make fuzz-seeds`, after a change of what is shared between processes.
- * Arguments: the directories of the two harnesses' seeds. */
+ * Argument: the directory of the harnesses' directories. */
 #define _GNU_SOURCE
 #include <sys/stat.h>
 
@@ -19,6 +19,9 @@ static void write_seed(const char *directory, const char *name, const void *cons
         MUST(write(fd, parts[i], sizes[i]) == (ssize_t)sizes[i]);
     close(fd);
 }
+
+#define WRITE_BYTES(directory, name, bytes)                                                        \
+    write_seed(directory, name, (const void *const[]){bytes}, (const size_t[]){sizeof(bytes)}, 1)
 
 static void write_request(const char *directory, const char *name, const uint8_t plan[4],
                           const pf_child_options *options)
@@ -83,10 +86,135 @@ static void write_records(const char *directory)
     }
 }
 
+/* The steps are obey.c's, five bytes each: kind, index, descriptors, times, flags. */
+static void write_orders(const char *directory)
+{
+    enum { MINUTE = 18, AT_ONCE = 0, STAGED = PF_CHILD_STAGED, PARKED = PF_CHILD_PARKED };
+    static const uint8_t window[] = {0,
+                                     0,
+                                     0,
+                                     2, /* a plan: nothing fails; bye */
+                                     PF_ASK_OPEN,
+                                     255,
+                                     0,
+                                     MINUTE,
+                                     0, /* */
+                                     PF_ASK_FLUSH,
+                                     255,
+                                     0,
+                                     MINUTE,
+                                     0, /* */
+                                     PF_ASK_WINDOW,
+                                     255,
+                                     1,
+                                     MINUTE,
+                                     4, /* */
+                                     PF_ASK_THAW,
+                                     255,
+                                     0,
+                                     MINUTE,
+                                     0};
+    static const uint8_t failing[] = {1,
+                                      4,
+                                      8,
+                                      0, /* */
+                                      PF_ASK_OPEN,
+                                      255,
+                                      0,
+                                      MINUTE,
+                                      0, /* */
+                                      PF_ASK_WINDOW,
+                                      255,
+                                      2,
+                                      AT_ONCE,
+                                      0, /* */
+                                      PF_ASK_ABORT,
+                                      255,
+                                      0,
+                                      MINUTE,
+                                      0};
+    static const uint8_t child[] = {0,
+                                    8,
+                                    0,
+                                    2, /* */
+                                    PF_ASK_OPEN,
+                                    255,
+                                    0,
+                                    MINUTE,
+                                    0,      /* */
+                                    PF_ASK_CHILD,
+                                    0,
+                                    1,
+                                    MINUTE,
+                                    STAGED, /* */
+                                    PF_ASK_CHILD,
+                                    1,
+                                    1,
+                                    MINUTE,
+                                    PARKED, /* */
+                                    PF_ASK_WINDOW,
+                                    1,
+                                    0,
+                                    MINUTE,
+                                    4,      /* */
+                                    PF_ASK_CHILD,
+                                    2,
+                                    5,
+                                    MINUTE,
+                                    0,      /* */
+                                    PF_ASK_END,
+                                    0,
+                                    0,
+                                    MINUTE,
+                                    0};
+    WRITE_BYTES(directory, "window", window);
+    WRITE_BYTES(directory, "failing", failing);
+    WRITE_BYTES(directory, "child", child);
+}
+
+/* The parts are hear.c's, six bytes each: raw, descriptors, kind, index, verdict, error. */
+static void write_news(const char *directory)
+{
+    static const uint8_t run[] = {1, 1, /* a plan */
+                                  0, 1, PF_TELL_DESCRIPTOR, 0,   0, 0, /* */
+                                  0, 1, PF_TELL_DESCRIPTOR, 2,   0, 0, /* */
+                                  0, 0, PF_TELL_OPENED,     255, 0, 0, /* */
+                                  0, 0, PF_TELL_FROZEN,     255, 0, 0, /* */
+                                  0, 0, PF_TELL_CHILD,      1,   0, 2, /* */
+                                  0, 0, PF_TELL_CLOSED,     255, 1, 0};
+    static const uint8_t wrong[] = {0,    0, /* */
+                                    0,    3, PF_TELL_DESCRIPTOR,
+                                    100,  0, 0,      /* */
+                                    0,    1, PF_TELL_CHILD,
+                                    100,  0, 1,      /* */
+                                    0x82, 0, 0,
+                                    0,    0, 0,
+                                    1,    2, /* */
+                                    0,    2, PF_TELL_FLUSHED,
+                                    128,  9, 9};
+    static const uint8_t bye[] = {1, 2, /* */
+                                  0, 0, PF_TELL_FROZEN, 255, 0, 0, /* */
+                                  0, 0, PF_TELL_BYE,    1,   0, 0};
+    WRITE_BYTES(directory, "run", run);
+    WRITE_BYTES(directory, "wrong", wrong);
+    WRITE_BYTES(directory, "bye", bye);
+}
+
 int main(int count, char **words)
 {
-    MUST(count == 3);
-    write_requests(words[1]);
-    write_records(words[2]);
+    static const struct {
+        const char *name;
+        void (*write)(const char *directory);
+    } harnesses[] = {{"request", write_requests},
+                     {"record", write_records},
+                     {"obey", write_orders},
+                     {"hear", write_news}};
+    MUST(count == 2);
+    for (size_t i = 0; i < sizeof harnesses / sizeof *harnesses; i++) {
+        char directory[256];
+        snprintf(directory, sizeof directory, "%s/%s", words[1], harnesses[i].name);
+        MUST(mkdir(directory, 0755) == 0 || access(directory, W_OK) == 0);
+        harnesses[i].write(directory);
+    }
     return 0;
 }

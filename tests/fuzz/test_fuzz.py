@@ -1,4 +1,9 @@
-"""What comes from outside the C core, as any bytes: libFuzzer's harnesses, with ASan and UBSan.
+"""What comes from outside, as any bytes: libFuzzer's harnesses, with ASan and UBSan.
+
+request   a message to the supervisor, and a child's page behind it
+obey      requests in any order, to the supervisor's own loop on simulated filesystems
+hear      messages to the client, from a supervisor that then dies
+record    a state page that a dead run has left
 
 Each is tried with the committed corpus and then for a while with what libFuzzer makes of it, from
 a fixed seed; `make fuzz` tries far longer, and each time from another one. A finding's input is in
@@ -11,31 +16,50 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
-HARNESSES = ("request", "record")
-SOURCES = ("fault.c", "wire.c", "childpage.c", "page.c", "record.c", "thaw.c", "rcu.c")
+#: Those in C, with the functions for which the harness has its own.
+HARNESSES = {
+    "request": (),
+    "obey": ("ioctl", "syncfs", "pf_open_mount", "fork", "pf_load_is_high"),
+    "hear": (),
+    "record": (),
+}
 FLAGS = (
     "-std=gnu11",
     "-O1",
     "-g",
     "-fno-omit-frame-pointer",
-    "-fsanitize=fuzzer,address,undefined",
     "-fno-sanitize-recover=all",
     "-Wall",
     "-Wextra",
+    "-Wshadow",
     "-Werror",
     f"-I{CSRC}",
     f"-I{HERE}",
 )
 #: Of one input: a guard against hanging.
-INPUT_S = 20
+INPUT_S = 60
 LONG_S = int(os.environ.get("PYFREEZE_FUZZ_SECONDS", "0"))
 SECONDS = LONG_S or 8
+
+
+class Harness(NamedTuple):
+    name: str
+    command: Sequence[str]
+
+
+def missing(what: str) -> None:
+    if os.environ.get("PYFREEZE_MUST_WORK") == "1":
+        pytest.fail(f"missing: {what}")
+    pytest.skip(f"missing: {what}")
 
 
 def find_clang() -> str | None:
@@ -44,35 +68,52 @@ def find_clang() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def compile_harness(name: str, directory: Path) -> Path:
+def compile_c(*words: str) -> None:
     clang = find_clang()
-    if clang is None and os.environ.get("PYFREEZE_MUST_WORK") == "1":
-        pytest.fail("missing: clang")
     if clang is None:
-        pytest.skip("missing: clang")
-    program = directory / name
-    sources = [str(HERE / f"{name}.c"), *(str(CSRC / source) for source in SOURCES)]
+        missing("clang")
+        return
     done = subprocess.run(
-        [clang, *FLAGS, *sources, "-o", str(program)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        [clang, *FLAGS, *words], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    return program
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of csrc but the program's `main`, which obey.c has as a part of itself."""
+    directory: Path = tmp_path_factory.mktemp("fuzz-csrc")
+    sources = sorted(path for path in CSRC.glob("*.c") if path.name != "supervisor.c")
+    objects = [str(directory / f"{path.stem}.o") for path in sources]
+
+    def make(source: Path, output: str) -> None:
+        sanitizers = "-fsanitize=fuzzer-no-link,address,undefined"
+        compile_c(sanitizers, "-c", str(source), "-o", output)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(make, sources, objects):
+            pass
+    path = directory / "libpyfreeze.a"
+    subprocess.run(["ar", "rcs", str(path), *objects], check=True, timeout=60)
+    return path
 
 
 @pytest.fixture(scope="module", params=HARNESSES)
-def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory: Path = tmp_path_factory.mktemp(f"fuzz-{request.param}")
-    return compile_harness(request.param, directory)
+def harness(request: pytest.FixtureRequest) -> Harness:
+    name = request.param
+    library = request.getfixturevalue("library")
+    program = library.with_name(name)
+    wrapped = [f"-Wl,--wrap={function}" for function in HARNESSES[name]]
+    source = str(HERE / f"{name}.c")
+    sanitizers = "-fsanitize=fuzzer,address,undefined"
+    compile_c(sanitizers, source, str(library), *wrapped, "-o", str(program))
+    return Harness(name, [str(program)])
 
 
-def run(harness: Path, directory: Path, *words: str) -> str:
+def run(harness: Harness, directory: Path, *words: str) -> str:
     """Run one to its end, which must be a good one; returns what it told."""
     done = subprocess.run(
-        [str(harness), f"-timeout={INPUT_S}", f"-artifact_prefix={directory}/", *words],
+        [*harness.command, f"-timeout={INPUT_S}", f"-artifact_prefix={directory}/", *words],
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -91,7 +132,7 @@ def accepted_by(told: str) -> int:
     return int(counts[-1])
 
 
-def test_corpus(harness: Path, tmp_path: Path) -> None:
+def test_corpus(harness: Harness, tmp_path: Path) -> None:
     """It is of today's layout, or it would lead nowhere: see `make fuzz-seeds`."""
     seeds = sorted((HERE / "corpus" / harness.name).iterdir())
     assert len(seeds) >= 3
@@ -99,7 +140,7 @@ def test_corpus(harness: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 120)
-def test_inputs_made_of_it(harness: Path, tmp_path: Path) -> None:
+def test_inputs_made_of_it(harness: Harness, tmp_path: Path) -> None:
     found = tmp_path / "found"
     found.mkdir()
     seed = f"-seed={0 if LONG_S else 1}"  # 0: another one each time
