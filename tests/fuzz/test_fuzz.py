@@ -1,9 +1,10 @@
-"""What comes from outside, as any bytes: libFuzzer's harnesses, with ASan and UBSan.
+"""What comes from outside, as any bytes: libFuzzer's harnesses, those in C with ASan and UBSan.
 
 request   a message to the supervisor, and a child's page behind it
 obey      requests in any order, to the supervisor's own loop on simulated filesystems
 hear      messages to the client, from a supervisor that then dies
 record    a state page that a dead run has left
+mountinfo the mount table, and choosing from it; in Python, with Atheris
 
 Each is tried with the committed corpus and then for a while with what libFuzzer makes of it, from
 a fixed seed; `make fuzz` tries far longer, and each time from another one. A finding's input is in
@@ -12,10 +13,12 @@ the message, base64, as libFuzzer prints it.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +35,7 @@ HARNESSES = {
     "hear": (),
     "record": (),
 }
+PYTHON_HARNESS = "mountinfo"
 FLAGS = (
     "-std=gnu11",
     "-O1",
@@ -98,16 +102,20 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=HARNESSES)
+@pytest.fixture(scope="module", params=[*HARNESSES, PYTHON_HARNESS])
 def harness(request: pytest.FixtureRequest) -> Harness:
     name = request.param
-    library = request.getfixturevalue("library")
-    program = library.with_name(name)
-    wrapped = [f"-Wl,--wrap={function}" for function in HARNESSES[name]]
-    source = str(HERE / f"{name}.c")
-    sanitizers = "-fsanitize=fuzzer,address,undefined"
-    compile_c(sanitizers, source, str(library), *wrapped, "-o", str(program))
-    return Harness(name, [str(program)])
+    if name != PYTHON_HARNESS:
+        library = request.getfixturevalue("library")
+        program = library.with_name(name)
+        wrapped = [f"-Wl,--wrap={function}" for function in HARNESSES[name]]
+        source = str(HERE / f"{name}.c")
+        sanitizers = "-fsanitize=fuzzer,address,undefined"
+        compile_c(sanitizers, source, str(library), *wrapped, "-o", str(program))
+        return Harness(name, [str(program)])
+    if importlib.util.find_spec("atheris") is None:
+        missing("atheris")
+    return Harness(name, [sys.executable, str(HERE / f"{name}.py")])
 
 
 def run(harness: Harness, directory: Path, *words: str) -> str:
