@@ -222,28 +222,36 @@ def test_resident_memory(compare: Compare, filesystems: Filesystems) -> None:
     )
 
 
+_IMPORTER = """
+import time
+begin_ns = time.monotonic_ns()
+{}
+print(time.monotonic_ns() - begin_ns)
+"""
+
+
 def test_import(compare: Compare) -> None:
     def interpreter(code: str) -> Contender:
-        words = [sys.executable, "-I", "-c", code]
+        # Its own start, which takes ten times as long, is not in it.
+        words = [sys.executable, "-I", "-c", _IMPORTER.format(code)]
 
         def run() -> float:
-            begin_ns = time.monotonic_ns()
-            subprocess.run(words, check=True, timeout=_HANG_S)
-            return (time.monotonic_ns() - begin_ns) / _NS_PER_MS
+            done = subprocess.run(words, check=True, capture_output=True, timeout=_HANG_S)
+            return int(done.stdout) / _NS_PER_MS
 
         return run
 
     compare(
-        "a fresh interpreter",
+        "imports in a fresh interpreter",
         {
-            "bare": interpreter("pass"),
             "import pyfreeze": interpreter("import pyfreeze"),
             "import and frozen": interpreter("import pyfreeze; pyfreeze.frozen"),
+            "import json, to compare": interpreter("import json"),
         },
         unit="ms",
         rounds=40,
         targets=[
-            Target("import pyfreeze", "bare", below=15.0, text="import pyfreeze"),
-            Target("import and frozen", "bare", below=15.0, text="import on the way to frozen()"),
+            Target("import pyfreeze", below=15.0, text="import pyfreeze"),
+            Target("import and frozen", below=15.0, text="import on the way to frozen()"),
         ],
     )

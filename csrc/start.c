@@ -225,7 +225,13 @@ static int part(pf_run *run)
     pf_fault fault;
     uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
     int result;
-    (void)pf_ask_simply(run, PF_ASK_BYE, -1, &fault); /* what comes next tells, too */
+    if (pf_ask_simply(run, PF_ASK_BYE, -1, &fault) < 0) {
+        /* The end of all we say means the same to it, but then it answers nobody. */
+        shutdown(run->socket_fd, SHUT_WR);
+        pf_wait_for_death(run, farewell_ns(run));
+        pf_rescue(run);
+        return run->owner_is_dead;
+    }
     do
         result = pf_next_message(run, until, NULL, &message, &fault);
     while (result == -EINTR || (result == 1 && message.kind != PF_TELL_BYE));

@@ -168,8 +168,13 @@ static void turn(struct pf_supervisor *supervisor)
         dispatch(supervisor, events[i].data.u64);
         advance_window(supervisor);
     }
+}
+
+static int has_left(struct pf_supervisor *supervisor)
+{
     if (supervisor->client_is_deaf)
         pf_on_client_death(supervisor);
+    return pf_has_left(supervisor);
 }
 
 int main(void)
@@ -181,7 +186,7 @@ int main(void)
         return 1;
     }
     pf_tell(&supervisor, PF_TELL_READY, -1, NULL);
-    while (!pf_has_left(&supervisor))
+    while (!has_left(&supervisor))
         turn(&supervisor);
     return 0;
 }

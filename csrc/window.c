@@ -12,8 +12,9 @@
 
 #define OPEN_LIMIT_NS (10 * PF_NS_PER_S)
 #define THAW_LIMIT_NS (10 * PF_NS_PER_S)
-/* For a FIFREEZE that was given up but does not hang: it returns within this. */
-#define SETTLE_LIMIT_NS (20 * PF_NS_PER_MS)
+/* For a FIFREEZE that was given up but does not hang: it returns within this, also if its grace
+ * periods are no longer expedited. */
+#define SETTLE_LIMIT_NS (150 * PF_NS_PER_MS)
 /* A snapshot that takes longer is not worth processors that idle in a loop. */
 #define WAKEFUL_LIMIT_NS (20 * PF_NS_PER_MS)
 /* A round of syncfs this short has nothing left to gain from another one. */

@@ -6,6 +6,7 @@ Sources: /sys/dev/block and /sys/fs/btrfs (Documentation/ABI), loop(4), proc_pid
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import stat
 import sys
@@ -294,14 +295,21 @@ class _Reader:
         numbers = self._block_numbers(names)
         if mount.fstype != "btrfs":
             return numbers
+        for members in self._btrfs:
+            # By name where /dev is not ours, as in a container.
+            if set(numbers) & set(members.values()) or os.path.basename(mount.source) in members:
+                return numbers + list(members.values())
+        return numbers
+
+    @functools.cached_property
+    def _btrfs(self) -> list[dict[str, Device]]:
+        """The devices of every btrfs there is, by name; read once, not for each mount of one."""
+        found = []
         for uuid in _list(f"{self.sys_root}/fs/btrfs"):
             directory = f"{self.sys_root}/fs/btrfs/{uuid}/devices"
-            found = {name: _read_number(f"{directory}/{name}/dev") for name in _list(directory)}
-            members = [number for number in found.values() if number is not None]
-            # By name where /dev is not ours, as in a container.
-            if set(numbers) & set(members) or os.path.basename(mount.source) in found:
-                return numbers + members
-        return numbers
+            numbers = {name: _read_number(f"{directory}/{name}/dev") for name in _list(directory)}
+            found.append({name: number for name, number in numbers.items() if number is not None})
+        return found
 
     def _block_numbers(self, paths: Iterable[str]) -> list[Device]:
         numbers = []

@@ -139,7 +139,8 @@ static void begin_supervisor(const struct plan *plan)
     state.snapshot_child = state.notify_fd = state.peer_fd = -1;
     state.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     MUST(pf_window_init(&state.window, page, workers, &fault) == 0);
-    pf_close_fd(&state.window.rcu_fd); /* it is the machine's */
+    pf_close_fd(&state.window.rcu_fd); /* both are the machine's */
+    pf_close_fd(&state.window.latency_fd);
     MUST(pf_watch(&state, PF_FD_SOCKET, PF_SOURCE_SOCKET, -1) == 0 &&
          pf_watch(&state, done_fd, PF_SOURCE_WORKERS, -1) == 0 &&
          pf_watch(&state, state.window.deadline_fd, PF_SOURCE_DEADLINE, -1) == 0 &&
