@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.disks import FSTYPES, Disk, tool
+from tests.support.disks import FSTYPES, Disk, mount, tool
 from tests.support.namespace import ROOT
 
 _MIB = 1 << 20
@@ -53,7 +53,7 @@ class LoopDisk(Disk):
         device = tool(*words, str(self.image)).strip()
         try:
             Path(self.mount_point).mkdir()
-            tool("mount", "-t", self.fstype, device, self.mount_point)
+            mount("-t", self.fstype, device, self.mount_point)
             Disk.mounted.append(self)
         finally:
             tool("losetup", "--detach", device)  # when it is unmounted

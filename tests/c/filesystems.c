@@ -24,7 +24,9 @@ static int make_filesystem(int index)
     snprintf(mounts[index], sizeof mounts[index], "%s/disks/%s", running_here, name);
     snprintf(line, sizeof line,
              "truncate -s 64M disks/%s.img && mkfs.ext4 -q -F disks/%s.img >/dev/null 2>&1 && "
-             "mkdir disks/%s && mount -o loop disks/%s.img disks/%s",
+             "mkdir disks/%s && for attempt in 1 2 3 4 5; do "
+             /* its device may be claimed for a moment by somebody who looks for a free one */
+             "mount -o loop disks/%s.img disks/%s && exit 0; sleep 0.1; done; false",
              name, name, name, name, name);
     if (system(line) != 0)
         return 0;

@@ -53,6 +53,25 @@ def tool(*words: str, timeout_s: float = 60) -> str:
     return done.stdout
 
 
+def mount(*words: str) -> None:
+    """Run mount with these words.
+
+    Where others use loop devices too, one may be busy that was free a moment ago: losetup and mount
+    claim it while they only look whether they can have it.
+    """
+
+    def is_mounted() -> bool:
+        try:
+            tool("mount", *words)
+        except AssertionError as error:
+            if "mount point busy" not in str(error):
+                raise
+            return False
+        return True
+
+    wait_until(is_mounted, f"mount {' '.join(words)} finds its device free")
+
+
 class Disk:
     """One filesystem that may be frozen."""
 
@@ -75,7 +94,7 @@ class Disk:
 
     def mount(self, options: str = "loop") -> None:
         Path(self.mount_point).mkdir(exist_ok=True)
-        tool("mount", "-t", self.fstype, "-o", options, str(self.image), self.mount_point)
+        mount("-t", self.fstype, "-o", options, str(self.image), self.mount_point)
         Disk.mounted.append(self)
 
     def unmount(self) -> None:
@@ -187,7 +206,7 @@ def _check_recovered(copy: Path) -> None:
     twin, directory = Path(f"{copy}.twin"), Path(f"{copy}.recovered")
     tool("cp", "--sparse=always", str(copy), str(twin))
     directory.mkdir()
-    tool("mount", "-t", "xfs", "-o", "loop,nouuid", str(twin), str(directory))
+    mount("-t", "xfs", "-o", "loop,nouuid", str(twin), str(directory))
     tool("umount", str(directory))
     tool(*_CHECK["xfs"], str(twin))
     directory.rmdir()
@@ -216,7 +235,7 @@ def opened_copy(fstype: str, copy: Path) -> Iterator[Path]:
         tool("btrfstune", "-f", "-m", str(copy))
     directory = Path(f"{copy}.mounted")
     directory.mkdir()
-    tool("mount", "-t", fstype, "-o", f"loop,{_COPY_OPTIONS[fstype]}", str(copy), str(directory))
+    mount("-t", fstype, "-o", f"loop,{_COPY_OPTIONS[fstype]}", str(copy), str(directory))
     try:
         yield directory
     finally:
