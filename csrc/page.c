@@ -114,8 +114,13 @@ int pf_page_map(struct pf_page **page, int fd, pf_fault *fault)
     if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof(struct pf_page))
         return pf_fail(fault, PF_STEP_PAGE_READ, EBADMSG);
 
+    /* Whoever only looks cannot write, whatever it does: its descriptor is for reading. */
+    int access = fcntl(fd, F_GETFL);
+    if (access < 0)
+        return pf_fail_errno(fault, PF_STEP_PAGE_READ);
+    int protection = (access & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
     uint64_t size = (uint64_t)status.st_size;
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *map = mmap(NULL, size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (map == MAP_FAILED)
         return pf_fail_errno(fault, PF_STEP_PAGE_READ);
     if (!plausible(map, size)) {

@@ -56,7 +56,8 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
 /* Make the page of a run in an open state directory. Returns its descriptor. */
 int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_options *options,
                    pf_fault *fault);
-/* Map a page that another process made, after checking all that later code relies on. */
+/* Map a page that another process made, after checking all that later code relies on: for reading
+ * only, if that is all that the descriptor is for. */
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault);
 void pf_page_unmap(struct pf_page *page);
 

@@ -237,7 +237,7 @@ int pf_close(pf_run *run, pf_fault *fault);
 /* In a forked child: forget the run without touching what it owns. */
 void pf_forget(pf_run *run);
 
-/* ---- what a dead run left ------------------------------------------------------------------- */
+/* ---- other runs' pages: of dead ones to clear up, of live ones to look at -------------------- */
 
 typedef struct pf_record pf_record;
 
@@ -252,11 +252,17 @@ typedef struct {
 } pf_record_header;
 
 int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
+/* The same for looking only, at a live run's too: mapped for reading, and no lock is touched. What
+ * changes something of such a record is EROFS. */
+int pf_record_view(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
 int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault);
 /* Thaw one filesystem through `mount`, which must have that mount id. */
 int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
                    pf_fault *fault);
 int pf_record_restore_rcu(pf_record *record, pf_fault *fault);
 void pf_record_close(pf_record *record);
+
+/* FITHAW a mount that must have that id, whoever froze it. 1: it was frozen, 0: it was not. */
+int pf_thaw_mount(const char *mount, uint64_t mount_id, pf_fault *fault);
 
 #endif

@@ -1,4 +1,4 @@
-"""State pages that dead runs left, and the lock that tells the dead from the living."""
+"""Other runs' state pages: to thaw by, where the run is dead, and to look at, where it lives."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """The state page that a dead run left."""
+    """The state page of another run.
 
-    def __init__(self, path: str) -> None:
+    Args:
+        path: its file.
+        look_only: mapped for reading, so that a live run cannot be disturbed; what would change
+            something is refused with EROFS.
+    """
+
+    def __init__(self, path: str, *, look_only: bool = False) -> None:
         self.path = path
         self._fault = ffi.new("pf_fault *")
         header = ffi.new("pf_record_header *")
         out = ffi.new("pf_record **")
         encoded = ffi.new("char[]", os.fsencode(path))
-        self._check(lib.pf_record_open(out, encoded, header, self._fault))
+        open_it = lib.pf_record_view if look_only else lib.pf_record_open
+        self._check(open_it(out, encoded, header, self._fault))
         self._record = out[0]
         self.run_id: str = ffi.string(header.run_id).decode(errors="replace")
         self.same_boot = bool(header.same_boot)
@@ -62,6 +69,21 @@ class Record:
     def close(self) -> None:
         """Unmap it; the file stays."""
         lib.pf_record_close(self._record)
+
+
+def thaw_mount(mount_point: str, mount_id: int) -> bool:
+    """FITHAW, whoever froze it; returns whether it was frozen.
+
+    Raises:
+        FreezeError: it cannot be opened or thawed, or is another mount by now.
+    """
+    fault = ffi.new("pf_fault *")
+    mount = ffi.new("char[]", os.fsencode(mount_point))
+    result: int = lib.pf_thaw_mount(mount, mount_id, fault)
+    if result < 0:
+        text = ffi.string(lib.pf_step_text(fault.step)).decode()
+        raise from_fault(fault.step, text, fault.error, mount_point)
+    return bool(result)
 
 
 def take_lock(state_directory: str) -> int:

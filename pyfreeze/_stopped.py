@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._errors import FreezeError
+from pyfreeze._processes import find_supervisor, is_supervisor, state_of
 
 if TYPE_CHECKING:
     from pyfreeze._record import Record
@@ -40,17 +41,17 @@ def wake(path: str) -> bool:
 
 
 def _wake(record: Record) -> bool:
-    supervisor = record.supervisor_pid or _find_supervisor(record.run_id)
-    if not record.same_boot or not _is_supervisor(supervisor, record.run_id):
+    supervisor = record.supervisor_pid or find_supervisor(record.run_id)
+    if not record.same_boot or not is_supervisor(supervisor, record.run_id):
         return False
-    if _state(record.client_pid) not in ("", "Z", "X") or _state(supervisor) not in ("T", "t"):
+    if state_of(record.client_pid) not in ("", "Z", "X") or state_of(supervisor) not in ("T", "t"):
         return False
     try:
         pidfd = os.pidfd_open(supervisor)
     except ProcessLookupError:
         return True
     try:
-        if not _is_supervisor(supervisor, record.run_id):  # the pidfd is somebody else's
+        if not is_supervisor(supervisor, record.run_id):  # the pidfd is somebody else's
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGCONT)
         if _has_ended(pidfd, PATIENCE_S):
@@ -71,28 +72,3 @@ def _is_overdue(record: Record) -> bool:
 
 def _has_ended(pidfd: int, timeout_s: float) -> bool:
     return bool(select.select([pidfd], [], [], timeout_s)[0])
-
-
-def _find_supervisor(run_id: str) -> int:
-    """The supervisor of a run whose client died before it could note the pid; 0: there is none."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return next((pid for pid in pids if _is_supervisor(pid, run_id)), 0)
-
-
-def _is_supervisor(pid: int, run_id: str) -> bool:
-    """Whether a process is the supervisor of that run: it has the id as its argument."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    return len(words) > 1 and words[1] == run_id.encode()
-
-
-def _state(pid: int) -> str:
-    """The scheduler's state of a process, of one letter; empty: there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""

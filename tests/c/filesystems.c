@@ -334,12 +334,46 @@ static void test_killed_client(int both)
     close(told[1]);
 }
 
+/* Who only looks sees the same, and changes nothing, not even by asking for it. */
+static void test_view(void)
+{
+    pf_fault fault;
+    pf_record *record;
+    pf_record_header header;
+    REQUIRE(pf_record_view(&record, STATE_NAME "/run.state", &header, &fault) == 0);
+    CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        pf_filesystem found;
+        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == -EROFS);
+        CHECK(pf_record_read(record, i, &found, &fault) == 0);
+        CHECK(found.state == PF_STATE_FROZEN);
+    }
+    CHECK(pf_record_restore_rcu(record, &fault) == -EROFS);
+    pf_record_close(record);
+}
+
+/* Thawed by name, whoever froze it: without a page, and so by the mount's id. */
+static void test_thaw_by_name(void)
+{
+    pf_fault fault;
+    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 0); /* it is not frozen */
+    int fd = open(mounts[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(fd >= 0 && ioctl(fd, FIFREEZE, 0) == 0);
+    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id + 1, &fault) == -ESTALE);
+    CHECK(fault.step == PF_STEP_VERIFY);
+    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 1);
+    CHECK(pf_thaw_mount("/nowhere", 1, &fault) == -ENOENT && fault.step == PF_STEP_OPEN);
+    close(fd);
+    check_writable();
+}
+
 static void test_record(void)
 {
     pf_fault fault;
     pf_record *record;
     pf_record_header header;
     test_killed_client(1);
+    test_view();
     REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
     CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
     for (uint32_t i = COUNT; i-- > 0;) {
@@ -373,6 +407,7 @@ static int run_tests(void)
     for (int i = 0; i < COUNT; i++)
         describe_target(i);
     test_record();
+    test_thaw_by_name();
     CHECK(check_count_fds(getpid()) == before);
     return check_end();
 }

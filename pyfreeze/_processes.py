@@ -1,0 +1,50 @@
+"""Which processes a run has: asked of /proc, so that nothing of theirs is touched."""
+
+from __future__ import annotations
+
+import os
+
+
+def find_supervisor(run_id: str) -> int:
+    """The supervisor of a run whose client died before it could note the pid; 0: there is none."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return next((pid for pid in pids if is_supervisor(pid, run_id)), 0)
+
+
+def is_supervisor(pid: int, run_id: str) -> bool:
+    """Whether a process is the supervisor of that run: it has the id as its argument."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return len(words) > 1 and words[1] == run_id.encode()
+
+
+def state_of(pid: int) -> str:
+    """The scheduler's state of a process, of one letter; empty: there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def has_mapped(pid: int, path: str) -> bool:
+    """Whether a process has that very file in its memory: its pid alone may be somebody else's."""
+    try:
+        number = os.stat(path).st_ino
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            return any(_maps(line, number, os.fsencode(path)) for line in file)
+    except OSError:
+        return False
+
+
+def _maps(line: bytes, inode: int, path: bytes) -> bool:
+    # The path may be shown from another root directory, so its last name counts.
+    fields = line.split(None, 5)
+    return (
+        len(fields) == 6
+        and fields[4] == str(inode).encode()
+        and os.path.basename(fields[5].rstrip()) == os.path.basename(path)
+    )
