@@ -84,7 +84,8 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
     from pyfreeze._native import lib
 
     if step == lib.PF_STEP_LOCK and number == _errno.EWOULDBLOCK:
-        return LockedError(number, "another run holds the lock", filename)
+        text = "another run holds the lock: wait for its end ('pyfreeze status' shows it)"
+        return LockedError(number, text, filename)
     if step in (lib.PF_STEP_DIRECTORY, lib.PF_STEP_LOCK, lib.PF_STEP_PAGE):
         if number in (_errno.EACCES, _errno.EPERM):
             what = f"{step_text} (it must belong to root, who must be running this)"
@@ -101,6 +102,8 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
     if step == lib.PF_STEP_FREEZE and number == _errno.EBUSY:
         what = f"{step_text}: somebody else has frozen it already"
         return FreezeFailedError(number, what, filename)
+    if step == lib.PF_STEP_THAW and number == _errno.EPERM:
+        return NotPermittedError(number, f"{step_text} needs CAP_SYS_ADMIN (root)", filename)
     if step in (lib.PF_STEP_FREEZE, lib.PF_STEP_FLUSH, lib.PF_STEP_OPEN, lib.PF_STEP_VERIFY):
         if number == _errno.ETIMEDOUT:
             return FreezeTimeoutError(number, f"{step_text} did not end in time", filename)

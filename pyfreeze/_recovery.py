@@ -26,6 +26,8 @@ class Recovered(NamedTuple):
     """Mount points that may have been frozen and no longer are."""
     failed: tuple[str, ...]
     """Mount points that may still be frozen, with the reason."""
+    others: tuple[str, ...] = ()
+    """Mount points that may still be frozen, since they were not asked for."""
 
 
 def find_pages(state_directory: str) -> tuple[str, ...]:
@@ -39,8 +41,13 @@ def find_pages(state_directory: str) -> tuple[str, ...]:
     )
 
 
-def recover(state_directory: str) -> tuple[Recovered, ...]:
+def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Recovered, ...]:
     """Thaw what dead runs left frozen, put rcu_expedited back, remove their pages.
+
+    Args:
+        state_directory: where the pages are.
+        only: mount points to thaw, by whichever mount of the filesystem; None: everything. A page
+            stays until nothing that it tells of may be frozen.
 
     Raises:
         LockedError: a run is alive; nothing was touched.
@@ -51,7 +58,7 @@ def recover(state_directory: str) -> tuple[Recovered, ...]:
     try:
         # Listed again: what was there before the lock may have ended in order meanwhile.
         mounts = tuple(by_mount_point(read_mounts()).values())
-        return tuple(_recover_page(path, mounts) for path in find_pages(state_directory))
+        return tuple(_recover_page(path, mounts, only) for path in find_pages(state_directory))
     finally:
         os.close(lock)
 
@@ -84,7 +91,7 @@ def recover_or_refuse(state_directory: str) -> None:
         raise error
 
 
-def _recover_page(path: str, mounts: Sequence[Mount]) -> Recovered:
+def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
     from pyfreeze._record import Record
 
     try:
@@ -96,28 +103,30 @@ def _recover_page(path: str, mounts: Sequence[Mount]) -> Recovered:
             return Recovered(os.path.basename(path), (), ())
         raise
     try:
-        thawed: tuple[str, ...] = ()
-        failed: tuple[str, ...] = ()
+        found = Recovered(record.run_id, (), ())
         if record.same_boot:
-            thawed, failed = _thaw_record(record, mounts)
-            if not failed:
+            found = _thaw_record(record, mounts, only)
+            if not found.failed:
                 record.restore_rcu()
-        if not failed:
+        if not found.failed and not found.others:
             os.unlink(path)
-        return Recovered(record.run_id, thawed, failed)
+        return found
     finally:
         record.close()
 
 
-def _thaw_record(
-    record: Record, mounts: Sequence[Mount]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _thaw_record(record: Record, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
+    devices = {mount.device for mount in mounts if only is not None and mount.mount_point in only}
     thawed: list[str] = []
     failed: list[str] = []
+    others: list[str] = []
     slots = enumerate(record.filesystems())
     # The deepest level first: the reverse of the order of freezing.
     for index, slot in sorted(slots, key=lambda item: -item[1].level):
         if not slot.may_be_frozen:
+            continue
+        if only is not None and slot.mount not in only and slot.device not in devices:
+            others.append(slot.mount)
             continue
         # Its mount may be gone, or be somebody else's by now: any mount of that superblock will do.
         candidates = [m for m in mounts if m.device == slot.device]
@@ -132,4 +141,4 @@ def _thaw_record(
             failed.append(f"{slot.mount}: {error.strerror}")
         else:
             thawed.append(slot.mount)
-    return tuple(thawed), tuple(failed)
+    return Recovered(record.run_id, tuple(thawed), tuple(failed), tuple(others))

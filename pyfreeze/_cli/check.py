@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfreeze._cli import exits
+from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.left_out import left_out_lines
+from pyfreeze._cli.types import File, MountPoint
 from pyfreeze._preflight import LEFT_OUT, passes, preflight
 from pyfreeze._settings import Settings
 
@@ -18,12 +20,29 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
 
-@click.command("check", epilog="Example: pyfreeze check --config /etc/azure/my.json --mount /srv")
-@click.option("--config", metavar="FILE", help="Script configuration (JSON).")
-@click.option("--host-config", metavar="FILE", help="Plugin host configuration (INI).")
-@click.option("--freeze-config", metavar="FILE", help="Freeze configuration (INI).")
-@click.option("--mount", "mounts", metavar="PATH", multiple=True, help="As for run.")
-@click.option("--skip", metavar="PATH", multiple=True, help="As for run.")
+@click.command(
+    "check",
+    cls=Command,
+    variables=True,
+    examples=(
+        Example("The configuration in /etc/azure, and every filesystem", "pyfreeze check"),
+        Example(
+            "A configuration of your own, for one filesystem",
+            "pyfreeze check --config /etc/azure/my.json --mount /srv",
+        ),
+    ),
+)
+@click.option("--config", type=File(), metavar="FILE", help="Script configuration (JSON).")
+@click.option("--host-config", type=File(), metavar="FILE", help="Plugin host configuration (INI).")
+@click.option("--freeze-config", type=File(), metavar="FILE", help="Freeze configuration (INI).")
+@click.option(
+    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True,
+    help="What run would freeze; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--skip", type=MountPoint(), metavar="PATH", multiple=True,
+    help="What run would leave out; may be repeated.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(  # noqa: PLR0913 - one parameter for each option
     config: str | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfreeze._cli import exits
+from pyfreeze._cli.command import Command, Example
 from pyfreeze._errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 _WIDEST = 110
 
 
-@click.command("demo", epilog="Example: pyfreeze demo --keep /var/tmp/snapshot")
+@click.command(
+    "demo",
+    cls=Command,
+    examples=(
+        Example("Make, back up, restore and prove; nothing stays", "pyfreeze demo"),
+        Example("Keep the snapshot's images to look at", "pyfreeze demo --keep /var/tmp/snapshot"),
+    ),
+)
 @click.option(
     "--keep", metavar="DIR", type=click.Path(file_okay=False, resolve_path=True),
     help="Copy the snapshot's two images there; made if it is not there.",

@@ -6,7 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
+from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.types import Text
 from pyfreeze._codes import CODES, CodeLookupError, find
 from pyfreeze._errors import UsageError
 
@@ -14,10 +17,33 @@ if TYPE_CHECKING:
     from pyfreeze._codes import Code
 
 
+class _CodeName(Text):
+    """A code's number or name."""
+
+    name = "code"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Numbers and both names, whatever the case."""
+        return [
+            CompletionItem(word, help=row.message)
+            for row in CODES.values()
+            for word in (str(row.number), row.name, row.documented_name)
+            if word and word.casefold().startswith(incomplete.casefold())
+        ]
+
+
 @click.command(
-    "explain", epilog="Examples: pyfreeze explain 308; pyfreeze explain Pre-ScriptTimeout"
+    "explain",
+    cls=Command,
+    examples=(
+        Example("By its number", "pyfreeze explain 308"),
+        Example("By either name", "pyfreeze explain Pre-ScriptTimeout"),
+        Example("The whole table, for a program", "pyfreeze explain --json"),
+    ),
 )
-@click.argument("code", required=False, metavar="[CODE|NAME]")
+@click.argument("code", required=False, type=_CodeName(), metavar="[CODE|NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def command(code: str | None, as_json: bool) -> None:
     """Explain an outcome code by its number or either of its names; without one, all."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import click
 
+from pyfreeze._cli.command import Command, Example
 
-@click.command("init", epilog="Example: pyfreeze init --directory /etc/azure")
+
+@click.command(
+    "init",
+    cls=Command,
+    examples=(
+        Example("Where Azure's framework looks for it", "pyfreeze init"),
+        Example("Somewhere else", "pyfreeze init --directory /etc/pyfreeze-shop"),
+    ),
+)
 @click.option(
     "--directory",
     default="/etc/azure",

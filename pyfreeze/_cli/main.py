@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from pyfreeze import __version__
 from pyfreeze._cli import exits, streams
+from pyfreeze._cli.command import variable_of
+from pyfreeze._cli.usage import message_of
 from pyfreeze._codes import CODES, C
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
-    "demo": "pyfreeze._cli.demo",
     "check": "pyfreeze._cli.check",
+    "completion": "pyfreeze._cli.completion",
+    "demo": "pyfreeze._cli.demo",
     "explain": "pyfreeze._cli.explain",
+    "freeze": "pyfreeze._cli.freeze",
     "init": "pyfreeze._cli.init",
     "run": "pyfreeze._cli.run",
+    "status": "pyfreeze._cli.status",
     "thaw": "pyfreeze._cli.thaw",
 }
 
@@ -69,8 +75,11 @@ def _run(arguments: Sequence[str]) -> int:
         with exits.signals_end_in_order():
             result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
         return result if isinstance(result, int) else exits.SUCCESS
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return exits.USAGE
     except click.ClickException as error:
-        return _fail(arguments, error.format_message() + _hint(error), C.ERROR, exits.USAGE)
+        return _fail(arguments, message_of(error), C.ERROR, exits.USAGE)
     except click.exceptions.Exit as error:
         return error.exit_code
     except exits.EndedBySignal as error:
@@ -84,17 +93,11 @@ def _run(arguments: Sequence[str]) -> int:
         )
 
 
-def _hint(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f" (see '{context.command_path} --help')" if context else ""
-
-
 def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
     """Tell an error that left no report: a line, and with --json the object all the same."""
     line = " ".join(text.split())
     click.echo(f"pyfreeze: {line}", err=True)
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--json" in options:
+    if _wants_json(arguments):
         row = CODES[C(code)]
         failure: dict[str, object] = {
             "version": 1,
@@ -114,3 +117,15 @@ def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
         with streams.telling(status, ""):
             click.echo(json.dumps(failure, indent=2))
     return status
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in options:
+        return True
+    variable = os.environ.get(variable_of("--json"), "")
+    if not click.types.BoolParamType.str_to_bool(variable):
+        return False
+    name = next((word for word in options if not word.startswith("-")), "")
+    command = pyfreeze.get_command(click.Context(pyfreeze), name)
+    return command is not None and any("--json" in param.opts for param in command.params)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pyfreeze._cli import exits, streams
+from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.summary import outcome_line, summarise
+from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
 from pyfreeze._codes import C
 
 if TYPE_CHECKING:
@@ -17,39 +18,41 @@ if TYPE_CHECKING:
     from pyfreeze._report import Report
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds above zero, up to a day; neither NaN nor infinite."""
-
-    name = "seconds"
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=86400, min_open=True)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Refuse NaN, which compares as in range."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail("NaN is not a number of seconds", param, ctx)
-        return number
+_EXAMPLES = (
+    Example(
+        "An LVM snapshot of /srv, with the scripts of /etc/azure, frozen for 2 seconds at most",
+        "pyfreeze run --mount /srv --max-window 2 -- lvcreate -s -n snap vg/srv",
+    ),
+    Example(
+        "What would be frozen, in which order, and what would be left out",
+        "pyfreeze run --dry-run -- true",
+    ),
+    Example(
+        "A read-only btrfs snapshot without scripts, and the report as JSON",
+        "pyfreeze run --no-scripts --mount /data --json -- \\\n"
+        "    btrfs subvolume snapshot -r /data /data/.snapshots/now",
+    ),
+)
 
 
 @click.command(
     "run",
+    cls=Command,
+    variables=True,
+    examples=_EXAMPLES,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
-    epilog="Example: pyfreeze run --mount /srv --max-window 2 -- lvcreate -s -n snap vg/srv",
 )
-@click.option("--config", metavar="FILE", help="Script configuration (JSON).")
-@click.option("--host-config", metavar="FILE", help="Plugin host configuration (INI).")
-@click.option("--freeze-config", metavar="FILE", help="Freeze configuration (INI).")
+@click.option("--config", type=File(), metavar="FILE", help="Script configuration (JSON).")
+@click.option("--host-config", type=File(), metavar="FILE", help="Plugin host configuration (INI).")
+@click.option("--freeze-config", type=File(), metavar="FILE", help="Freeze configuration (INI).")
 @click.option(
-    "--mount", "mounts", metavar="PATH", multiple=True,
+    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True,
     help="Freeze this mount point only; may be repeated. Default: all that can be frozen.",
 )  # fmt: skip
 @click.option(
-    "--skip", metavar="PATH", multiple=True, help="Leave this mount point out; may be repeated."
-)
+    "--skip", type=MountPoint(), metavar="PATH", multiple=True,
+    help="Leave this mount point out; may be repeated.",
+)  # fmt: skip
 @click.option(
     "--max-window", type=Seconds(),
     help="Thaw after so many seconds from the first freeze, whatever happens. Default: 10.",
@@ -68,7 +71,7 @@ class Seconds(click.FloatRange):
 @click.option("--no-scripts", is_flag=True, help="Run no pre-scripts and post-scripts.")
 @click.option("--no-freeze", is_flag=True, help="Freeze nothing.")
 @click.option(
-    "--require", type=click.Choice(["application", "filesystem", "crash"]),
+    "--require", type=OneOf(["application", "filesystem", "crash"]),
     help="Count a lower consistency level as a failure (exit status 3).",
 )  # fmt: skip
 @click.option(
@@ -88,12 +91,12 @@ class Seconds(click.FloatRange):
 )
 @click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
 @click.option(
-    "--flush-rounds", type=click.IntRange(0, 100), default=8, show_default=True,
+    "--flush-rounds", type=Count(100), default=8, show_default=True,
     help="Flush at most so often right before freezing; it ends when rounds get no shorter.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--dry-run", is_flag=True, help="Show the whole plan; run nothing, freeze nothing.")
-@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARG]...")
+@click.argument("command", nargs=-1, required=True, type=File(), metavar="-- COMMAND [ARG]...")
 def command(  # noqa: PLR0913 - one parameter for each option
     config: str | None,
     host_config: str | None,

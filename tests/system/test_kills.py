@@ -124,19 +124,10 @@ def test_supervisor_killed_in_the_post_script(ext4: Disk, place: Place, pyfreeze
     assert_next_run_works(pyfreeze, ext4)
 
 
-def kill_both(running: Running) -> None:
-    """At once: the client is stopped first, so that it cannot see the supervisor die."""
-    supervisor = running.supervisor
-    running.signal(signal.SIGSTOP)
-    os.kill(supervisor, signal.SIGKILL)
-    running.kill()
-    wait_until(lambda: not is_alive(supervisor), "the supervisor is dead")
-
-
 def test_thaw_after_both_were_killed(
     disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
-    kill_both(inside(disk, *LONG))
+    inside(disk, *LONG).kill_with_supervisor()
     assert disk.is_frozen()
     assert len(state_pages()) == 1
     wait_until(lambda: not helpers(), "the keepers end")
@@ -152,7 +143,7 @@ def test_thaw_after_both_were_killed(
 def test_next_run_thaws_after_both_were_killed(
     disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
-    kill_both(inside(disk, *LONG))
+    inside(disk, *LONG).kill_with_supervisor()
     assert disk.is_frozen()
     wait_until(lambda: not helpers(), "the keepers end")
     assert_next_run_works_after_recovery(pyfreeze, disk)

@@ -79,7 +79,7 @@ class Manager:
         )
         environment = environment_file(own)
         words = self.unit.command("ExecStart", environment)
-        guard(words, "/")
+        guard(words, "/", environment)
         return self._execute(words, environment)
 
     def stop_post(self, exit_code: str) -> Running:

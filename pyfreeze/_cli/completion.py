@@ -1,0 +1,45 @@
+"""`pyfreeze completion`: what a shell needs to complete our command lines."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.types import OneOf
+
+PROGRAM = "pyfreeze"
+SHELLS = ("bash", "zsh", "fish")
+_VARIABLE = "_PYFREEZE_COMPLETE"  # click asks for it under this name
+
+
+def script_for(shell: str, group: click.Command) -> str:
+    """The script that a shell reads once; at each completion it asks the program itself."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    # The base class's: bash's own first runs the bash that is installed, to see how old it is.
+    return ShellComplete.source(kind(group, {}, PROGRAM, _VARIABLE)) + "\n"
+
+
+@click.command(
+    "completion",
+    cls=Command,
+    examples=(
+        Example(
+            "bash, now and in each new shell",
+            "source <(pyfreeze completion bash)\n"
+            "pyfreeze completion bash >~/.local/share/bash-completion/completions/pyfreeze",
+        ),
+        Example("zsh, into a directory of $fpath", "pyfreeze completion zsh >~/.zfunc/_pyfreeze"),
+        Example("fish", "pyfreeze completion fish >~/.config/fish/completions/pyfreeze.fish"),
+    ),
+)
+@click.argument("shell", type=OneOf(SHELLS))
+def command(shell: str) -> None:
+    """Print the completion script for a shell: bash 4.4 or newer, zsh or fish.
+
+    Completed are commands, options, their values, files, mount points and outcome codes. pyfreeze
+    install puts the scripts of all three where the shells look for them.
+    """
+    group = click.get_current_context().find_root().command
+    click.echo(script_for(shell, group), nl=False)

@@ -1,0 +1,93 @@
+"""`pyfreeze status`: what runs there are, and what dead ones left."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from pyfreeze._cli import exits, streams
+from pyfreeze._cli.command import Command, Example
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyfreeze._status import RunStatus
+
+
+@click.command(
+    "status",
+    cls=Command,
+    examples=(
+        Example("Every run that is alive, or has left something", "pyfreeze status"),
+        Example(
+            "For monitoring: thaw only where something was left",
+            "pyfreeze status >/dev/null || pyfreeze thaw",
+        ),
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool) -> int:
+    """Show every run on this machine: alive or dead, since when, and what it has frozen.
+
+    It only looks at the runs' state pages, and takes no lock: a live run is not disturbed. Within a
+    script its own run, the one of PYFREEZE_RUN_ID, is marked.
+
+    Exit status 0: nothing is left frozen; what a live run has frozen, it thaws. 5: a dead run left
+    something that may still be frozen, which pyfreeze thaw sees to. 1: the pages can't be read,
+    which takes root.
+    """
+    from pyfreeze._client import STATE_DIRECTORY
+    from pyfreeze._status import read_status
+
+    runs = read_status(STATE_DIRECTORY, os.environ.get("PYFREEZE_RUN_ID"))
+    left = [mount for run in runs for mount in run.left_frozen]
+    status = exits.MAY_BE_FROZEN if left else exits.SUCCESS
+    with streams.telling(status, f"may be frozen: {', '.join(left)}" if left else ""):
+        if as_json:
+            click.echo(json.dumps(_as_data(runs, left), indent=2))
+        else:
+            for line in [text for run in runs for text in _lines(run)] or ["no run"]:
+                click.echo(line)
+    return status
+
+
+def _as_data(runs: Sequence[RunStatus], left: list[str]) -> dict[str, object]:
+    return {
+        "version": 1,
+        "left_frozen": left,
+        "runs": [
+            {
+                **run._asdict(),
+                "client": run.client._asdict(),
+                "supervisor": run.supervisor._asdict(),
+                "filesystems": [one._asdict() for one in run.filesystems],
+                "left_frozen": list(run.left_frozen),
+            }
+            for run in runs
+        ],
+    }
+
+
+def _lines(run: RunStatus) -> list[str]:
+    """A run for people: pure."""
+    this = " (this run)" if run.is_this else ""
+    begun = f"begun {run.age_s:.1f} s ago"
+    processes = f"client {_process(run.client)}, supervisor {_process(run.supervisor)}"
+    lines = [f"run {run.run_id}{this}: {'alive' if run.alive else 'dead'}, {begun}; {processes}"]
+    if run.alive and run.deadline_left_s is not None:
+        lines.append(f"  thaws everything within {max(run.deadline_left_s, 0.0):.1f} s")
+    for one in run.filesystems:
+        since = "" if one.frozen_s is None else f" for {one.frozen_s:.1f} s"
+        state = one.state if run.alive or not one.may_be_frozen else "may be frozen"
+        lines.append(f"  {one.mount} ({one.device}): {state}{since}")
+    if run.left_frozen:
+        lines.append("  thaw it: pyfreeze thaw")
+    return lines
+
+
+def _process(process: tuple[int, str]) -> str:
+    pid, state = process
+    return f"{pid or '-'} {state}"

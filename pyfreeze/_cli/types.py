@@ -1,0 +1,126 @@
+"""The types of options: what they take, how they refuse the rest, how shells complete them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from click import Context, Parameter
+
+    _Float = click.ParamType[float]
+    _Integer = click.ParamType[int]
+    Text = click.ParamType[str]
+    _Choice = click.Choice[str]
+else:  # not subscriptable before click 8.2
+    _Float = _Integer = Text = click.ParamType
+    _Choice = click.Choice
+
+
+class Seconds(_Float):
+    """A number of seconds above zero, up to a day; neither NaN nor infinite."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
+        """A number that can be a time."""
+        from pyfreeze._errors import DAY_S
+
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= DAY_S:  # refuses NaN too
+            expected = "a number of seconds above 0, at most 86400 (a day)"
+            self.fail(f"found {value!r}, expected {expected}", param, ctx)
+        return number
+
+
+class Count(_Integer):
+    """A whole number from 0 to a bound."""
+
+    name = "number"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> int:
+        """A number in range."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= self.most:
+            self.fail(f"found {value!r}, expected a whole number, 0 to {self.most}", param, ctx)
+        return number
+
+
+class OneOf(_Choice):
+    """One of a few words."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: Context | None) -> str:
+        """As all messages are: what was found, what was expected."""
+        return f"found {value!r}, expected one of {', '.join(self.choices)}"
+
+    def get_missing_message(self, param: Parameter, ctx: Context | None) -> str:
+        """What was expected."""
+        return f"one of {', '.join(self.choices)}"
+
+
+class YesOrNo(click.types.BoolParamType):
+    """What a variable says that stands for a flag."""
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> bool:
+        """Truth, or a refusal in the form of all others."""
+        known = self.str_to_bool(value)
+        if known is None:
+            expected = "1, yes, true or on, or 0, no, false or off"
+            self.fail(f"found {value!r}, expected {expected}", param, ctx)
+        return known
+
+
+class File(Text):
+    """The path of a file; whether it is there and may be trusted is for its reader to say."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> str:
+        """As it is: this only is something that a shell can complete."""
+        return str(value)
+
+    def shell_complete(
+        self, ctx: Context, param: Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+class MountPoint(File):
+    """A mount point; what is to be said against it, the choice of filesystems says."""
+
+    name = "mount point"
+    #: Several in one variable, as in PATH: a mount point may hold blanks.
+    envvar_list_splitter = ":"
+
+    def shell_complete(
+        self, ctx: Context, param: Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The mount points of what can be frozen."""
+        return [CompletionItem(path) for path in _freezable() if path.startswith(incomplete)]
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Without the empty ones of doubled and trailing separators."""
+        return [path for path in rv.split(":") if path]
+
+
+def _freezable() -> list[str]:
+    from pyfreeze._mounts.mountinfo import read_mounts, visible
+    from pyfreeze._mounts.selection import FREEZABLE_FSTYPES
+
+    found = {m.mount_point for m in visible(read_mounts()) if m.fstype in FREEZABLE_FSTYPES}
+    return sorted(found)

@@ -1,0 +1,57 @@
+"""Wrong usage in a line: what it is about, what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def message_of(error: click.ClickException) -> str:
+    """An error of click's as all messages of pyfreeze are."""
+    text = _text(error)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{text} (see '{context.command_path} --help')" if context else text
+
+
+def _text(error: click.ClickException) -> str:
+    text = error.format_message()
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        expected = error.param.type.get_missing_message(error.param, error.ctx)
+        text = f"{_name(error)}: missing, expected {expected or _metavar(error.param)}"
+    elif isinstance(error, click.BadParameter) and error.param is not None:
+        text = f"{_name(error)}: {error.message}"
+    elif isinstance(error, click.NoSuchOption):
+        text = f"{error.option_name}: no such option{_nearest(error.possibilities)}"
+    elif isinstance(error, click.BadOptionUsage):
+        needs_none = "not take" in error.message
+        found = "found a value, expected none" if needs_none else "found no value, expected one"
+        text = f"{error.option_name}: {found}"
+    return text.removesuffix(".")
+
+
+def _name(error: click.BadParameter) -> str:
+    """The option, or the variable that stood for it."""
+    param, context = error.param, error.ctx
+    assert param is not None
+    if context is not None and param.name is not None:
+        source = context.get_parameter_source(param.name)
+        if source == ParameterSource.ENVIRONMENT:
+            return f"variable {param.envvar}"
+    if isinstance(param, click.Option):
+        return " or ".join(name for name in param.opts if name.startswith("--"))
+    return _metavar(param)
+
+
+def _metavar(param: click.Parameter) -> str:
+    if param.metavar is not None:
+        return param.metavar.removeprefix("-- ").partition(" ")[0].strip("[]")
+    return param.type.name
+
+
+def _nearest(possibilities: Sequence[str] | None) -> str:
+    return f", perhaps {' or '.join(sorted(possibilities))}" if possibilities else ""

@@ -1,0 +1,211 @@
+"""`pyfreeze status`: what live runs do and dead ones have left, and no run is disturbed by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command import Pyfreeze, Running
+from tests.support.disks import Disk, tool
+from tests.support.namespace import STATE_DIRECTORY
+from tests.support.place import Place
+from tests.support.processes import is_alive, state_pages
+from tests.support.snippets import run_python
+from tests.support.waiting import wait_until
+
+LEFT = 5
+#: Of csrc/page.h's struct pf_page.
+BOOT_ID_AT, CLIENT_PID_AT = 56, 96
+
+
+@pytest.fixture
+def frozen_run(place: Place, pyfreeze: Pyfreeze) -> Callable[[Disk], Running]:
+    """Starts a run that stays in its window."""
+
+    def start(disk: Disk) -> Running:
+        running = pyfreeze.start_run([disk], [place.held()], "--max-window", "300")
+        wait_until(lambda: place.holds, "the snapshot command runs")
+        return running
+
+    return start
+
+
+def runs_of(pyfreeze: Pyfreeze, status: int) -> list[dict[str, Any]]:
+    done = pyfreeze("status", "--json")
+    assert (done.status, done.err) == (status, "")
+    data = json.loads(done.out)
+    assert data["left_frozen"] == [mount for run in data["runs"] for mount in run["left_frozen"]]
+    return list(data["runs"])
+
+
+def test_no_run(pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze("status")
+    assert (done.status, done.out, done.err) == (0, "no run\n", "")
+    assert runs_of(pyfreeze, 0) == []
+
+
+def test_no_run_since_the_boot(pyfreeze: Pyfreeze) -> None:
+    """There is no state directory yet, and looking makes none."""
+    script = 'mount -t tmpfs none /run && "$@" && ls -A /run'
+    done = pyfreeze("status", prefix=["unshare", "-m", "sh", "-c", script, "-"])
+    assert (done.status, done.out, done.err) == (0, "no run\n", "")
+
+
+def test_live_run(
+    disk: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    running = frozen_run(disk)
+    (run,) = runs_of(pyfreeze, 0)
+    assert (run["alive"], run["is_this"], run["left_frozen"]) == (True, False, [])
+    assert run["client"] == {"pid": running.pid, "state": "running"}
+    assert run["supervisor"] == {"pid": running.supervisor, "state": "running"}
+    assert 0 < run["deadline_left_s"] < 300
+    (one,) = run["filesystems"]
+    assert (one["mount"], one["state"], one["may_be_frozen"]) == (disk.mount_point, "frozen", True)
+    assert 0 < one["frozen_s"] <= run["age_s"]
+    table = pyfreeze("status")
+    assert table.status == 0
+    assert f"run {run['run_id']}: alive" in table.out
+    assert "thaws everything within 2" in table.out
+    assert re.search(rf"{disk.mount_point} \(\d+:\d+\): frozen for [\d.]+ s\n", table.out)
+    place.go()
+    done = running.finish()
+    assert (done.status, done.report["run_id"]) == (0, run["run_id"])
+    assert runs_of(pyfreeze, 0) == []
+
+
+def test_looking_disturbs_nobody(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    """No lock, no signal, and no page that could be written to, by mistake or otherwise."""
+    running = frozen_run(ext4)
+    (page,) = state_pages()
+    before = page.read_bytes(), page.stat().st_mtime_ns
+    log = place.path("calls")
+    calls = "openat,open,flock,fcntl,kill,tgkill,pidfd_send_signal,ptrace,mmap,unlink,unlinkat"
+    done = pyfreeze("status", prefix=["strace", "-f", "-y", "-o", str(log), "-e", f"trace={calls}"])
+    assert done.status == 0
+    assert (page.read_bytes(), page.stat().st_mtime_ns) == before
+    lines = [line for line in log.read_text("utf-8").splitlines() if STATE_DIRECTORY in line]
+    assert any("O_RDONLY" in line for line in lines), "it was looked at"
+    for line in lines:
+        assert not re.search(r"O_RDWR|O_WRONLY|PROT_WRITE|flock\(|unlink", line), line
+    assert "kill(" not in log.read_text("utf-8")
+    place.go()
+    assert running.finish().status == 0
+
+
+def test_what_a_dead_run_left(
+    disk: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    frozen_run(disk).kill_with_supervisor()
+    (run,) = runs_of(pyfreeze, LEFT)
+    assert (run["alive"], run["left_frozen"]) == (False, [disk.mount_point])
+    assert (run["client"]["state"], run["supervisor"]["state"]) == ("gone", "gone")
+    table = pyfreeze("status")
+    assert table.status == LEFT
+    assert f"run {run['run_id']}: dead" in table.out
+    assert f"{disk.mount_point} " in table.out
+    assert "may be frozen for" in table.out
+    assert "pyfreeze thaw" in table.out
+    assert disk.is_frozen(), "a look thaws nothing"
+    assert pyfreeze("thaw").status == 0
+    assert runs_of(pyfreeze, 0) == []
+
+
+def test_dead_run_and_live_run(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    """A client's process id that is somebody else's by now makes no run alive."""
+    running = frozen_run(ext4)
+    (page,) = state_pages()
+    other = bytearray(page.read_bytes())
+    struct.pack_into("<ii", other, CLIENT_PID_AT, os.getpid(), 0)
+    other[16 : 16 + 8] = b"other-id"
+    left = Path(STATE_DIRECTORY, "other.state")
+    left.write_bytes(other)
+    runs = {run["run_id"]: run for run in runs_of(pyfreeze, LEFT)}
+    left.unlink()
+    assert sorted(run["alive"] for run in runs.values()) == [False, True]
+    (dead,) = [run for run in runs.values() if not run["alive"]]
+    assert dead["run_id"].startswith("other-id")
+    assert dead["client"] == {"pid": os.getpid(), "state": "gone"}
+    place.go()
+    assert running.finish().status == 0
+
+
+def test_nothing_is_frozen_since_before_the_boot(
+    ext4: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    frozen_run(ext4).kill_with_supervisor()
+    (page,) = state_pages()
+    content = bytearray(page.read_bytes())
+    content[BOOT_ID_AT] ^= 1
+    page.write_bytes(content)
+    (run,) = runs_of(pyfreeze, 0)
+    assert (run["alive"], run["left_frozen"], run["deadline_left_s"]) == (False, [], None)
+    page.unlink()
+    ext4.thaw()
+
+
+def test_page_that_is_being_made(pyfreeze: Pyfreeze) -> None:
+    page = Path(STATE_DIRECTORY, "made.state")
+    page.write_bytes(bytes(4096))
+    try:
+        assert runs_of(pyfreeze, 0) == []
+    finally:
+        page.unlink()
+
+
+def test_stopped_supervisor_of_a_killed_client(
+    ext4: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+) -> None:
+    running = frozen_run(ext4)
+    supervisor = running.supervisor
+    os.kill(supervisor, signal.SIGSTOP)
+    running.kill()
+    (run,) = runs_of(pyfreeze, 0)
+    assert (run["alive"], run["client"]["state"]) == (True, "gone")
+    assert run["supervisor"] == {"pid": supervisor, "state": "stopped"}
+    os.kill(supervisor, signal.SIGCONT)
+    wait_until(lambda: not is_alive(supervisor), "it goes on, thaws and ends")
+
+
+def test_a_script_knows_its_own_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    command = f"'{sys.executable}' -m pyfreeze status --json"
+    pre = place.script(
+        "pre", f'{command} >"$D/json" && {command.removesuffix("--json")} >"$D/text"'
+    )
+    done = pyfreeze.run([ext4], ["true"], config=place.config(pre))
+    assert (done.status, done.report["code"]) == (0, 0), done.err
+    (run,) = json.loads(place.read("json"))["runs"]
+    assert (run["run_id"], run["is_this"]) == (done.report["run_id"], True)
+    assert f"{run['run_id']} (this run): alive" in place.read("text")
+
+
+def test_unprivileged_user(pyfreeze: Pyfreeze) -> None:
+    assert shutil.which("setpriv")
+    # The interpreter and its modules may be where only root can read: so they are loaded before.
+    out = run_python(
+        "import contextlib, io, os, sys\n"
+        "from pyfreeze._cli import main, status\n"
+        "import pyfreeze._status, pyfreeze._client, pyfreeze._codes\n"
+        "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "errors = io.StringIO()\n"
+        "with contextlib.redirect_stderr(errors):\n"
+        "    result = main._run(['status'])\n"
+        "print(result, errors.getvalue(), end='')"
+    )
+    assert out.startswith(f"1 pyfreeze: {STATE_DIRECTORY}: ")
+    assert "run this as root" in out
+    assert tool("ls", "-A", STATE_DIRECTORY) in ("", "lock\n")

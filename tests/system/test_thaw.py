@@ -1,0 +1,120 @@
+"""`pyfreeze thaw` of what is named: of dead runs' only, and by force whoever froze it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import namespace
+from tests.support.command import Pyfreeze, Running
+from tests.support.disks import Disk, Disks
+from tests.support.place import Place
+from tests.support.processes import AS_NOBODY, state_pages
+from tests.support.waiting import wait_until
+
+STILL = 5
+
+
+def start(pyfreeze: Pyfreeze, place: Place, *disks: Disk) -> Running:
+    """A run that stays in its window."""
+    running = pyfreeze.start_run(disks, [place.held()], "--max-window", "300")
+    wait_until(lambda: place.holds, "the snapshot command runs")
+    return running
+
+
+@pytest.fixture
+def pair(disks: Disks) -> tuple[Disk, Disk]:
+    return disks["ext4"], disks["xfs"]
+
+
+def test_one_mount_of_what_a_dead_run_left(
+    pair: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+) -> None:
+    one, other = pair
+    start(pyfreeze, place, one, other).kill_with_supervisor()
+    done = pyfreeze("thaw", "--mount", one.mount_point)
+    assert done.status == STILL
+    assert done.out.startswith(f"thawed {one.mount_point} (run ")
+    done.assert_one_line(other.mount_point, "pyfreeze thaw")
+    one.assert_writable()
+    assert other.is_frozen()
+    again = pyfreeze("thaw", "--mount", one.mount_point)
+    assert (again.status, again.out) == (STILL, f"nothing to thaw on {one.mount_point}\n")
+    rest = pyfreeze("thaw", "--mount", other.mount_point)
+    assert (rest.status, rest.err) == (0, "")
+    other.assert_writable()
+    assert state_pages() == []
+
+
+def test_what_somebody_else_froze_stays_frozen(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    ext4.freeze()
+    try:
+        done = pyfreeze("thaw", "--mount", ext4.mount_point)
+        assert ext4.is_frozen()
+    finally:
+        ext4.thaw()
+    assert (done.status, done.out) == (0, f"nothing to thaw on {ext4.mount_point}\n")
+
+
+def test_force_thaws_what_somebody_else_froze(disk: Disk, pyfreeze: Pyfreeze) -> None:
+    disk.freeze()
+    done = pyfreeze("thaw", "--force", "--mount", disk.mount_point)
+    disk.assert_writable()
+    assert (done.status, done.out, done.err) == (0, f"thawed {disk.mount_point}\n", "")
+    again = pyfreeze("thaw", "--force", "--mount", disk.mount_point)
+    assert (again.status, again.out) == (0, f"not frozen: {disk.mount_point}\n")
+
+
+def test_force_on_what_a_dead_run_left(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    start(pyfreeze, place, ext4).kill_with_supervisor()
+    done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
+    assert (done.status, done.out, done.err) == (0, f"thawed {ext4.mount_point}\n", "")
+    ext4.assert_writable()
+    assert state_pages() == [], "seen to"
+
+
+def test_force_on_a_live_run_says_what_it_spoils(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    running = start(pyfreeze, place, ext4)
+    done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
+    ext4.assert_writable()
+    assert (done.status, done.out) == (0, f"thawed {ext4.mount_point}\n")
+    place.go()
+    report = running.finish().report
+    done.assert_one_line(ext4.mount_point, report["run_id"], "alive", "inconsistent")
+    assert (report["status"], report["consistency"]) == ("error", "none")
+
+
+def test_force_needs_a_name(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """On the command line: a variable that lies about in the environment names nothing."""
+    ext4.freeze()
+    try:
+        done = pyfreeze("thaw", "--force", environment={"PYFREEZE_MOUNT": ext4.mount_point})
+        assert ext4.is_frozen()
+    finally:
+        ext4.thaw()
+    assert done.status == 2
+    done.assert_one_line("--force", "--mount", "expected")
+
+
+@pytest.mark.parametrize("words", [[], ["--force"]])
+@pytest.mark.parametrize("name", ["missing", "plain"])
+def test_no_mount_point(pyfreeze: Pyfreeze, place: Place, words: list[str], name: str) -> None:
+    Path(namespace.ROOT, "plain").mkdir(exist_ok=True)
+    path = f"{namespace.ROOT}/{name}"
+    done = pyfreeze("thaw", *words, "--mount", path)
+    assert (done.status, done.out) == (2, "")
+    done.assert_one_line(path, "expected a mount point")
+
+
+def test_unprivileged_force(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    ext4.freeze()
+    try:
+        done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point, prefix=AS_NOBODY)
+        assert ext4.is_frozen()
+    finally:
+        ext4.thaw()
+    assert (done.status, done.out) == (1, "")
+    done.assert_one_line(ext4.mount_point, "root")
