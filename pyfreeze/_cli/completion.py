@@ -18,7 +18,11 @@ def script_for(shell: str, group: click.Command) -> str:
     kind = get_completion_class(shell)
     assert kind is not None
     # The base class's: bash's own first runs the bash that is installed, to see how old it is.
-    return ShellComplete.source(kind(group, {}, PROGRAM, _VARIABLE)) + "\n"
+    script = ShellComplete.source(kind(group, {}, PROGRAM, _VARIABLE))
+    # As a file of $fpath click's is a function that completes at its first call only; its second
+    # registers another. Called by that name it is to complete always.
+    script = script.replace("$zsh_eval_context[-1] == loadautofunc", f"$funcstack[1] == _{PROGRAM}")
+    return script + "\n"
 
 
 @click.command(
