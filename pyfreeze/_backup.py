@@ -22,6 +22,7 @@ from pyfreeze._errors import (
     StillFrozenError,
     SupervisorError,
 )
+from pyfreeze._observer import Observer
 from pyfreeze._outcome import (
     Facts,
     ScriptFailure,
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pyfreeze")
 
+#: How much of what a running script has written is looked at.
+_LIVE_BYTES = 2048
+
 
 class Started(NamedTuple):
     """A script that was started."""
@@ -62,11 +66,16 @@ class Ended(NamedTuple):
     code: C
 
 
+def _names(plugins: Sequence[Plugin]) -> str:
+    return ", ".join(plugin.name for plugin in plugins)
+
+
 class Backup:
     """One backup. `perform()` once; `report` is there even when it raises after its beginning."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, observer: Observer | None = None) -> None:
         self.plan = plan
+        self._observer = observer or Observer()
         self.settings = plan.settings
         self.policy = plan.policy
         self.report: Report | None = None
@@ -149,6 +158,7 @@ class Backup:
         except FreezeError as error:
             return self._freeze_failed(C.MOUNT_NOT_OPENED, error)
         begin_ns = time.monotonic_ns()
+        self._observer.begins("flush", self._filesystems)
         run.ask_flush(self.plan.writeback)
         event = wait_for(run, _client.FLUSHED)
         self.story.event("writeback", begin_ns, time.monotonic_ns())
@@ -157,6 +167,11 @@ class Backup:
             code = C.FREEZE_TIMED_OUT if timed_out else C.FREEZE_FAILED
             return self._freeze_failed(code, event.error)
         return True
+
+    @property
+    def _filesystems(self) -> str:
+        count = len(self.plan.selection.filesystems)
+        return f"{count} filesystem{'' if count == 1 else 's'}"
 
     def _freeze_failed(self, code: C, error: FreezeError | None) -> bool:
         self._freeze_code = code
@@ -174,6 +189,7 @@ class Backup:
         if not self.plan.runs_scripts:
             return
         started = []
+        self._observer.begins("pre-scripts", _names(self.plan.plugins))
         for plugin in self.plan.plugins:
             # Owed from before its pre-script is asked for: were this process killed in between,
             # a superfluous post-script is the lesser evil.
@@ -190,6 +206,8 @@ class Backup:
 
     def _run_post_scripts(self, run: Run) -> None:
         started = []
+        if self._owed:
+            self._observer.begins("post-scripts", _names(self._owed))
         for plugin in self._owed:
             script = post_script(plugin)
             staged = self._staged.get(plugin.config_path, -1)
@@ -202,6 +220,7 @@ class Backup:
             self._wait_for_scripts(run, started)
         finally:
             # Were the supervisor lost, those that had not ended are still owed.
+            self._observer.ends()
             over = [run.child_end(one.child).ended for one in started]
             self._owed = [plugin for plugin, ended in zip(owed, over, strict=True) if not ended]
         self._note_failures(owed, [self._end_of(run, one) for one in started])
@@ -218,7 +237,8 @@ class Backup:
         """
         while not all(run.child_end(one.child).ended for one in started):
             try:
-                wait_for(run, _client.CHILD)
+                wait_for(run, _client.CHILD, timeout_s=self._observer.poll_s)
+                self._tell_output(run, started)
             except SupervisorError:
                 raise
             except BaseException as error:
@@ -228,6 +248,14 @@ class Backup:
                 for one in started:
                     if one.script.phase == "pre":
                         run.ask_end(one.child)
+
+    def _tell_output(self, run: Run, started: Sequence[Started]) -> None:
+        if self._observer.poll_s is None:
+            return
+        for one in started:
+            if not run.child_end(one.child).ended:
+                output = run.child_output(one.child, _LIVE_BYTES)
+                self._observer.says(output.decode("utf-8", errors="replace"))
 
     def _end_of(self, run: Run, started: Started) -> Ended:
         end = run.child_end(started.child)
@@ -249,10 +277,15 @@ class Backup:
     # ---- the snapshot ------------------------------------------------------------------------
 
     def _take_snapshot(self, run: Run, *, freeze: bool) -> None:
+        if freeze:
+            self._observer.begins("window", self._filesystems)
+        else:
+            self._observer.begins("snapshot")
         asked_ns = time.monotonic_ns()
         try:
             taken = take(run, self.settings, self.plan.window if freeze else None)
         finally:
+            self._observer.ends()
             if freeze:
                 self.story.window(asked_ns, run.filesystems())
         if taken.verdict in ("freeze-failed", "freeze-timeout"):

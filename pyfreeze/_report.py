@@ -50,9 +50,14 @@ class FilesystemReport(msgspec.Struct, frozen=True, kw_only=True):
     """0 is frozen first and thawed last."""
     flush_ms: float
     flush_rounds: int
+    freeze_t_ms: float | None
+    """When FIFREEZE was entered, since the run's begin."""
     freeze_ms: float | None
+    """In FIFREEZE."""
     frozen_ms: float | None
+    """From FIFREEZE's entry, when writers begin to wait, to FITHAW's return."""
     thaw_ms: float | None
+    """In FITHAW."""
     outcome: str
     """"thawed", or how far it got; "pending": a FIFREEZE that still hangs."""
 

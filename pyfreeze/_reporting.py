@@ -237,6 +237,7 @@ def _window(
                 level=f.level,
                 flush_ms=f.flush_ms,
                 flush_rounds=f.flush_rounds,
+                freeze_t_ms=_since(story, f.freeze_enter_ns),
                 freeze_ms=f.freeze_ms,
                 frozen_ms=f.frozen_ms,
                 thaw_ms=f.thaw_ms,
@@ -246,6 +247,10 @@ def _window(
         ],
         skipped=[SkippedReport(mount=s.mount, reason=s.reason) for s in selection.skipped],
     )
+
+
+def _since(story: Story, moment_ns: int) -> float | None:
+    return (moment_ns - story.begin_ns) / NS_PER_MS if moment_ns else None
 
 
 def _times(story: Story, taken: Taken | None) -> WindowTimes:

@@ -36,14 +36,16 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(4).hex()
 
 
-def wait_for(run: Run, *kinds: int) -> Event:
-    """Wait for one of the kinds of event, passing over others.
+def wait_for(run: Run, *kinds: int, timeout_s: float | None = None) -> Event:
+    """Wait for one of the kinds of event, passing over others; or for TIMEOUT, if one is given.
 
     Raises:
         SupervisorError: the supervisor was lost; what it had frozen is thawed.
     """
     while True:
-        event = run.next_event()
+        event = run.next_event(timeout_s)
+        if event.kind == _client.TIMEOUT:
+            return event
         if event.kind == _client.LOST and _client.LOST not in kinds:
             raise SupervisorError(
                 errno.ESRCH, "the supervisor was lost; everything it had frozen was thawed"

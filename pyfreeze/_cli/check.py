@@ -9,10 +9,10 @@ import click
 
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Command, Example
-from pyfreeze._cli.left_out import left_out_lines
 from pyfreeze._cli.types import File, MountPoint
 from pyfreeze._preflight import LEFT_OUT, passes, preflight
 from pyfreeze._settings import Settings
+from pyfreeze._view.left_out import left_out_lines
 
 if TYPE_CHECKING:
     from pyfreeze._preflight import Row

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pyfreeze._cli.left_out import left_out_lines
 from pyfreeze._plan import problems_of
 from pyfreeze._reporting import effective
 from pyfreeze._scripts import Script, post_script, pre_script
+from pyfreeze._view.left_out import left_out_lines
 
 if TYPE_CHECKING:
     from pyfreeze._plan import Plan

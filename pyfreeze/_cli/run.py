@@ -9,6 +9,8 @@ import click
 
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.outputs import Outputs
+from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
 from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
 from pyfreeze._codes import C
@@ -26,6 +28,11 @@ _EXAMPLES = (
     Example(
         "What would be frozen, in which order, and what would be left out",
         "pyfreeze run --dry-run -- true",
+    ),
+    Example(
+        "The same with a page to look at, and metrics for Prometheus' node_exporter",
+        "pyfreeze run --report last.html \\\n"
+        "    --metrics /var/lib/node_exporter/pyfreeze.prom -- lvcreate -s -n snap vg/srv",
     ),
     Example(
         "A read-only btrfs snapshot without scripts, and the report as JSON",
@@ -94,6 +101,19 @@ _EXAMPLES = (
     "--flush-rounds", type=Count(100), default=8, show_default=True,
     help="Flush at most so often right before freezing; it ends when rounds get no shorter.",
 )  # fmt: skip
+@click.option(
+    "--report", type=File(), metavar="FILE",
+    help="Draw the whole report into this file, as its name ends: .html or .svg.",
+)  # fmt: skip
+@click.option(
+    "--trace", type=File(), metavar="FILE",
+    help="Write a trace of it all, in Chrome's format, for Perfetto.",
+)  # fmt: skip
+@click.option(
+    "--metrics", type=File(), metavar="FILE",
+    help="Write metrics for node_exporter's textfile collector.",
+)  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress, and nothing of a success.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--dry-run", is_flag=True, help="Show the whole plan; run nothing, freeze nothing.")
 @click.argument("command", nargs=-1, required=True, type=File(), metavar="-- COMMAND [ARG]...")
@@ -117,6 +137,10 @@ def command(  # noqa: PLR0913 - one parameter for each option
     no_wakeful: bool,
     no_parallel: bool,
     flush_rounds: int,
+    report: str | None,
+    trace: str | None,
+    metrics: str | None,
+    quiet: bool,
     as_json: bool,
     dry_run: bool,
     command: tuple[str, ...],
@@ -161,11 +185,24 @@ def command(  # noqa: PLR0913 - one parameter for each option
 
         show_plan(plan, as_json=as_json)
         return exits.SUCCESS
-    return perform(Backup(plan), as_json=as_json)
+    outputs = Outputs(report, trace, metrics)
+    outputs.check()
+    with progress(wanted=not quiet) as observer:
+        backup = Backup(plan, observer)
+        status = _perform(backup)
+    assert backup.report is not None
+    failures = outputs.write(backup.report)
+    for failure in failures:
+        click.echo(f"pyfreeze: {failure}", err=True)
+    status = status or (exits.FAILED if failures else exits.SUCCESS)
+    with streams.telling(status, f"the backup itself: {outcome_line(backup.report)}"):
+        if as_json or not quiet or status:
+            _show(backup.report, as_json=as_json)
+    return status
 
 
-def perform(backup: Backup, *, as_json: bool) -> int:
-    """Perform a backup and print its report, also when a signal ended it."""
+def _perform(backup: Backup) -> int:
+    """Perform it; the exit status, also when a signal ended it."""
     try:
         status = exits.status_of_report(backup.perform())
     except exits.EndedBySignal as error:
@@ -174,9 +211,6 @@ def perform(backup: Backup, *, as_json: bool) -> int:
         status = exits.status_of_error(error)
         if backup.report.still_frozen:
             status = exits.MAY_BE_FROZEN
-    assert backup.report is not None
-    with streams.telling(status, f"the backup itself: {outcome_line(backup.report)}"):
-        _show(backup.report, as_json=as_json)
     return status
 
 

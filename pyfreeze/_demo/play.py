@@ -25,6 +25,7 @@ from pyfreeze._outcome import Level
 from pyfreeze._plan import make_plan
 from pyfreeze._settings import Settings
 from pyfreeze._timeline import NS_PER_MS
+from pyfreeze._view.spans import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,17 +35,6 @@ if TYPE_CHECKING:
     from pyfreeze._plan import Plan
     from pyfreeze._report import Report
     from pyfreeze._reporting import Story
-
-
-class Span(NamedTuple):
-    """A stretch of the timeline. CLOCK_MONOTONIC ns."""
-
-    row: str
-    phase: str
-    """"paused", "pre-script", "flush", "freezing", "frozen", "thawing", "snapshot" or
-    "post-script"."""
-    begin_ns: int
-    end_ns: int
 
 
 class Pauses(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.padding import Padding
@@ -11,37 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pyfreeze._timeline import NS_PER_MS
+from pyfreeze._view.timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from pyfreeze._demo.play import Play, Span
+    from pyfreeze._demo.play import Play
     from pyfreeze._demo.proof import Proof
 
-_NARROWEST_BAR = 20
-
-
-class _Brush(NamedTuple):
-    """How a phase is drawn: a character, the same for ASCII, a colour."""
-
-    block: str
-    ascii: str
-    style: str
-
-
-_BRUSHES = {
-    "paused": _Brush("─", "-", "yellow"),
-    "pre-script": _Brush("█", "#", "magenta"),
-    "flush": _Brush("█", "#", "blue"),
-    "freezing": _Brush("▒", ":", "cyan"),
-    "frozen": _Brush("█", "=", "bright_cyan"),
-    "thawing": _Brush("▒", ":", "cyan"),
-    "snapshot": _Brush("█", "#", "green"),
-    "post-script": _Brush("█", "#", "magenta"),
-}
-
+_LEGEND = {"paused": "from one order to the next"}
 _STORY = (
     "A shop takes orders without a rest, and a process of its own writes each of them into two "
     "SQLite databases: orders.db on an ext4 filesystem, audit.db on an xfs one. Both were "
@@ -59,7 +38,7 @@ def render(play: Play, width: int, *, unicode: bool) -> RenderableType:
     """
     parts: list[RenderableType] = [Text(_STORY), Text()]
     if play.spans:
-        parts += [_heading("What happened"), timeline(play.spans, width, unicode=unicode), Text()]
+        parts += [_heading("What happened"), _timeline(play, width, unicode=unicode), Text()]
     parts += [_heading("What was proved"), proof_table(play.proofs, unicode=unicode), Text()]
     parts += [_heading("What the shop felt"), Text(meaning(play)), Text()]
     for path in play.kept:
@@ -68,67 +47,12 @@ def render(play: Play, width: int, *, unicode: bool) -> RenderableType:
     return Group(*parts)
 
 
+def _timeline(play: Play, width: int, *, unicode: bool) -> RenderableType:
+    return timeline(play.spans, width, unicode=unicode, words=_LEGEND)
+
+
 def _heading(text: str) -> Text:
     return Text(text, style="bold")
-
-
-# ---- the timeline --------------------------------------------------------------------------------
-
-
-def timeline(spans: Sequence[Span], width: int, *, unicode: bool) -> RenderableType:
-    """One line for each row, on one scale, with a bar and its milliseconds."""
-    rows = list(dict.fromkeys(span.row for span in spans))
-    begin_ns = min(span.begin_ns for span in spans)
-    end_ns = max(span.end_ns for span in spans)
-    label_width = max(map(len, rows))
-    figure_width = max(len(_ms(end_ns - begin_ns)), 8)
-    bar_width = max(width - label_width - figure_width - 6, _NARROWEST_BAR)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=bar_width)
-    table.add_column(no_wrap=True, justify="right", style="bold")
-    for row in rows:
-        own = [span for span in spans if span.row == row]
-        took_ns = max(span.end_ns for span in own) - min(span.begin_ns for span in own)
-        line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
-        table.add_row(row, line, _ms(took_ns))
-    last = _ms(end_ns - begin_ns)
-    table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
-    return Group(Padding(table, (0, 0, 0, 2)), Padding(_legend(unicode=unicode), (0, 0, 0, 2)))
-
-
-def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicode: bool) -> Text:
-    """A row's spans as so many characters; what is there is never shorter than one."""
-    cells: list[tuple[str, str]] = [(" ", "")] * width
-    total_ns = max(end_ns - begin_ns, 1)
-    # Long ones first, so that a short one is not painted over.
-    for span in sorted(spans, key=lambda span: span.begin_ns - span.end_ns):
-        brush = _BRUSHES[span.phase]
-        first = min((span.begin_ns - begin_ns) * width // total_ns, width - 1)
-        beyond = max(-(-(span.end_ns - begin_ns) * width // total_ns), first + 1)
-        character = brush.block if unicode else brush.ascii
-        for column in range(first, min(beyond, width)):
-            cells[column] = (character, brush.style)
-    runs = itertools.groupby(cells)
-    return Text.assemble(*((character * len(list(run)), style) for (character, style), run in runs))
-
-
-def _legend(*, unicode: bool) -> Text:
-    words = []
-    for phase, text in (
-        ("paused", "from one order to the next"),
-        ("freezing", "freezing and thawing"),
-        ("frozen", "frozen"),
-    ):
-        brush = _BRUSHES[phase]
-        words.append((brush.block if unicode else brush.ascii, brush.style))
-        words.append((f" {text}   ", "dim"))
-    return Text.assemble(*words)
-
-
-def _ms(nanoseconds: int) -> str:
-    ms = nanoseconds / NS_PER_MS
-    return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms"
 
 
 # ---- the proofs ----------------------------------------------------------------------------------

@@ -54,11 +54,10 @@ class Running:
             words,
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             start_new_session=True,
-            **options,
+            **({"stderr": subprocess.PIPE} | options),
         )
 
     @property

@@ -1,0 +1,90 @@
+"""The files that `pyfreeze run` writes about a backup: a picture, a trace, metrics."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._errors import UsageError
+from pyfreeze._view.files import check_target, read_if_there, save
+
+if TYPE_CHECKING:
+    from pyfreeze._report import Report
+
+_PICTURES = (".html", ".svg")
+#: For a collector that is not root.
+_METRICS_MODE = 0o644
+
+
+class Outputs(NamedTuple):
+    """Where to write what; None: nowhere."""
+
+    report: str | None = None
+    trace: str | None = None
+    metrics: str | None = None
+
+    def check(self) -> None:
+        """Refuse, before anything is run, what could not be written afterwards.
+
+        Raises:
+            UsageError: names the option, the file, and what is wrong with it.
+        """
+        if self.report is not None and not self.report.endswith(_PICTURES):
+            text = f"--report: found {os.path.basename(self.report)!r}, expected a name that ends "
+            raise UsageError(errno.EINVAL, text + "in .html or .svg", self.report)
+        for option, path in (
+            ("--report", self.report),
+            ("--trace", self.trace),
+            ("--metrics", self.metrics),
+        ):
+            if path is not None:
+                try:
+                    check_target(path)
+                except UsageError as error:
+                    text = f"{option}: {error.strerror}"
+                    raise UsageError(error.errno or 0, text, path) from error
+        if self.metrics is not None:
+            _need_prometheus(self.metrics)
+
+    def write(self, report: Report) -> list[str]:
+        """Write them all; returns what failed, in sentences."""
+        failures = []
+        for path, make, mode in (
+            (self.report, self._picture, None),
+            (self.trace, self._trace, None),
+            (self.metrics, self._metrics, _METRICS_MODE),
+        ):
+            if path is None:
+                continue
+            try:
+                save(path, make(report), mode=mode)
+            except OSError as error:
+                failures.append(f"{path}: not written: {error.strerror}")
+        return failures
+
+    def _picture(self, report: Report) -> str:
+        from pyfreeze._view.page import as_html, as_svg
+
+        assert self.report is not None
+        return as_html(report) if self.report.endswith(".html") else as_svg(report)
+
+    def _trace(self, report: Report) -> str:
+        from pyfreeze._view.trace import as_trace
+
+        return as_trace(report)
+
+    def _metrics(self, report: Report) -> str:
+        from pyfreeze._view.metrics import as_metrics
+
+        assert self.metrics is not None
+        return as_metrics(report, now_s=time.time(), before=read_if_there(self.metrics))
+
+
+def _need_prometheus(path: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("prometheus_client") is None:
+        text = "--metrics needs the Python package prometheus-client: pip install 'pyfreeze[cli]'"
+        raise UsageError(errno.ENOENT, text, path)

@@ -1,0 +1,104 @@
+"""What a report says of times, as stretches on rows: the same data for every picture of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._timeline import NS_PER_MS
+
+if TYPE_CHECKING:
+    from pyfreeze._report import EventReport, FilesystemReport, Report
+
+
+class Span(NamedTuple):
+    """A stretch of a timeline, in ns since whatever the timeline counts from."""
+
+    row: str
+    phase: str
+    """"paused", "pre-script", "flush", "freezing", "frozen", "thawing", "hanging", "snapshot" or
+    "post-script"."""
+    begin_ns: int
+    end_ns: int
+
+    @property
+    def duration_ns(self) -> int:
+        """How long it is."""
+        return self.end_ns - self.begin_ns
+
+
+def window_spans(report: Report) -> tuple[Span, ...]:
+    """The freeze window, filesystem by filesystem in the order of freezing, and the snapshot."""
+    begun = [f for f in report.window.filesystems if f.freeze_t_ms is not None]
+    begun.sort(key=_freeze_begin_ms)
+    snapshots = [_span("snapshot", "snapshot", e) for e in report.events if e.what == "snapshot"]
+    if not begun:
+        return ()
+    last_ns = max(
+        [span.end_ns for span in snapshots]
+        + [_ns(_freeze_begin_ms(f) + (f.frozen_ms or f.freeze_ms or 0)) for f in begun]
+    )
+    return tuple(span for f in begun for span in filesystem_spans(f, last_ns)) + tuple(snapshots)
+
+
+def filesystem_spans(filesystem: FilesystemReport, last_ns: int) -> list[Span]:
+    """One filesystem's; what has no known end goes on until `last_ns`."""
+    row = f"{filesystem.mount} ({filesystem.fstype})"
+    enter_ns = _ns(_freeze_begin_ms(filesystem))
+    if filesystem.freeze_ms is None:
+        return [Span(row, "hanging", enter_ns, max(last_ns, enter_ns))]
+    frozen_ns = enter_ns + _ns(filesystem.freeze_ms)
+    if filesystem.outcome == "failed":
+        return [Span(row, "freezing", enter_ns, frozen_ns)]
+    if filesystem.frozen_ms is None or filesystem.thaw_ms is None:
+        until_ns = max(last_ns, frozen_ns)
+        return [
+            Span(row, "freezing", enter_ns, frozen_ns),
+            Span(row, "hanging", frozen_ns, until_ns),
+        ]
+    end_ns = max(enter_ns + _ns(filesystem.frozen_ms), frozen_ns)
+    thaw_ns = max(end_ns - _ns(filesystem.thaw_ms), frozen_ns)
+    return [
+        Span(row, "freezing", enter_ns, frozen_ns),
+        Span(row, "frozen", frozen_ns, thaw_ns),
+        Span(row, "thawing", thaw_ns, end_ns),
+    ]
+
+
+def run_spans(report: Report) -> tuple[Span, ...]:
+    """The whole run, on a row for each kind of thing; a script's row names its plugin."""
+    return tuple(
+        _span(_row(event), _PHASES[event.what], event)
+        for event in report.events
+        if event.what in _PHASES
+    )
+
+
+_PHASES = {
+    "writeback": "flush",
+    "pre-script": "pre-script",
+    "flush": "flush",
+    "freeze": "freezing",
+    "snapshot": "snapshot",
+    "thaw": "thawing",
+    "post-script": "post-script",
+}
+_ROWS = {"writeback": "flush", "freeze": "freeze and thaw", "thaw": "freeze and thaw"}
+
+
+def _row(event: EventReport) -> str:
+    if event.what.endswith("-script"):
+        return f"{event.what} {event.detail}".rstrip()
+    return _ROWS.get(event.what, event.what)
+
+
+def _span(row: str, phase: str, event: EventReport) -> Span:
+    begin_ns = _ns(event.t_ms)
+    return Span(row, phase, begin_ns, begin_ns + max(_ns(event.duration_ms), 0))
+
+
+def _freeze_begin_ms(filesystem: FilesystemReport) -> float:
+    return filesystem.freeze_t_ms or 0.0
+
+
+def _ns(milliseconds: float) -> int:
+    return round(milliseconds * NS_PER_MS)

@@ -1,0 +1,149 @@
+"""Stretches of time as lines of characters, all on one scale."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pyfreeze._timeline import NS_PER_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from pyfreeze._view.spans import Span
+
+_NARROWEST_BAR = 16
+_INDENT = (0, 0, 0, 2)
+
+
+class _Brush(NamedTuple):
+    """How a phase is drawn: a character, the same for ASCII, a colour, and what it is called."""
+
+    block: str
+    ascii: str
+    style: str
+    legend: str
+
+
+_BRUSHES = {
+    "paused": _Brush("─", "-", "yellow", "paused"),
+    "pre-script": _Brush("█", "#", "magenta", ""),
+    "flush": _Brush("█", "#", "blue", ""),
+    "freezing": _Brush("▒", ":", "cyan", "freezing and thawing"),
+    "frozen": _Brush("█", "=", "bright_cyan", "frozen"),
+    "thawing": _Brush("▒", ":", "cyan", "freezing and thawing"),
+    "hanging": _Brush("▚", "!", "bold red", "hangs, or may still be frozen"),
+    "snapshot": _Brush("█", "#", "green", ""),
+    "post-script": _Brush("█", "#", "magenta", ""),
+}
+
+
+def timeline(
+    spans: Sequence[Span],
+    width: int,
+    *,
+    unicode: bool,
+    most_rows: int | None = None,
+    words: Mapping[str, str] | None = None,
+) -> RenderableType:
+    """One line for each row, on one scale, with a bar and how long it took; a legend below.
+
+    Args:
+        spans: at least one.
+        width: columns.
+        unicode: whether more than ASCII can be shown.
+        most_rows: show only so many, those that took longest; None: all.
+        words: what the legend calls a phase, where that is not its usual name.
+    """
+    begin_ns = min(span.begin_ns for span in spans)
+    end_ns = max(span.end_ns for span in spans)
+    rows = list(dict.fromkeys(span.row for span in spans))
+    shown = _longest(spans, rows, most_rows or len(rows))
+    label_width = min(max(map(len, shown)), max(width // 3, 12))
+    figure_width = max(len(duration(end_ns - begin_ns)), 8)
+    bar_width = max(width - label_width - figure_width - 6, _NARROWEST_BAR)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, width=bar_width)
+    table.add_column(no_wrap=True, justify="right", style="bold")
+    for row in shown:
+        own = [span for span in spans if span.row == row]
+        line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
+        label = Text(shorten(row, label_width, unicode=unicode))
+        table.add_row(label, line, duration(_total_ns(own)))
+    last = duration(end_ns - begin_ns)
+    table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
+    parts: list[RenderableType] = [Padding(table, _INDENT)]
+    if len(shown) < len(rows):
+        more = f"and {len(rows) - len(shown)} more that took no longer"
+        parts.append(Padding(Text(more, style="dim"), _INDENT))
+    legend = _legend([span for span in spans if span.row in shown], words or {}, unicode=unicode)
+    if legend.plain:
+        parts.append(Padding(legend, _INDENT))
+    return Group(*parts)
+
+
+def _longest(spans: Sequence[Span], rows: list[str], most: int) -> list[str]:
+    """The rows that took longest, in the order in which they are all."""
+    if len(rows) <= most:
+        return rows
+    took = {row: _total_ns([span for span in spans if span.row == row]) for row in rows}
+    kept = set(sorted(rows, key=lambda row: -took[row])[:most])
+    return [row for row in rows if row in kept]
+
+
+def _total_ns(spans: Sequence[Span]) -> int:
+    return sum(span.duration_ns for span in spans)
+
+
+def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicode: bool) -> Text:
+    """A row's spans as so many characters; what is there is never shorter than one."""
+    cells: list[tuple[str, str]] = [(" ", "")] * width
+    total_ns = max(end_ns - begin_ns, 1)
+    # Long ones first, so that a short one is not painted over.
+    for span in sorted(spans, key=lambda span: -span.duration_ns):
+        brush = _BRUSHES[span.phase]
+        first = min((span.begin_ns - begin_ns) * width // total_ns, width - 1)
+        beyond = max(-(-(span.end_ns - begin_ns) * width // total_ns), first + 1)
+        character = brush.block if unicode else brush.ascii
+        for column in range(first, min(beyond, width)):
+            cells[column] = (character, brush.style)
+    runs = itertools.groupby(cells)
+    return Text.assemble(*((character * len(list(run)), style) for (character, style), run in runs))
+
+
+def _legend(spans: Sequence[Span], words: Mapping[str, str], *, unicode: bool) -> Text:
+    found = {span.phase for span in spans}
+    entries: dict[str, tuple[str, str]] = {}
+    for phase, brush in _BRUSHES.items():
+        text = words.get(phase, brush.legend)
+        if phase in found and text:
+            entries.setdefault(text, (brush.block if unicode else brush.ascii, brush.style))
+    parts: list[tuple[str, str]] = []
+    for text, mark in entries.items():
+        parts += [mark, (f" {text}   ", "dim")]
+    return Text.assemble(*parts)
+
+
+def shorten(text: str, width: int, *, unicode: bool) -> str:
+    """The text's two ends where it is too long: of a path both tell the most."""
+    if len(text) <= width:
+        return text
+    mark = "…" if unicode else "..."
+    tail = (width - len(mark)) * 2 // 3
+    return text[: width - len(mark) - tail] + mark + text[len(text) - tail :]
+
+
+def duration(nanoseconds: int) -> str:
+    """In milliseconds, or seconds where there are many."""
+    ms = nanoseconds / NS_PER_MS
+    if ms >= 10_000:
+        return f"{ms / 1000:.1f} s"
+    return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms"

@@ -1,0 +1,160 @@
+"""The files that a run writes about itself: a picture, a trace, metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.command import Done, Pyfreeze
+from tests.support.disks import Disk
+from tests.support.place import Place
+
+_SUCCESS = "pyfreeze_last_success_timestamp_seconds"
+
+
+def metrics_of(path: Path) -> dict[tuple[str, ...], float]:
+    """By name and the labels' values, in the order of the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8"))
+        for sample in family.samples
+    }
+
+
+def check_metrics(path: Path) -> None:
+    """By Prometheus' own judge."""
+    promtool = shutil.which("promtool")
+    if promtool is None and os.environ.get("PYFREEZE_MUST_WORK") == "1":
+        pytest.fail("missing: promtool")
+    if promtool is None:
+        pytest.skip("missing: promtool")
+    with path.open("rb") as file:
+        done = subprocess.run(
+            [promtool, "check", "metrics"], stdin=file, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def run_with_all(
+    pyfreeze: Pyfreeze, place: Place, disks: list[Disk], command: list[str], **options: Any
+) -> Done:
+    words = [
+        "--report", str(place.path("page.html")), "--trace", str(place.path("trace.json")),
+        "--metrics", str(place.path("metrics.prom")),
+    ]  # fmt: skip
+    return pyfreeze.run(disks, command, *words, **options)
+
+
+def test_all_three_say_what_the_report_says(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    done = run_with_all(pyfreeze, place, [disk], ["true"], config=place.config())
+    assert (done.status, done.err) == (0, "")
+    report = done.report
+    (filesystem,) = report["window"]["filesystems"]
+
+    page = place.read("page.html")
+    assert report["run_id"] in page
+    assert f"{disk.mount_point} ({disk.fstype})" in page
+
+    trace = json.loads(place.read("trace.json"))
+    assert trace["otherData"]["run_id"] == report["run_id"]
+    (frozen,) = [event for event in trace["traceEvents"] if event["name"] == "frozen"]
+    first = next(e for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == frozen["pid"])
+    last = max(
+        e["ts"] + e["dur"]
+        for e in trace["traceEvents"]
+        if e["ph"] == "X" and e["pid"] == frozen["pid"] and e["tid"] == frozen["tid"]
+    )
+    assert first["ts"] == pytest.approx(filesystem["freeze_t_ms"] * 1000, abs=1)
+    assert last - first["ts"] == pytest.approx(filesystem["frozen_ms"] * 1000, abs=2)
+
+    path = place.path("metrics.prom")
+    check_metrics(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    metrics = metrics_of(path)
+    labels = (filesystem["device"], disk.fstype, disk.mount_point)
+    frozen_s = filesystem["frozen_ms"] / 1000
+    assert metrics["pyfreeze_filesystem_frozen_seconds", *labels] == pytest.approx(frozen_s)
+    window_s = report["window"]["window_ms"] / 1000
+    assert metrics["pyfreeze_window_seconds",] == pytest.approx(window_s)
+    assert metrics["pyfreeze_run_consistency", "application"] == 1
+    for script in report["scripts"]:
+        key = ("pyfreeze_script_duration_seconds", script["path"], script["phase"])
+        assert metrics[(*key, script["plugin"])] == pytest.approx(script["duration_ms"] / 1000)
+
+
+def test_a_failure_is_told_and_the_last_success_remembered(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    assert run_with_all(pyfreeze, place, [ext4], ["true"]).status == 0
+    path = place.path("metrics.prom")
+    before = metrics_of(path)
+    done = run_with_all(pyfreeze, place, [ext4], ["false"])
+    assert done.status == 1
+    check_metrics(path)
+    after = metrics_of(path)
+    assert after["pyfreeze_run_success",] == 0
+    assert after["pyfreeze_run_code",] == done.report["code"] == 2
+    assert after[_SUCCESS,] == before[_SUCCESS,]
+    assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
+    assert "exited with status 1" in place.read("page.html")
+
+
+def test_a_picture(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    assert pyfreeze.run([ext4], ["true"], "--report", str(place.path("a.svg"))).status == 0
+    root = ET.fromstring(place.read("a.svg"))
+    text = "".join(root.itertext()).replace("\N{NO-BREAK SPACE}", " ")
+    assert f"{ext4.mount_point} (ext4)" in text
+
+
+@pytest.mark.parametrize("option", ["--report", "--trace", "--metrics"])
+def test_what_cannot_be_written_is_refused_before_anything_runs(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, option: str
+) -> None:
+    path = str(place.path("missing") / "a.svg")
+    done = pyfreeze.run([ext4], ["true"], option, path, config=place.config())
+    assert done.status == 2
+    done.assert_one_line(option, path, "directory does not exist")
+    assert place.outcomes == []
+
+
+def test_a_name_that_says_no_format(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([ext4], ["true"], "--report", str(place.path("report.pdf")))
+    assert done.status == 2
+    done.assert_one_line("--report", "report.pdf", ".html or .svg")
+
+
+def test_one_that_can_no_longer_be_written(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """The backup is good and says so; the exit status tells that something is missing."""
+    directory = place.path("reports")
+    directory.mkdir()
+    gone = ["rmdir", str(directory)]
+    trace = str(directory / "trace.json")
+    done = pyfreeze.run([ext4], gone, "--trace", trace)
+    assert (done.status, done.report["status"]) == (1, "success")
+    done.assert_one_line(trace, "not written")
+
+
+def test_on_a_frozen_filesystem(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Written after the thaw."""
+    path = ext4.path("last.html")
+    assert pyfreeze.run([ext4], ["true"], "--report", str(path)).status == 0
+    assert path.exists()
+
+
+def test_quiet(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    words = ("run", "--no-scripts", "--quiet", "--mount", ext4.mount_point, "--")
+    done = pyfreeze(*words, "true")
+    assert (done.status, done.out, done.err) == (0, "", "")
+    done = pyfreeze(*words, "false")
+    assert done.status == 1
+    assert "error (code 2 error)" in done.out

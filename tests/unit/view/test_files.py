@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pyfreeze import UsageError
+from pyfreeze._view.files import check_target, read_if_there, save
+
+
+def test_put_in_place_whole(tmp_path: Path) -> None:
+    target = tmp_path / "metrics.prom"
+    target.write_text("before", encoding="utf-8")
+    seen = target.open(encoding="utf-8")
+    save(str(target), "after, longer", mode=0o644)
+    with seen:
+        assert seen.read() == "before"  # a reader has the old one whole
+    assert target.read_text(encoding="utf-8") == "after, longer"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert os.listdir(tmp_path) == ["metrics.prom"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "directory"
+    (target / "in it").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        save(str(target), "text")
+    assert os.listdir(tmp_path) == ["directory"]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    link.symlink_to(real)
+    check_target(str(link))
+    save(str(link), "text")
+    assert link.is_symlink()
+    assert real.read_text(encoding="utf-8") == "text"
+
+
+def test_bytes_that_are_no_text_are_written_all_the_same(tmp_path: Path) -> None:
+    save(str(tmp_path / "report"), os.fsdecode(b"/srv/\xff"))
+    assert (tmp_path / "report").read_bytes() == b"/srv/\\udcff"
+
+
+def test_refused_beforehand(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="directory does not exist"):
+        check_target(str(tmp_path / "missing" / "file"))
+    with pytest.raises(UsageError, match="no regular file"):
+        check_target(str(tmp_path))
+    with pytest.raises(UsageError, match="no regular file"):
+        check_target("/dev/null")
+
+
+def test_nothing_to_read_is_nothing(tmp_path: Path) -> None:
+    assert read_if_there(str(tmp_path / "missing")) == ""
+    assert read_if_there(str(tmp_path)) == ""
