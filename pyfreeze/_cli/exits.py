@@ -27,6 +27,17 @@ LOCKED = 4
 MAY_BE_FROZEN = 5
 BY_SIGNAL = 128
 
+MEANINGS = {
+    f"{SUCCESS}": "success",
+    f"{FAILED}": "the backup failed, or its report could not be printed",
+    f"{USAGE}": "wrong usage",
+    f"{BELOW_REQUIRED}": "below --require",
+    f"{LOCKED}": "another run holds the lock",
+    f"{MAY_BE_FROZEN}": "something may still be frozen; it is named",
+    f"{BY_SIGNAL}+n": "ended by signal n, after thawing",
+}
+"""In words, for the help and the manual page; a command's own help says what it means there."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -13,6 +13,7 @@ from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import variable_of
 from pyfreeze._cli.usage import message_of
 from pyfreeze._codes import CODES, C
+from pyfreeze._errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ _COMMANDS = {
     "explain": "pyfreeze._cli.explain",
     "freeze": "pyfreeze._cli.freeze",
     "init": "pyfreeze._cli.init",
+    "install": "pyfreeze._cli.install",
+    "manual": "pyfreeze._cli.manual",
     "run": "pyfreeze._cli.run",
     "status": "pyfreeze._cli.status",
     "thaw": "pyfreeze._cli.thaw",
@@ -47,15 +50,20 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = f"""Application-consistent snapshots with the shortest freeze window there is.
+
+pre-script, flush, freeze, snapshot, thaw, post-script: run does it all, check says whether it would
+work, status and thaw are for what a killed run left. Whatever dies, hangs or is killed on the way,
+what was frozen is thawed, at the deadline at the latest.
+
+Exit status: {"; ".join(f"{status} {meaning}" for status, meaning in exits.MEANINGS.items())}.
+"""
+
+
+@click.group(cls=LazyGroup, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pyfreeze")
 def pyfreeze() -> None:
-    """Application-consistent snapshots with the shortest freeze window there is.
-
-    Exit status: 0 success; 1 the backup failed, or its report could not be printed; 2 wrong usage;
-    3 below --require; 4 another run holds the lock; 5 something may still be frozen; 128+n ended by
-    signal n, after thawing.
-    """
+    """See _HELP."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -88,9 +96,15 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(arguments, "out of memory", C.ERROR, exits.FAILED)
     except (OSError, ValueError) as error:
         code = exits.code_of_error(error)
-        return _fail(
-            arguments, str(error) or type(error).__name__, code, exits.status_of_error(error)
-        )
+        return _fail(arguments, _words(error), code, exits.status_of_error(error))
+
+
+def _words(error: OSError | ValueError) -> str:
+    if isinstance(error, PermissionError) and not isinstance(error, FreezeError):
+        return f"{error.filename}: found no permission, expected root's: run this as root"
+    if isinstance(error, OSError) and not isinstance(error, FreezeError) and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-UNITS = Path(__file__).resolve().parents[2] / "packaging" / "systemd"
+UNITS = Path(__file__).resolve().parents[2] / "pyfreeze" / "_systemd"
 #: Where this environment has the program; units name it without a path.
 PROGRAM = str(Path(sys.executable).with_name("pyfreeze"))
 

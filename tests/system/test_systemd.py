@@ -1,4 +1,4 @@
-"""The units of packaging/systemd: well-formed, as confined as can be, and their commands work."""
+"""The units in the package: well-formed, as confined as can be, and their commands work."""
 
 from __future__ import annotations
 
@@ -35,22 +35,24 @@ def analyze() -> str:
     return found
 
 
-def installed(directory: Path) -> list[Path]:
-    """The units as they would lie on a machine, where the program is in systemd's search path."""
+def installed(pyfreeze: Pyfreeze, root: Path) -> list[Path]:
+    """The units as they lie on a machine after `pyfreeze install`, and one instance of each."""
+    done = pyfreeze("install", "--root", str(root), "--prefix", "/usr", "--program", PROGRAM)
+    assert (done.status, done.err) == (0, "")
     paths = []
-    for source in sorted(UNITS.glob("*.[st]*")):
-        text = source.read_text(encoding="utf-8")
-        text = re.sub(r"^(Exec\w+=)pyfreeze ", rf"\1{PROGRAM} ", text, flags=re.MULTILINE)
-        path = directory / source.name.replace("@.", f"@{INSTANCE}.")
-        path.write_text(text, encoding="utf-8")
-        (directory / source.name).write_text(text, encoding="utf-8")
+    for unit in sorted(Path(root, "usr/lib/systemd/system").iterdir()):
+        path = unit.with_name(unit.name.replace("@.", f"@{INSTANCE}."))
+        path.write_bytes(unit.read_bytes())
         paths.append(path)
     return paths
 
 
-def test_units_are_well_formed(analyze: str, place: Place) -> None:
-    paths = installed(place.directory)
+def test_units_are_well_formed(analyze: str, place: Place, pyfreeze: Pyfreeze) -> None:
+    paths = installed(pyfreeze, place.directory)
     assert len(paths) == 3
+    for path in paths:
+        commands = re.findall(r"^Exec\w+=.*$", path.read_text("utf-8"), flags=re.MULTILINE)
+        assert all(f"{PROGRAM} " in line for line in commands)
     assert tool(analyze, "verify", "--man=no", *map(str, paths)) == ""
 
 

@@ -1,0 +1,170 @@
+"""`pyfreeze install`: unit files, manual page and completion, where a Debian package has them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from pyfreeze._cli import exits
+from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.types import File
+from pyfreeze._errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What systemd takes in ExecStart= without quoting, and a shell without any.
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@=-]+")
+_UNITS = ("pyfreeze@.service", "pyfreeze@.timer", "pyfreeze-thaw.service")
+_CONFIGURATION = "/etc/pyfreeze"
+
+
+class Installed(NamedTuple):
+    """A file to install."""
+
+    path: str
+    """Below the root."""
+    content: str
+
+
+@click.command(
+    "install",
+    cls=Command,
+    examples=(
+        Example("On this machine, below /usr/local", "pyfreeze install && systemctl daemon-reload"),
+        Example("All of it gone again", "pyfreeze install --uninstall"),
+        Example(
+            "Into the directory that a package is made of",
+            "pyfreeze install --root debian/pyfreeze --prefix /usr --program /usr/bin/pyfreeze",
+        ),
+    ),
+)
+@click.option(
+    "--prefix", type=File(), metavar="DIR", default="/usr/local", show_default=True,
+    help="/usr for a distribution's package.",
+)  # fmt: skip
+@click.option(
+    "--root", type=File(), metavar="DIR", default="/", show_default=True,
+    help="Install below this directory, as if it were the root directory.",
+)  # fmt: skip
+@click.option(
+    "--program", type=File(), metavar="FILE",
+    help="What the units are to start. Default: this program, wherever it is.",
+)  # fmt: skip
+@click.option("--uninstall", is_flag=True, help="Remove what this would install.")
+def command(prefix: str, root: str, program: str | None, uninstall: bool) -> int:
+    """Install systemd units, manual page and completion scripts.
+
+    They go to lib/systemd/system, share/man/man1, share/bash-completion, share/zsh,
+    share/fish and share/doc/pyfreeze below the prefix, and the directory /etc/pyfreeze is made for
+    the units' configurations. What is there is replaced: changes to units belong into systemctl
+    edit. Nothing is enabled or started.
+
+    Exit status 0: done, and each path printed. 1: a file could not be written. 2: wrong usage.
+    """
+    _check_absolute("--prefix", prefix)
+    group = click.get_current_context().find_root().command
+    assert isinstance(group, click.Group)
+    files = tuple(_files(group, prefix, _program(program)))
+    if uninstall:
+        _remove(files, root)
+    else:
+        _write(files, root)
+    return exits.SUCCESS
+
+
+def _program(named: str | None) -> str:
+    path = named or os.path.abspath(sys.argv[0])
+    if named is None and os.path.basename(path) != "pyfreeze":  # python -m pyfreeze
+        path = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "pyfreeze")
+    if not _PLAIN_PATH.fullmatch(path):
+        text = (
+            f"found {path!r}, expected an absolute path of letters, digits and _./+@=- only, for "
+            "a unit file: link to it from such a path, and name that"
+        )
+        raise UsageError(errno.EINVAL, text, "--program")
+    if named is None and not os.access(path, os.X_OK):
+        text = f"found no program at {path}, expected one: name it"
+        raise UsageError(errno.ENOENT, text, "--program")
+    return path
+
+
+def _check_absolute(option: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise UsageError(errno.EINVAL, f"found {path!r}, expected an absolute path", option)
+
+
+def _files(group: click.Group, prefix: str, program: str) -> Iterator[Installed]:
+    """The files, as plain data."""
+    from pyfreeze._cli.completion import script_for
+    from pyfreeze._cli.manual import render
+
+    for unit in _UNITS:
+        content = _with_program(_source(unit), program)
+        yield Installed(f"{prefix}/lib/systemd/system/{unit}", content)
+    share = f"{prefix}/share"
+    yield Installed(f"{share}/doc/pyfreeze/examples/example.conf", _source("example.conf"))
+    yield Installed(f"{share}/man/man1/pyfreeze.1", render(group))
+    # Debian's zsh looks for packages' functions in vendor-completions.
+    zsh = "vendor-completions" if os.path.normpath(prefix) == "/usr" else "site-functions"
+    for shell, path in (
+        ("bash", "bash-completion/completions/pyfreeze"),
+        ("zsh", f"zsh/{zsh}/_pyfreeze"),
+        ("fish", "fish/vendor_completions.d/pyfreeze.fish"),
+    ):
+        yield Installed(f"{share}/{path}", script_for(shell, group))
+
+
+def _source(name: str) -> str:
+    from importlib.resources import files
+
+    return files("pyfreeze").joinpath("_systemd", name).read_text(encoding="utf-8")
+
+
+def _with_program(unit: str, program: str) -> str:
+    """A unit that starts a program by its path: the bare name stands where a command begins."""
+    return re.sub(r"(?m)^(Exec\w+=(?:.*\bwhile )?)pyfreeze ", rf"\g<1>{program} ", unit)
+
+
+def _write(files: tuple[Installed, ...], root: str) -> None:
+    os.makedirs(_below(root, "/etc"), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(_below(root, _CONFIGURATION), 0o700)
+    for file in files:
+        path = _below(root, file.path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        fresh = f"{path}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)  # of one that was interrupted
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with open(fd, "w", encoding="utf-8") as stream:
+            os.fchmod(fd, 0o644)  # whatever the umask
+            stream.write(file.content)
+        os.replace(fresh, path)
+        click.echo(f"installed {path}")
+
+
+def _remove(files: tuple[Installed, ...], root: str) -> None:
+    for file in files:
+        path = _below(root, file.path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        click.echo(f"removed {path}")
+        if "/share/doc/" in path:  # the only directories that are pyfreeze's own
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(path))
+                os.rmdir(os.path.dirname(os.path.dirname(path)))
+    with contextlib.suppress(OSError):  # not if there is a configuration in it
+        os.rmdir(_below(root, _CONFIGURATION))
+
+
+def _below(root: str, path: str) -> str:
+    return os.path.join(root, path.lstrip("/"))

@@ -1,0 +1,154 @@
+"""`pyfreeze install`, and the manual page and completion scripts that it puts in their places."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Pyfreeze
+from tests.support.disks import tool
+from tests.support.place import Place
+from tests.support.processes import AS_NOBODY
+
+PROGRAM = ["--program", "/usr/bin/pyfreeze"]
+_SHARED = {
+    "share/doc/pyfreeze/examples/example.conf",
+    "share/man/man1/pyfreeze.1",
+    "share/bash-completion/completions/pyfreeze",
+    "share/fish/vendor_completions.d/pyfreeze.fish",
+    "lib/systemd/system/pyfreeze@.service",
+    "lib/systemd/system/pyfreeze@.timer",
+    "lib/systemd/system/pyfreeze-thaw.service",
+}
+
+
+def files_in(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "zsh"),
+    [("/usr", "vendor-completions"), ("/usr/local", "site-functions")],
+)
+def test_everything_in_its_place_and_gone_again(
+    place: Place, pyfreeze: Pyfreeze, prefix: str, zsh: str
+) -> None:
+    words = ["install", "--root", str(place.directory), "--prefix", prefix, *PROGRAM]
+    done = pyfreeze(*words, prefix=["sh", "-c", 'umask 077; exec "$@"', "-"])
+    assert (done.status, done.err) == (0, "")
+    below = f"{prefix.lstrip('/')}/"
+    expected = {below + name for name in (*_SHARED, f"share/zsh/{zsh}/_pyfreeze")}
+    assert files_in(place.directory) == expected
+    printed = {line.removeprefix("installed ") for line in done.out.splitlines()}
+    assert printed == {str(place.path(name)) for name in expected}
+    modes = {stat.S_IMODE(place.path(name).stat().st_mode) for name in expected}
+    assert modes == {0o644}, "whatever the umask"
+    assert stat.S_IMODE(place.path("etc/pyfreeze").stat().st_mode) == 0o700
+    again = pyfreeze(*words)
+    assert (again.status, files_in(place.directory)) == (0, expected), "an upgrade"
+    mine = place.path("etc/pyfreeze/mine.conf")
+    mine.touch()
+    gone = pyfreeze(*words, "--uninstall")
+    assert (gone.status, gone.err) == (0, "")
+    assert files_in(place.directory) == {"etc/pyfreeze/mine.conf"}
+    assert not place.exists(below + "share/doc/pyfreeze")
+    mine.unlink()
+    assert pyfreeze(*words, "--uninstall").out == ""
+    assert not place.exists("etc/pyfreeze")
+
+
+def test_the_program_is_the_one_that_installs(place: Place, pyfreeze: Pyfreeze) -> None:
+    from tests.support.units import PROGRAM as OURS
+
+    assert pyfreeze("install", "--root", str(place.directory)).status == 0
+    unit = place.read("usr/local/lib/systemd/system/pyfreeze@.service")
+    assert f"\nExecStart={OURS} run $PYFREEZE_RUN\n" in unit
+    assert f"'while {OURS} thaw;" in unit
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--program", "/opt/my programs/pyfreeze"], "--program"),
+        (["--program", "pyfreeze"], "--program"),
+        (["--program", "/usr/bin/100%"], "--program"),
+        (["--prefix", "usr"], "--prefix"),
+    ],
+)
+def test_what_no_unit_can_name(
+    place: Place, pyfreeze: Pyfreeze, words: list[str], named: str
+) -> None:
+    done = pyfreeze("install", "--root", str(place.directory), *PROGRAM, *words)
+    assert (done.status, done.out) == (2, "")
+    done.assert_one_line(named, f"found '{words[1]}'", "expected an absolute path")
+    assert files_in(place.directory) == set()
+
+
+def test_unprivileged_user(place: Place, pyfreeze: Pyfreeze) -> None:
+    words = ["install", "--root", str(place.directory), *PROGRAM]
+    done = pyfreeze(*words, prefix=AS_NOBODY)
+    assert done.status == 1
+    done.assert_one_line(str(place.directory), "found", "expected", "run this as root")
+
+
+# ---- the manual page -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(place: Place, pyfreeze: Pyfreeze) -> Path:
+    done = pyfreeze("manual")
+    assert (done.status, done.err) == (0, "")
+    path = place.path("pyfreeze.1")
+    path.write_text(done.out, encoding="ascii")
+    return path
+
+
+def rendered(page: Path) -> str:
+    """As a reader sees it; every warning that groff has is an error."""
+    done = subprocess.run(
+        ["groff", "-man", "-Tascii", "-P-cbou", "-rHY=0", "-rLL=100n", "-ww", str(page)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_manual_page_renders_without_a_warning(page: Path) -> None:
+    text = rendered(page)
+    found = re.findall(r"^[A-Z][A-Z ]+$", text, flags=re.MULTILINE)
+    assert found == [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "COMMANDS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "SEE ALSO",
+    ]
+
+
+def test_manual_page_has_all_that_help_has(page: Path, pyfreeze: Pyfreeze) -> None:
+    """Word by word: what is lost in roff, a leading dot or a backslash, is found here."""
+    words = set(rendered(page).split())
+    listed = pyfreeze("--help").out.partition("Commands:")[2]
+    commands = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
+    assert len(commands) == 11
+    for name in commands:
+        text = pyfreeze(name, "--help").out.partition("\n")[2]
+        lost = {word for word in text.replace("Options:", "").split() if word not in words}
+        assert lost <= {"Examples:", "-h,"}, f"{name}: {lost}"
+    assert {"128+n", "PYFREEZE_MAX_WINDOW", "PYFREEZE_OUTCOME", "/run/pyfreeze"} <= words
+
+
+def test_man_finds_it_where_it_is_installed(place: Place, pyfreeze: Pyfreeze) -> None:
+    pyfreeze("install", "--root", str(place.directory), *PROGRAM)
+    found = tool("man", "-M", str(place.path("usr/local/share/man")), "-w", "pyfreeze")
+    assert found == f"{place.path('usr/local/share/man/man1/pyfreeze.1')}\n"
