@@ -74,15 +74,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'pyfreeze' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # else every misspelt name would have a type
 
-    value = getattr(import_module(f"pyfreeze.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'pyfreeze' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"pyfreeze.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
