@@ -10,7 +10,7 @@ C_CORE = $(wildcard csrc/*.c)
 C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c bench/*.h)
 ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
 
-.PHONY: demo test soak fuzz check lint types format-check analyze tidy format sanitize \
+.PHONY: demo test soak fuzz package check lint types format-check analyze tidy format sanitize \
 	fuzz-seeds bench setup clean $(ANALYSES)
 
 demo:
@@ -62,6 +62,10 @@ soak: setup
 # Ten minutes for each harness of tests/fuzz.
 fuzz:
 	PYFREEZE_FUZZ_SECONDS=600 sh ./bootstrap test tests/fuzz
+
+# The source distribution, the wheel built of it, and that wheel with each Python that is there.
+package: setup
+	sh tests/package/run $(VENV)
 
 # The committed corpus anew: needed when what is shared between processes changes its layout.
 fuzz-seeds:
