@@ -74,7 +74,7 @@ def test_everything_public_can_be_imported() -> None:
     for name in pyfreeze.__all__:
         assert getattr(pyfreeze, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        pyfreeze.nothing  # noqa: B018 - the look-up is the test  # type: ignore[attr-defined]
+        pyfreeze.nothing  # type: ignore[attr-defined]  # noqa: B018 - the look-up is the test
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, -math.inf, 86401])
