@@ -58,8 +58,8 @@ def _check_state_directory(
         if holder is not None and filesystem.device == holder.device:
             raise FreezeError(
                 errno.EDEADLK,
-                f"the state directory lies on {filesystem.mount_point}, which is to be frozen; "
-                "a tmpfs is needed there (or skip that filesystem)",
+                f"found the state directory on {filesystem.mount_point}, which is to be frozen, "
+                "expected it on a tmpfs: mount one there, or skip that filesystem",
                 state_directory,
             )
 

@@ -105,7 +105,9 @@ def _select(settings: Settings, config: LoadedConfig) -> Selection:
     )
     if not selection.filesystems:
         raise UsageError(
-            errno.ENODEV, "no mounted filesystem can be frozen (--no-freeze goes without)"
+            errno.ENODEV,
+            "mounts: found no filesystem that can be frozen, expected at least one: skip fewer, or "
+            "freeze nothing (--no-freeze)",
         )
     return selection
 

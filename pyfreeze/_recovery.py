@@ -85,7 +85,9 @@ def recover_or_refuse(state_directory: str) -> None:
     failed = [text for found in recover(state_directory) for text in found.failed]
     if failed:
         error = StillFrozenError(
-            errno.EBUSY, f"an earlier run left something that cannot be thawed: {failed[0]}"
+            errno.EBUSY,
+            f"an earlier run left something that cannot be thawed: {failed[0]}; mend that, then "
+            "'pyfreeze thaw'",
         )
         error.mounts = tuple(text.partition(": ")[0] for text in failed)
         raise error

@@ -86,7 +86,9 @@ def check(settings: Settings) -> Settings:
     words = tuple(os.fspath(word) for word in snapshot)
     for word in words:
         if "\0" in word:
-            raise UsageError(errno.EINVAL, f"snapshot command: {word!r} holds a NUL")
+            raise UsageError(
+                errno.EINVAL, f"snapshot command: found a NUL in {word!r}, expected none"
+            )
     return settings._replace(snapshot=words)
 
 
@@ -114,13 +116,15 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
         if not os.path.exists(path):
-            raise UsageError(errno.ENOENT, "snapshot command: no such file", name)
-        raise UsageError(
-            errno.EACCES, "snapshot command: not an executable file (is it mode 755?)", name
-        )
+            raise UsageError(
+                errno.ENOENT, "found no such file, expected the snapshot command", name
+            )
+        text = "found no executable file, expected the snapshot command: is it mode 755?"
+        raise UsageError(errno.EACCES, text, name)
     found = shutil.which(name, path=environment.get("PATH", CLEAN_ENVIRONMENT["PATH"]))
     if found is None:
-        raise UsageError(errno.ENOENT, "snapshot command: not found in PATH", name)
+        text = "found no such program in PATH, expected the snapshot command: give its path"
+        raise UsageError(errno.ENOENT, text, name)
     return os.path.join(directory, found)
 
 
@@ -128,4 +132,4 @@ def _check_descriptor(fd: int) -> None:
     try:
         os.fstat(fd)
     except OSError as error:
-        raise UsageError(errno.EBADF, f"peer: {fd} is not an open descriptor") from error
+        raise UsageError(errno.EBADF, f"peer: found {fd!r}, expected an open descriptor") from error

@@ -69,7 +69,8 @@ def _check_keep(directory: str) -> None:
     from pyfreeze._client import STATE_DIRECTORY
 
     if os.path.commonpath([directory, STATE_DIRECTORY]) == STATE_DIRECTORY:
-        raise UsageError(22, "the demo hides that place while it runs", directory)
+        text = f"found {directory!r}, expected a place that the demo does not hide while it runs"
+        raise UsageError(22, text, "--keep")
     os.makedirs(directory, exist_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,9 @@ def command(code: str | None, as_json: bool) -> None:
     try:
         rows = tuple(CODES.values()) if code is None else find(code)
     except CodeLookupError as error:
-        raise UsageError(2, f"explain: {error}") from error
+        nearest = f", perhaps {' or '.join(error.nearest)}" if error.nearest else ""
+        text = f"found {error.text[:80]!r}, expected a code's number or name{nearest}"
+        raise UsageError(errno.EINVAL, text, "CODE") from error
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return

@@ -13,7 +13,8 @@ from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import variable_of
 from pyfreeze._cli.usage import message_of
 from pyfreeze._codes import CODES, C
-from pyfreeze._errors import FreezeError
+from pyfreeze._errors import FreezeError, SupervisorError, UsageError
+from pyfreeze._mounts.mountinfo import MountError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
         click.echo(error.format_message(), err=True)
         return exits.USAGE
     except click.ClickException as error:
-        return _fail(arguments, message_of(error), C.ERROR, exits.USAGE)
+        return _fail(arguments, message_of(error, _command_in(arguments)), C.ERROR, exits.USAGE)
     except click.exceptions.Exit as error:
         return error.exit_code
     except exits.EndedBySignal as error:
@@ -96,10 +97,17 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(arguments, "out of memory", C.ERROR, exits.FAILED)
     except (OSError, ValueError) as error:
         code = exits.code_of_error(error)
-        return _fail(arguments, _words(error), code, exits.status_of_error(error))
+        return _fail(arguments, _words(error, arguments), code, exits.status_of_error(error))
 
 
-def _words(error: OSError | ValueError) -> str:
+def _words(error: OSError | ValueError, arguments: Sequence[str]) -> str:
+    """What is wrong, and what to do."""
+    if isinstance(error, MountError):
+        return f"{error} ('pyfreeze check' shows what can be frozen)"
+    if isinstance(error, UsageError):
+        return f"{error} (see 'pyfreeze {_command_in(arguments)} --help')"
+    if isinstance(error, SupervisorError) and error.filename:  # it could not be started
+        return f"{error}: {CODES[C.SUPERVISOR_NOT_FOUND].action}"
     if isinstance(error, PermissionError) and not isinstance(error, FreezeError):
         return f"{error.filename}: found no permission, expected root's: run this as root"
     if isinstance(error, OSError) and not isinstance(error, FreezeError) and error.filename:
@@ -140,6 +148,9 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     variable = os.environ.get(variable_of("--json"), "")
     if not click.types.BoolParamType.str_to_bool(variable):
         return False
-    name = next((word for word in options if not word.startswith("-")), "")
-    command = pyfreeze.get_command(click.Context(pyfreeze), name)
+    command = pyfreeze.get_command(click.Context(pyfreeze), _command_in(arguments))
     return command is not None and any("--json" in param.opts for param in command.params)
+
+
+def _command_in(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if word in _COMMANDS), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def message_of(error: click.ClickException) -> str:
-    """An error of click's as all messages of pyfreeze are."""
-    text = _text(error)
+def message_of(error: click.ClickException, command: str = "") -> str:
+    """An error of click's as all messages of pyfreeze are; `command` is what it was asked for."""
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{text} (see '{context.command_path} --help')" if context else text
+    path = context.command_path if context else f"pyfreeze {command}".rstrip()
+    return f"{_text(error)} (see '{path} --help')"
 
 
 def _text(error: click.ClickException) -> str:
@@ -31,7 +32,18 @@ def _text(error: click.ClickException) -> str:
         needs_none = "not take" in error.message
         found = "found a value, expected none" if needs_none else "found no value, expected one"
         text = f"{error.option_name}: {found}"
+    elif match := re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", text):
+        text = f"{match[1]}: found after the last argument, expected nothing there"
+    elif match := re.fullmatch(r"No such command '(.*?)'\..*", text):
+        text = f"{match[1]}: no such command, expected one of {', '.join(_commands(error))}"
     return text.removesuffix(".")
+
+
+def _commands(error: click.ClickException) -> Sequence[str]:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or not isinstance(context.command, click.Group):
+        return ()
+    return context.command.list_commands(context)
 
 
 def _name(error: click.BadParameter) -> str:
@@ -50,7 +62,7 @@ def _name(error: click.BadParameter) -> str:
 def _metavar(param: click.Parameter) -> str:
     if param.metavar is not None:
         return param.metavar.removeprefix("-- ").partition(" ")[0].strip("[]")
-    return param.type.name
+    return param.human_readable_name
 
 
 def _nearest(possibilities: Sequence[str] | None) -> str:

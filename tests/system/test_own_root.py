@@ -127,8 +127,8 @@ def test_both_killed(recovery: str, own_root: OwnRoot) -> None:
 @pytest.mark.parametrize(
     ("before", "words", "says"),
     [
-        ("umount -R /run", "", "/run/pyfreeze: the state directory lies on /,"),
-        ("umount -R /run; rmdir /run", "", "/run/pyfreeze: the state directory lies on /,"),
+        ("umount -R /run", "", "/run/pyfreeze: found the state directory on /,"),
+        ("umount -R /run; rmdir /run", "", "/run/pyfreeze: found the state directory on /,"),
         ("umount -R /run; rmdir /run", "--skip /", "opening the state directory: No such file"),
     ],
     ids=["on-root", "missing", "missing-and-root-skipped"],

@@ -39,7 +39,7 @@ def test_a_peer_needs_open_descriptors() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-    with pytest.raises(UsageError, match=f"peer: {writing} is not an open descriptor"):
+    with pytest.raises(UsageError, match=f"peer: found {writing}, expected an open descriptor"):
         check(Settings(snapshot=Peer(writing, reading)))
 
 
@@ -47,13 +47,13 @@ def test_programs_are_found_like_a_shell_does(tmp_path: Path) -> None:
     program = tmp_path / "snap"
     program.write_text("#!/bin/sh\n")
     environment = {"PATH": str(tmp_path)}
-    with pytest.raises(UsageError, match="not found in PATH"):
+    with pytest.raises(UsageError, match="no such program in PATH"):
         find_program("snap", environment, "/")
-    with pytest.raises(UsageError, match="not an executable file"):
+    with pytest.raises(UsageError, match="no executable file"):
         find_program("./snap", environment, str(tmp_path))
     with pytest.raises(UsageError, match="no such file"):
         find_program("./other", environment, str(tmp_path))
-    with pytest.raises(UsageError, match="not an executable file"):
+    with pytest.raises(UsageError, match="no executable file"):
         find_program(str(tmp_path), environment, "/")
     program.chmod(0o755)
     assert find_program("snap", environment, "/") == str(program)
