@@ -45,21 +45,35 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
 ) -> Report:
     """Take an application-consistent backup: pre-scripts, freeze, snapshot, thaw, post-scripts.
 
+    Whatever goes wrong once something was run is told by the report, not by an exception. What
+    ends the calling program (KeyboardInterrupt, an exception raised by a signal handler) passes
+    through, after thawing and after the post-scripts.
+
+    Everything on the chosen filesystems holds still while the snapshot is taken: a snapshot that
+    writes to one of them waits for the deadline, and fails.
+
     Args:
-        snapshot: a command as a list of words, run by the supervisor; a callable, called while
-            everything is frozen; or a `Peer`, told through descriptors.
-        config: the script configuration (JSON); None: its default place under /etc/azure.
-        host_config: the plugin host configuration (INI); None: its default place, if it is there.
-        freeze_config: the freeze configuration (INI); None: its default place, if it is there.
+        snapshot: a command as a list of words, run by the supervisor; a callable without
+            arguments, called in this thread while everything is frozen, which failed if it
+            raises; or a `Peer`, told through descriptors.
+        config: the script configuration (JSON); None: its default place,
+            /etc/azure/VMSnapshotScriptPluginConfig.json.
+        host_config: the plugin host configuration (INI); None: its default place,
+            /etc/azure/VMSnapshotPluginHost.conf, if it is there. With a config only its timeout
+            holds.
+        freeze_config: the freeze configuration (INI); None: its default place,
+            /etc/azure/vmbackup.conf, if it is there.
         mounts: mount points to freeze; none: every local filesystem that can be frozen.
         skip: mount points to leave out.
-        max_window: seconds from the first FIFREEZE until everything is thawed regardless.
-        freeze_timeout: seconds that freezing may take.
+        max_window: seconds from the first FIFREEZE until everything is thawed regardless; None: as
+            the freeze configuration says, else 10.
+        freeze_timeout: seconds that freezing may take; None: as the freeze configuration says,
+            else 10.
         flush_timeout: seconds for writing dirty data at the beginning; None: as freeze_timeout.
         snapshot_timeout: seconds that the snapshot command may take.
         scripts: whether to run pre-scripts and post-scripts.
-        freeze: whether to freeze.
-        require: "application", "filesystem" or "crash": a lower outcome is an error.
+        freeze: whether to freeze; False also leaves out the flush.
+        require: "application", "filesystem", "crash" or "none": a lower outcome is an error.
         single_disk: whether the machine counts as one with a single disk; None: look.
         crash_fallback: take a crash-consistent snapshot when freezing fails.
         expedite: raise rcu_expedited while freezing.
@@ -67,8 +81,9 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         wakeful: keep the processors out of idle states while freezing (PM QoS), and for at most
             20 ms of the snapshot.
         parallel: freeze and thaw all filesystems of a level at once.
-        flush_rounds: how often at most to flush right before the freeze.
-        environment: of the snapshot command.
+        flush_rounds: how often at most to flush right before the freeze; it ends when rounds stop
+            getting shorter.
+        environment: of the snapshot command, beside PYFREEZE_RUN_ID.
         directory: its working directory.
         state_directory: where the state page lives; a tmpfs.
 
@@ -76,10 +91,12 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         The report, also of a backup that failed: look at `status` and `consistency`.
 
     Raises:
-        UsageError: an argument is wrong; nothing was run. MountError: a mount.
+        UsageError: an argument is wrong; nothing was run.
+        MountError: one of mounts is none, or its filesystem cannot be frozen; nothing was run.
         LockedError: another run is freezing.
         NotPermittedError: not root.
         StillFrozenError: an earlier run left something that cannot be thawed.
+        FreezeError: the state directory cannot be used, or lies on what is to be frozen.
     """
     settings = Settings(
         snapshot=snapshot,

@@ -14,9 +14,10 @@ _GONE = (_errno.EPIPE, _errno.ECONNRESET, _errno.ENOTCONN)
 
 
 class FreezeError(OSError):
-    """Something failed; `errno`, `strerror` and `filename` say what, as with any OSError.
+    """The base of all errors here: `errno`, `strerror` and `filename` as with any OSError.
 
-    Its text is one line, "filename: what is wrong".
+    Its text is one line, "filename: what is wrong". Whichever of them is raised, nothing is left
+    frozen, but for `StillFrozenError`.
     """
 
     def __str__(self) -> str:
@@ -29,7 +30,7 @@ class UsageError(FreezeError, ValueError):
 
 
 class LockedError(FreezeError):
-    """Another run holds the lock: only one freezes at a time on a machine."""
+    """Another run holds the lock: only one freezes at a time on a machine. Try again later."""
 
 
 class NotPermittedError(FreezeError, PermissionError):
@@ -37,7 +38,10 @@ class NotPermittedError(FreezeError, PermissionError):
 
 
 class SupervisorError(FreezeError):
-    """The supervisor program is missing, cannot run, or was lost."""
+    """The supervisor program is missing, cannot run, or was lost (killed from outside).
+
+    Also for a `Window` that is entered while it is open.
+    """
 
 
 class FreezeFailedError(FreezeError):
@@ -49,19 +53,25 @@ class FreezeTimeoutError(FreezeFailedError, TimeoutError):
 
 
 class InconsistentError(FreezeError):
-    """The window did not hold: it expired, or somebody else thawed inside it.
+    """The window did not hold: whatever was taken inside it is worth nothing; take it again.
 
-    Attributes:
-        times: the window's timeline, as far as it got.
+    Its `errno` says why: ETIMEDOUT, the window expired; ESTALE, somebody else thawed inside it;
+    EINTR, a signal to the supervisor ended it; ESRCH, the supervisor was lost; EIO, thawing failed.
     """
 
     times: WindowTimes | None = None
+    """The window's timeline, as far as it got."""
 
 
 class StillFrozenError(FreezeError):
-    """Something may still be frozen: `filename` is the first mount, `mounts` names all of them."""
+    """Something may still be frozen: FIFREEZE or FITHAW hangs in the kernel, or FITHAW failed.
+
+    `filename` is the first mount. What hangs is thawed by the supervisor when it returns;
+    `pyfreeze thaw` tries the rest again.
+    """
 
     mounts: tuple[str, ...] = ()
+    """All mount points that it concerns."""
 
 
 def os_error(

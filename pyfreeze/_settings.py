@@ -17,14 +17,20 @@ DEFAULT_SNAPSHOT_TIMEOUT_S = 3600.0
 
 
 class Peer(NamedTuple):
-    """A snapshot taken by somebody who is told through descriptors.
+    """A snapshot taken by somebody who is told through descriptors: given to `backup()`.
 
-    The line "frozen" is written on the first when everything is frozen; everything is thawed when
-    the second becomes readable, or at the window's deadline. Neither needs Python, nor the GIL.
+    Pipes or sockets, whose other ends belong to a thread, an event loop or another process. The
+    supervisor itself writes and reads them, so the window needs neither Python nor the GIL. They
+    stay open, and the caller's.
+
+    Whether the peer's snapshot succeeded is the peer's to say: the answer ends the window and
+    means nothing else. No answer within max_window seconds is an expired window.
     """
 
     notify_fd: int
+    """Written on: the line "frozen" when everything is frozen, "unfrozen" with freeze=False."""
     done_fd: int
+    """Everything is thawed when this becomes readable, or its other end is closed."""
 
 
 Snapshot = Sequence[str] | Callable[[], object] | Peer

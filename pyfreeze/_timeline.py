@@ -15,18 +15,27 @@ class FilesystemTimes(NamedTuple):
     """What one filesystem went through. Times are CLOCK_MONOTONIC ns, 0: it never got there."""
 
     mount: str
+    """Its mount point."""
     device: tuple[int, int]
+    """(major, minor)."""
     level: int
+    """0 is frozen first and thawed last; those of one level side by side."""
     state: str
     """chosen, open, freezing, frozen, thawing, thawed, failed, foreign-thaw or stuck."""
     error: int
     """errno of what failed last, 0: nothing."""
     flush_rounds: int
+    """How many rounds of syncfs there were right before the freeze."""
     flush_ns: int
+    """Nanoseconds in syncfs, all rounds."""
     freeze_enter_ns: int
+    """FIFREEZE was called: from here on writers wait."""
     freeze_return_ns: int
+    """FIFREEZE returned: from here on nothing changes."""
     thaw_enter_ns: int
+    """FITHAW was called."""
     thaw_return_ns: int
+    """FITHAW returned."""
 
     @property
     def may_be_frozen(self) -> bool:
@@ -65,6 +74,7 @@ class WindowTimes(NamedTuple):
     """One window. Milliseconds; None where it never got there."""
 
     filesystems: tuple[FilesystemTimes, ...]
+    """Each one's own times, in the order of freezing."""
     begin_ns: int
     """The first FIFREEZE's entry, CLOCK_MONOTONIC."""
     frozen_ns: int

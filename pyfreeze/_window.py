@@ -104,9 +104,12 @@ def verdict_error(verdict: str, cause: FreezeError | None, times: WindowTimes) -
 class Window:
     """A freeze window, made by `frozen()`; frozen from `__enter__` to `__exit__`.
 
+    It may be entered again when it has closed. An exception of the block passes through; if the
+    window was not good either, its text says so in a note (`__notes__`).
+
     Attributes:
-        filesystems: what is frozen, in the order of freezing.
-        times: the timeline; None until the window has closed.
+        filesystems: what is frozen, in the order of freezing; empty before the first entry.
+        times: the timeline; None until the window has closed, or freezing has failed.
     """
 
     def __init__(
@@ -194,11 +197,19 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
 ) -> Window:
     """Freeze filesystems around a `with` block, and thaw them whatever happens in it.
 
+    Nothing happens until the `with` statement: it flushes, freezes, and runs the block while
+    everything on these filesystems holds still. Any write to them from inside the block, a log
+    line among them, waits for the deadline.
+
     The supervisor, a process of its own, thaws at the deadline, when this process dies, and on
-    SIGTERM, SIGINT or SIGHUP; when the supervisor dies, a thread of this process thaws.
+    SIGTERM, SIGINT or SIGHUP; when the supervisor dies, a thread of this process thaws. No
+    configuration and no environment variable is read, and nothing is printed.
+
+    Threads may share this process with a window, but only one window or backup is open on a
+    machine at a time. A fork inside the block has no part in it.
 
     Args:
-        paths: mount points of the filesystems, at least one.
+        paths: mount points of the filesystems, at least one; symlinks are followed.
         max_window: seconds from the first FIFREEZE until everything is thawed regardless.
         freeze_timeout: seconds that all FIFREEZEs together may take, and the flush before them.
         flush_rounds: how often at most to flush beforehand; it ends when rounds stop getting
@@ -216,11 +227,16 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         The window: its `filesystems`, and after the block its `times`.
 
     Raises:
-        MountError: a path is no mount point, or its filesystem cannot be frozen.
-        LockedError: another run is freezing.
-        FreezeFailedError, FreezeTimeoutError: nothing is frozen any more, the block did not run.
+        UsageError: at once: no path, or a time that is none.
+        MountError: from the `with`: a path is no mount point, or its filesystem cannot be frozen.
+        LockedError: from the `with`: another run is freezing.
+        NotPermittedError: from the `with`: not root.
+        SupervisorError: the supervisor cannot be started, or was lost before everything was frozen.
+        FreezeFailedError: from the `with`: nothing is frozen any more, the block did not run.
+        FreezeTimeoutError: the same, because freezing took longer than freeze_timeout.
         InconsistentError: from the block's end: it took too long, or somebody else thawed inside.
-        StillFrozenError: something could not be thawed, or hangs; it is named.
+        StillFrozenError: something could not be thawed, or hangs; or an earlier run left something
+            that cannot be thawed.
     """
     options = _client.WindowOptions(
         max_window_s=max_window,

@@ -58,7 +58,10 @@ class Mount(NamedTuple):
 
 
 class MountError(UsageError):
-    """A mount point somebody named cannot be used; says what was found and what is expected."""
+    """A mount point somebody named cannot be used: `path`, what was `found`, what is `expected`.
+
+    It is none, cannot be frozen, is read-only, or is named twice. Nothing was touched.
+    """
 
     def __init__(self, path: str, found: str, expected: str) -> None:
         super().__init__(errno.EINVAL, f"{found}, expected {expected}", path)

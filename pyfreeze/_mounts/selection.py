@@ -52,11 +52,15 @@ class Filesystem(NamedTuple):
     """A filesystem to freeze, and the mount to open it by."""
 
     mount_point: str
+    """The mount point that it is opened by."""
     mount_id: int
+    """The kernel's number for that mount."""
     device: Device
     """(major, minor) of the superblock."""
     fstype: str
+    """As the mount table names it: "ext4" or "xfs"."""
     source: str
+    """As the mount table names it: a device, mostly."""
     level: int
     """0 is frozen first; those of one level may be frozen side by side; thawed in reverse order."""
 
