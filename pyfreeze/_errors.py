@@ -16,7 +16,7 @@ _GONE = (_errno.EPIPE, _errno.ECONNRESET, _errno.ENOTCONN)
 class FreezeError(OSError):
     """The base of all errors here: `errno`, `strerror` and `filename` as with any OSError.
 
-    Its text is one line, "filename: what is wrong". Whichever of them is raised, nothing is left
+    Its text is one line, "filename: what is wrong". Whichever of them is raised, it leaves nothing
     frozen, but for `StillFrozenError`.
     """
 

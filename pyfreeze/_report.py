@@ -193,7 +193,7 @@ class EffectiveReport(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole backup, as `backup()` returns it and `pyfreeze run --json` prints it.
 
-    Made by pyfreeze alone; immutable. Look at `status` first, then at `consistency` and `code`.
+    Look at `status` first, then at `consistency` and `code`.
     """
 
     version: int = 1
