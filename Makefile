@@ -11,7 +11,7 @@ C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c
 ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
 
 .PHONY: demo test soak fuzz package check lint types format-check analyze tidy format sanitize \
-	fuzz-seeds bench setup clean $(ANALYSES)
+	fuzz-seeds bench docs setup clean $(ANALYSES)
 
 demo:
 	sh ./bootstrap demo
@@ -77,6 +77,10 @@ fuzz-seeds:
 # The short form, under five minutes; the long one: sh ./bootstrap bench --form full
 bench:
 	sh ./bootstrap bench
+
+# The API reference, from the docstrings.
+docs: setup
+	$(VENV)/bin/python docs/reference.py
 
 setup:
 	@sh ./bootstrap setup dev
