@@ -1,9 +1,10 @@
-"""Writes api.md, the API reference, from the docstrings of what `pyfreeze.__all__` names.
+"""Writes what is made from the sources: the API reference, and the table of codes.
 
-    python docs/reference.py            writes docs/api.md
-    python docs/reference.py --check    fails if it is not up to date
+    python docs/reference.py            writes docs/api.md, and a part of docs/troubleshooting.md
+    python docs/reference.py --check    fails if they are not up to date
 
-griffe reads the sources without importing them: so it also sees the docstrings below fields.
+The reference is of what `pyfreeze.__all__` names, and of what that leads to. griffe reads the
+sources without importing them: so it also sees the docstrings below fields.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING
 
 import griffe
 
+from pyfreeze._codes import CODES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = ROOT / "docs" / "api.md"
+REFERENCE = ROOT / "docs" / "api.md"
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 
 #: The headings, and what stands under each; a path is of a module where `__all__` lacks the name.
 CHAPTERS = {
@@ -196,15 +200,35 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def codes() -> str:
+    """The table of the outcome codes."""
+    lines = ["| code | name | what happened | what to do |", "|---|---|---|---|"]
+    for row in CODES.values():
+        names = f"`{row.name}`" + (f"<br>`{row.documented_name}`" if row.documented_name else "")
+        lines.append(f"| {row.number} | {names} | {_cell(row.message)} | {_cell(row.action)} |")
+    return "\n".join(lines)
+
+
+def troubleshooting() -> str:
+    """The document as it is, with its table of codes anew."""
+    return re.sub(
+        r"(?<=_codes.py by `make docs` -->\n).*(?=<!-- end of codes -->)",
+        lambda _: f"\n{codes()}\n\n",
+        TROUBLESHOOTING.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+
+
 def main(arguments: list[str]) -> int:
-    """Write the reference, or check it; returns the exit status."""
-    made = reference()
+    """Write what is made, or check it; returns the exit status."""
+    made = {REFERENCE: reference(), TROUBLESHOOTING: troubleshooting()}
+    stale = [path for path in made if path.read_text(encoding="utf-8") != made[path]]
     if "--check" in arguments:
-        if TARGET.read_text(encoding="utf-8") == made:
-            return 0
-        sys.stderr.write(f"{TARGET} is not up to date: make docs\n")
-        return 1
-    TARGET.write_text(made, encoding="utf-8")
+        for path in stale:
+            sys.stderr.write(f"{path} is not up to date: make docs\n")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(made[path], encoding="utf-8")
     return 0
 
 

@@ -12,6 +12,7 @@ import griffe
 import pytest
 
 import pyfreeze
+from pyfreeze._codes import CODES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _UNIT = re.compile(r"_(ms|s|ns|bytes|fd)$")
@@ -38,8 +39,23 @@ PACKAGE: griffe.Module = reference.load()
 PATHS = [path for paths in reference.CHAPTERS.values() for path in paths]
 
 
-def test_it_is_up_to_date() -> None:
-    assert reference.TARGET.read_text(encoding="utf-8") == reference.reference(), "run: make docs"
+def test_they_are_up_to_date() -> None:
+    assert reference.main(["--check"]) == 0
+
+
+def test_every_code_is_in_the_troubleshooting_table() -> None:
+    """Read back from the document, apart from how it is made."""
+    text = reference.TROUBLESHOOTING.read_text(encoding="utf-8")
+    table = text.partition("| code | name |")[2].partition("<!--")[0]
+    rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in table.splitlines()[2:] if line]
+    found = {int(number): (names, message, action) for number, names, message, action in rows}
+    assert list(found) == list(CODES)
+    for number, row in CODES.items():
+        names, message, action = found[number]
+        assert names.replace("`", "").split("<br>") == [
+            name for name in (row.name, row.documented_name) if name
+        ]
+        assert (message, action) == (row.message, row.action)
 
 
 def test_every_public_name_is_in_it() -> None:
@@ -49,7 +65,7 @@ def test_every_public_name_is_in_it() -> None:
 def test_what_the_names_lead_to_is_in_it() -> None:
     """Every class of the package that an annotation names is described, too."""
     described = {path.rpartition(".")[2] for path in PATHS}
-    text = reference.TARGET.read_text(encoding="utf-8")
+    text = reference.REFERENCE.read_text(encoding="utf-8")
     for name in set(re.findall(r"`[^`\n]*?\b([A-Z]\w+(?:Report|Times|Window|Filesystem))\b", text)):
         assert name in described
 
