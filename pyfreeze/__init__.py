@@ -3,7 +3,7 @@
     with pyfreeze.frozen(["/srv/data"], max_window=2.0) as window:
         take_snapshot()
 
-    report = pyfreeze.backup(snapshot=["lvcreate", "-s", ...], config="/etc/azure/....json")
+    report = pyfreeze.backup(take_snapshot, config="/etc/azure/....json", mounts=["/srv/data"])
 
 Names are imported when they are first used: `import pyfreeze` alone costs next to nothing.
 """

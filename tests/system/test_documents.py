@@ -28,7 +28,8 @@ from tests.support.ownroot import OwnRoot, thawed_at_last
 _MARK = "\x1e"
 #: Commands that install and test: a test of theirs is the whole of CI, which has this very line.
 _RUN_BY_CI = {"sh ./bootstrap test": ".ci/run"}
-#: What documents suppose beside a bare machine: a filesystem on /srv/data, and where backups go.
+#: What documents suppose beside a bare machine: a filesystem on /srv/data, where backups go, and
+#: scripts at the default place.
 _MACHINE = """
 cp /run/outside/etc/* /etc/
 mkdir -p /mnt /root /var/tmp /srv/data /backup
@@ -38,11 +39,16 @@ truncate -s 64M /var/tmp/data.img
 mkfs.ext4 -q /var/tmp/data.img
 mount -o loop /var/tmp/data.img /srv/data
 echo important >/srv/data/ledger
+pyfreeze init --directory /etc/azure >/dev/null
 trap 'fsfreeze -u /srv/data 2>/dev/null || :' EXIT
 exec 2>&1
 """
-#: What the Python of documents supposes.
-_PYTHON = "def take_the_snapshot(): pass\n"
+#: What the Python of documents supposes, and what it must have come to.
+_PYTHON = """def take_the_snapshot(): pass
+{}
+if "report" in globals():
+    assert report.status == "success", report.message
+"""
 
 RUNNABLE = [one for one in DOCUMENTS if any(b.language in ("sh", "python") for b in blocks(one))]
 
@@ -78,7 +84,7 @@ def _as_script(block: Block) -> str:
     if block.language == "sh":
         return re.sub(r"^sh \./bootstrap demo$", "pyfreeze demo", block.text, flags=re.MULTILINE)
     if block.language == "python":
-        return f"\"$PYTHON\" - <<'PYTHON'\n{_PYTHON}{block.text}PYTHON\n"
+        return f"\"$PYTHON\" - <<'PYTHON'\n{_PYTHON.format(block.text)}PYTHON\n"
     return ""
 
 
