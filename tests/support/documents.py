@@ -12,6 +12,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 #: The line before a block that is not run: everybody can read it, too.
 _NOT_RUN = re.compile(r"^\*Not run by the tests: needs (.+)\.\*$")
 
+_TIME = r"[\d.]+ m?s"
+_VARYING = {"…": ".*?", "1 ms": _TIME, "1 s": _TIME, "1 times": r"\d+ times"}
+
 
 class Block(NamedTuple):
     """One fenced block."""
@@ -60,7 +63,8 @@ def all_blocks(language: str) -> list[Block]:
 def shown_in(expected: str, output: str) -> bool:
     """Whether an output is as a document shows it.
 
-    Numbers and blanks may differ, "…" stands for anything, and on a line of its own for any lines.
+    Times, counts of rounds and blanks may differ. "…" stands for anything, on a line of its own for
+    any lines.
     """
     lines = []
     for line in expected.splitlines():
@@ -68,8 +72,8 @@ def shown_in(expected: str, output: str) -> bool:
             lines.append(r"(?:.*\n)*?")
             continue
         pattern = "".join(
-            re.escape(part) if index % 2 == 0 else {"…": ".*?"}.get(part, r"[\d.]+")
-            for index, part in enumerate(re.split(r"(…|\d+(?:\.\d+)?)", line.strip()))
+            _VARYING.get(re.sub(r"[\d.]+", "1", part), re.escape(part))
+            for part in re.split(r"(…|\d+\.\d+ m?s|\d+ times)", line.strip())
         )
         lines.append(r"[ \t]*" + re.sub(r"(?:\\[ \t])+", r"[ \\t]+", pattern) + r"[ \t]*\n")
     return re.search("".join(lines), output) is not None

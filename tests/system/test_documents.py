@@ -191,11 +191,12 @@ def test_a_block_that_fails_is_seen(own_root: OwnRoot, tmp_path: Path) -> None:
 
 
 def test_an_output_that_differs_is_seen() -> None:
-    output = "success: done (code 0 x)\n  window 12.3 ms\n  more\n"
+    output = "success: done (code 0 x)\n  window 12.3 ms\n  more 3 times\n"
     assert shown_in("success: … (code 0 x)\n window 1.25 ms\n", output)
-    assert shown_in("success: done (code 0 x)\n…\nmore\n", output)
-    assert not shown_in("success: done (code 0 y)\n", output)
-    assert not shown_in("window 1 s\n", output)
+    assert shown_in("success: done (code 0 x)\n…\nmore 12 times\n", output)
+    assert shown_in("window 1.2 s\n", output)
+    assert not shown_in("success: done (code 1 x)\n", output)
+    assert not shown_in("window\n", output)
 
 
 def test_a_configuration_with_a_misspelled_key_is_seen() -> None:
