@@ -1,4 +1,7 @@
-"""What `pyfreeze init` writes: a configuration that is valid as it stands, and two scripts."""
+"""What `pyfreeze init` writes: a configuration that is valid as it stands, and two scripts.
+
+The scripts are either empty ones to fill in, or those of an application that pyfreeze knows.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import contextlib
 import errno
 import json
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._config import trust
 from pyfreeze._config.script_config import template
 from pyfreeze._errors import FreezeError, NotPermittedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 CONFIG_NAME = "VMSnapshotScriptPluginConfig.json"
 PRE_SCRIPT_NAME = "pre-script.sh"
@@ -55,21 +61,24 @@ class _File(NamedTuple):
     content: str
 
 
-def _files(directory: str) -> tuple[_File, ...]:
+def _files(
+    directory: str, pre: str, post: str, own_keys: Mapping[str, object]
+) -> tuple[_File, ...]:
     """The files, as plain data: pure."""
     config = json.loads(template())
     config["preScriptLocation"] = os.path.join(directory, PRE_SCRIPT_NAME)
     config["postScriptLocation"] = os.path.join(directory, POST_SCRIPT_NAME)
     config["preScriptParams"] = config["postScriptParams"] = []
+    config.update(own_keys)
     return (
-        _File(PRE_SCRIPT_NAME, 0o700, _PRE_SCRIPT),
-        _File(POST_SCRIPT_NAME, 0o700, _POST_SCRIPT),
+        _File(PRE_SCRIPT_NAME, 0o700, pre),
+        _File(POST_SCRIPT_NAME, 0o700, post),
         _File(CONFIG_NAME, 0o600, json.dumps(config, indent=4) + "\n"),
     )
 
 
 def write_template(directory: str) -> tuple[str, ...]:
-    """Write the configuration and the scripts into a directory, made if need be.
+    """Write the configuration and two scripts to fill in into a directory, made if need be.
 
     All or nothing: nothing is overwritten, and what was written before a failure is removed.
 
@@ -81,6 +90,53 @@ def write_template(directory: str) -> tuple[str, ...]:
         NotPermittedError: not root.
         FreezeError: the directory, or one above it, is not root's alone to write.
     """
+    return _write(directory, lambda real: _files(real, _PRE_SCRIPT, _POST_SCRIPT, {}))
+
+
+def write_application(directory: str, name: str) -> tuple[str, ...]:
+    """Write the configuration and the scripts for an application; else as `write_template()`.
+
+    Raises:
+        UsageError: there is no such application, too; the text lists those there are.
+    """
+    from pyfreeze._quiesce.application import QuiesceError
+    from pyfreeze._quiesce.catalogue import load
+    from pyfreeze._quiesce.render import scripts
+
+    try:
+        application = load(name)
+    except QuiesceError as error:
+        raise UsageError(errno.EINVAL, str(error)) from None
+    own_keys = {"timeoutInSeconds": application.timeout_s, "appName": application.title}
+    return _write(directory, lambda real: _files(real, *scripts(application, real), own_keys))
+
+
+def doubts_about_program() -> tuple[str, ...]:
+    """What others than root may change of the program behind the applications' scripts.
+
+    A line for each file or directory that is not root's alone, with what was found; they are run
+    with root's power.
+    """
+    from pyfreeze._quiesce.render import program
+
+    package = os.path.dirname(os.path.abspath(__file__))
+    parts = [(path, trust.PROGRAM) for path in program()]
+    for directory, _, names in os.walk(package):
+        parts += [(os.path.join(directory, n), trust.PROGRAM) for n in names if n.endswith(".py")]
+    doubts: dict[str, None] = {}
+    for path, requirement in parts:
+        try:
+            trust.check(path, requirement)
+        except trust.TrustError as error:
+            doubts.setdefault(error.found if "directory" in error.found else str(error))
+    try:
+        trust.check_directory(os.path.dirname(os.__file__))
+    except trust.TrustError as error:
+        doubts.setdefault(error.found)
+    return tuple(doubts)
+
+
+def _write(directory: str, files: Callable[[str], tuple[_File, ...]]) -> tuple[str, ...]:
     if not directory.startswith("/") or "\0" in directory:
         raise UsageError(errno.EINVAL, f"found {directory!r}, expected an absolute path")
     if os.geteuid() != 0:
@@ -88,7 +144,8 @@ def write_template(directory: str) -> tuple[str, ...]:
     directory = os.path.normpath(directory)
     made = _make_directory(directory)
     try:
-        return _write_all(trust.check_directory(directory))
+        real = trust.check_directory(directory)
+        return _write_all(real, files(real))
     except trust.TrustError as error:
         raise FreezeError(errno.EPERM, str(error)) from error
     finally:
@@ -108,8 +165,7 @@ def _make_directory(directory: str) -> bool:
     return True
 
 
-def _write_all(directory: str) -> tuple[str, ...]:
-    files = _files(directory)
+def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     written: list[str] = []
     try:
@@ -118,7 +174,7 @@ def _write_all(directory: str) -> tuple[str, ...]:
                 path = os.path.join(directory, file.name)
                 raise UsageError(errno.EEXIST, "exists, and is not overwritten", path)
         for file in files:
-            _write(file, fd, written)
+            _write_one(file, fd, written)
     except BaseException:
         for name in written:
             with contextlib.suppress(OSError):
@@ -137,7 +193,7 @@ def _exists(name: str, directory_fd: int) -> bool:
     return True
 
 
-def _write(file: _File, directory_fd: int, written: list[str]) -> None:
+def _write_one(file: _File, directory_fd: int, written: list[str]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(file.name, flags, 0o600, dir_fd=directory_fd)
     written.append(file.name)

@@ -5,6 +5,12 @@ from __future__ import annotations
 import click
 
 from pyfreeze._cli.command import Command, Example
+from pyfreeze._quiesce.catalogue import SUMMARIES
+
+
+def _list() -> str:
+    width = max(map(len, SUMMARIES))
+    return "\n".join(f"{name:{width}}  {summary}" for name, summary in SUMMARIES.items())
 
 
 @click.command(
@@ -12,7 +18,11 @@ from pyfreeze._cli.command import Command, Example
     cls=Command,
     examples=(
         Example("Where Azure's framework looks for it", "pyfreeze init"),
-        Example("Somewhere else", "pyfreeze init --directory /etc/pyfreeze-shop"),
+        Example("Which applications have scripts that are ready to use", "pyfreeze init --list"),
+        Example(
+            "Those of PostgreSQL, somewhere else",
+            "pyfreeze init --app postgresql --directory /etc/pyfreeze-postgresql",
+        ),
     ),
 )
 @click.option(
@@ -22,15 +32,40 @@ from pyfreeze._cli.command import Command, Example
     metavar="D",
     help="Where to write; made if it is not there.",
 )
-def command(directory: str) -> None:
+@click.option(
+    "--app",
+    "application",
+    metavar="NAME",
+    help="Write the scripts that make this application quiet, ready to use.",
+)
+@click.option("--list", "only_lists", is_flag=True, help="List the applications, write nothing.")
+def command(directory: str, application: str | None, only_lists: bool) -> None:
     """Write a script configuration and two commented scripts, with owner and modes as they must be.
 
     Never overwrites anything.
     """
-    from pyfreeze._template import CONFIG_NAME, write_template
+    if only_lists:
+        click.echo(_list())
+        return
+    from pyfreeze._template import (
+        CONFIG_NAME,
+        doubts_about_program,
+        write_application,
+        write_template,
+    )
 
-    paths = write_template(directory)
+    paths = (
+        write_template(directory)
+        if application is None
+        else write_application(directory, application)
+    )
     for path in paths:
         click.echo(f"wrote {path}")
+    if application is not None:
+        for doubt in doubts_about_program():
+            click.echo(
+                f"pyfreeze: warning: not root's alone, and the scripts run it: {doubt}", err=True
+            )
     config = next(path for path in paths if path.endswith(CONFIG_NAME))
-    click.echo(f"Now fill in the scripts, then: pyfreeze check --config {config}")
+    what = "fill in the scripts" if application is None else f"look at the settings in {paths[0]}"
+    click.echo(f"Now {what}, then: pyfreeze check --config {config}")

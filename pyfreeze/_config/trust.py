@@ -78,6 +78,14 @@ SCRIPT = Requirement(
     max_bytes=0,
     reads_content=False,
 )
+PROGRAM = Requirement(
+    name="program",
+    forbidden_bits=_WRITABLE_BY_OTHERS,
+    required_bits=0,
+    mode_in_words="a file that only root can write to",
+    max_bytes=0,
+    reads_content=False,
+)
 
 
 class TrustedFile(NamedTuple):

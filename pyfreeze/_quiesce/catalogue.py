@@ -1,0 +1,32 @@
+"""The applications there are. A new one: a module with an `APPLICATION`, and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pyfreeze._config.problems import nearest, quoted
+from pyfreeze._quiesce.application import QuiesceError
+
+if TYPE_CHECKING:
+    from pyfreeze._quiesce.application import Application
+
+#: Name, which is the module's too, and what to say in a list of them.
+SUMMARIES = {
+    "postgresql": "PostgreSQL 12 and newer: checkpoint and backup mode, nobody waits",
+}
+
+
+def load(name: str) -> Application:
+    """One application, by its name.
+
+    Raises:
+        QuiesceError: there is none of that name; the text lists those that are.
+    """
+    if name not in SUMMARIES:
+        like = nearest(name, SUMMARIES)
+        hint = f" (did you mean {like}?)" if like else ""
+        names = ", ".join(SUMMARIES)
+        raise QuiesceError(f"no application {quoted(name)}{hint}: there are {names}")
+    application: Application = import_module(f"pyfreeze._quiesce.{name}").APPLICATION
+    return application

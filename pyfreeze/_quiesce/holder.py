@@ -1,0 +1,132 @@
+"""The process that a pre-script leaves behind: it keeps the application quiet, and lets go.
+
+It lets go when the post-script says so, when its deadline passes, when it is told to end (SIGTERM)
+and, because what it holds is a session of its own, when it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.hold import Record, is_release_of
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from pyfreeze._quiesce.application import Quiescer
+    from pyfreeze._quiesce.hold import Hold
+
+HELD = "held"
+FAILED = "failed"
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _ToldToEndError(Exception):
+    pass
+
+
+class Holder:
+    """Runs in the process left behind, and nowhere else."""
+
+    def __init__(self, hold: Hold, run_id: str, quiescer: Quiescer, hold_at_most_s: float) -> None:
+        self._hold = hold
+        self._run_id = run_id
+        self._quiescer = quiescer
+        self._hold_at_most_s = hold_at_most_s
+        self._record("acquiring")
+
+    def run(self, answer_fd: int) -> NoReturn:
+        """Take hold, say so (HELD or FAILED and a text), hold, let go; then end the process."""
+        for number in _ENDING:
+            signal.signal(number, _told_to_end)
+        try:
+            self._run(answer_fd)
+        except _ToldToEndError as error:
+            self._quiescer.abandon()
+            self._record("lost", f"the holder was told to end, by {error}")
+        except BaseException as error:
+            self._quiescer.abandon()
+            self._record("lost", f"the holder failed: {type(error).__name__}: {error}")
+            raise
+        finally:
+            os._exit(0)
+
+    def _run(self, answer_fd: int) -> None:
+        try:
+            text = self._quiescer.quiesce()
+            fifo = self._hold.open_fifo()
+        except (QuiesceError, OSError) as error:
+            self._quiescer.abandon()
+            self._record("failed", str(error))
+            _answer(answer_fd, FAILED, str(error))
+            return
+        held_from_s = time.monotonic()
+        self._record("holding")
+        if not _answer(answer_fd, HELD, text):
+            self._quiescer.abandon()
+            self._record("failed", "the pre-script was gone before it could be told")
+            return
+        self._wait(fifo, held_from_s)
+
+    def _wait(self, fifo: int, held_from_s: float) -> None:
+        until_s = held_from_s + self._hold_at_most_s
+        poller = select.poll()
+        watched = self._quiescer.watched_fds()
+        for fd in (fifo, *watched):
+            poller.register(fd, select.POLLIN)
+        while (left_s := until_s - time.monotonic()) > 0:
+            ready = {fd for fd, _ in poller.poll(left_s * 1000 + 1)}
+            if fifo in ready and self._is_asked_to_release(fifo):
+                self._release(held_from_s)
+                return
+            if ready.intersection(watched):
+                self._lose("what held it ended by itself", held_from_s)
+                return
+        self._lose(
+            f"the holder let go at its deadline of {self._hold_at_most_s:g} s (hold_at_most_s)",
+            held_from_s,
+        )
+
+    def _is_asked_to_release(self, fifo: int) -> bool:
+        words = os.read(fifo, 4096).decode("utf-8", "replace").split()
+        return any(is_release_of(word, self._run_id) for word in words)
+
+    def _release(self, held_from_s: float) -> None:
+        asked_s = time.monotonic()
+        try:
+            text = self._quiescer.release()
+        except QuiesceError as error:
+            self._lose(str(error), held_from_s)
+        else:
+            held_ms = (asked_s - held_from_s) * 1e3
+            self._hold.remove_fifo()
+            self._record("released", f"quiet for {held_ms:.1f} ms\n{text}")
+
+    def _lose(self, why: str, held_from_s: float) -> None:
+        self._quiescer.abandon()
+        self._hold.remove_fifo()
+        after_s = time.monotonic() - held_from_s
+        self._record("lost", f"{why}; that was {after_s:.1f} s after it was quiet")
+
+    def _record(self, phase: str, text: str = "") -> None:
+        self._hold.write(Record(self._run_id, phase, os.getpid(), text))
+
+
+def _told_to_end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _ToldToEndError(signal.Signals(number).name)
+
+
+def _answer(fd: int, kind: str, text: str) -> bool:
+    """Tell the pre-script; False if it is gone."""
+    try:
+        os.write(fd, f"{kind}\n{text}".encode())
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(fd)
+    return True
