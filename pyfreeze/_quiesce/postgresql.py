@@ -47,9 +47,9 @@ To restore, choose one of two ways:
 
 2. To a later moment, with archived WAL. The backup is an ordinary base backup: put the
    backup_label that the post-script printed (it is in the report; label_directory keeps it as a
-   file), and the tablespace_map if there was one, into the data directory, empty pg_wal, set
-   restore_command, create recovery.signal and start the server. This works even if the
-   snapshots of several filesystems were not of the same moment.
+   file), and the tablespace_map if there was one, into the data directory (as files of the
+   server's own user), empty pg_wal, set restore_command, create recovery.signal and start the
+   server. This works even if the snapshots of several filesystems were not of the same moment.
 
 On a standby the same works: its restartpoints stand in for checkpoints."""
 

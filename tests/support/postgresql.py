@@ -1,0 +1,242 @@
+"""PostgreSQL servers of the tests' own, on their filesystems, reached by sockets of theirs only."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.support.command import Pyfreeze
+from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
+from tests.support.disks import Disk, Disks
+from tests.support.namespace import ROOT
+from tests.support.place import Place
+from tests.support.quiesce import QuiesceScripts
+from tests.support.waiting import wait_until
+
+USER = "postgres"
+_HANG_S = 120.0
+_numbers = itertools.count()
+
+
+def find_programs() -> Path | None:
+    """Where the newest installed server has its programs; Debian has them out of PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else None
+
+
+def drop(*words: str) -> list[str]:
+    """A command line as the server's user."""
+    return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--", *words]
+
+
+class Server:
+    """One server. Its data lies in `data`, its WAL in `wal` or there too."""
+
+    def __init__(
+        self, data: Path, directory: Path, *, wal: Path | None = None, settings: Sequence[str] = ()
+    ) -> None:
+        programs = find_programs()
+        assert programs, "no PostgreSQL server: sh ./bootstrap test installs it"
+        self._programs = programs
+        self.data = data
+        self.wal = wal
+        self.directory = directory
+        """For its socket and its log."""
+        self.settings = list(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(mode=0o755)
+        shutil.chown(directory, USER, USER)
+
+    # ---- the server --------------------------------------------------------------------------
+
+    def init(self, *options: str) -> None:
+        """Make the cluster; whoever is the system's postgres is its superuser."""
+        for path in (self.data, *([self.wal] if self.wal else [])):
+            path.mkdir(mode=0o700)
+            shutil.chown(path, USER, USER)
+        where = ["-D", str(self.data), *(["-X", str(self.wal)] if self.wal else [])]
+        self.run("initdb", *where, "-A", "peer", "-N", "--no-instructions", *options)
+
+    def launch(self, *settings: str) -> None:
+        """Start it and do not wait until it is ready; it may not become so."""
+        options = [word for one in (*self.settings, *settings) for word in ("-c", one)]
+        words = ["-D", str(self.data), "-k", str(self.directory), "-h", "", *options]
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                drop(str(self._programs / "postgres"), *words),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def start(self, *settings: str) -> None:
+        self.launch(*settings)
+        try:
+            wait_until(self._is_ready, "the server takes connections", _HANG_S)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the server has ended\n{self.log}"
+        words = drop(str(self._programs / "pg_isready"), "-q", "-h", str(self.directory))
+        return subprocess.run(words, timeout=_HANG_S, check=False).returncode == 0
+
+    def wait_for_end(self) -> int:
+        """Wait for a server that cannot start; returns its exit status."""
+        assert self._process is not None
+        return self._process.wait(_HANG_S)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """A fast shutdown; SIGQUIT is an immediate one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        try:
+            process.wait(timeout=_HANG_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=_HANG_S)
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    # ---- its programs ------------------------------------------------------------------------
+
+    def words(self, program: str, *arguments: str) -> list[str]:
+        """A command line of one of its programs, as the server's user."""
+        return drop(str(self._programs / program), *arguments)
+
+    def run(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            self.words(program, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            timeout=_HANG_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}"
+        return done.stdout
+
+    def sql(self, statement: str) -> list[str]:
+        """Run a statement; returns its rows."""
+        words = ("-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "-c", statement)
+        return self.run("psql", *words, "postgres").splitlines()
+
+    def client(self, first: str = "") -> PipedClient:
+        """A connection."""
+        words = ("-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "postgres")
+        client = PipedClient(self.words("psql", *words), "\\echo acknowledged")
+        assert client.execute(first)
+        return client
+
+    @contextlib.contextmanager
+    def stopped_process(self, backend_type: str) -> Iterator[None]:
+        """One of its background processes does not get a turn: a bad moment, made long."""
+        where = f"backend_type = '{backend_type}'"
+        (pid,) = self.sql(f"SELECT pid FROM pg_stat_activity WHERE {where}")
+        with _stopped(int(pid)):
+            yield
+
+    def sessions_of_pyfreeze(self) -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pyfreeze'"
+        return int(self.sql(query)[0])
+
+
+@contextlib.contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def fresh_directory() -> Path:
+    """A short path: a socket's may have 107 bytes."""
+    return Path(ROOT, f"postgresql{next(_numbers)}")
+
+
+class Database:
+    """A server with its filesystems."""
+
+    def __init__(self, server: Server, disks: Sequence[Disk]) -> None:
+        self.server = server
+        self.disks = disks
+
+    def scripts(self, pyfreeze: Pyfreeze, place: Place, **settings: object) -> QuiesceScripts:
+        where = {"socket_directory": self.server.directory}
+        return QuiesceScripts(pyfreeze, place, "postgresql", **where, **settings)
+
+    def writers(self, place: Place, kinds: Sequence[str]) -> Writers:
+        """A connection for each synchronous_commit."""
+        accounts = ", ".join(f"({number}, 0)" for number in range(2 * len(kinds)))
+        for statement in ("DELETE FROM written", "DELETE FROM account"):
+            self.server.sql(statement)
+        self.server.sql(f"INSERT INTO account VALUES {accounts}")
+        return Writers(
+            place, [self.server.client(f"SET synchronous_commit = {kind};") for kind in kinds]
+        )
+
+    def numbers(self, writer: int) -> list[int]:
+        query = f"SELECT number FROM written WHERE writer = {writer} ORDER BY number"
+        return [int(row) for row in self.server.sql(query)]
+
+    def assert_undamaged(self) -> None:
+        """What the server's own checks say."""
+        assert self.server.sql("SELECT sum(balance), count(*) > 0 FROM account") == ["0|t"]
+        assert "checksum" not in self.server.log
+        self.server.run("pg_amcheck", *self.amcheck_words())
+
+    def amcheck_words(self) -> list[str]:
+        words = ["-h", str(self.server.directory), "--install-missing", "--heapallindexed"]
+        return [*words, "-d", "postgres"]
+
+    @contextlib.contextmanager
+    def restored(self, place: Place, *, settings: Sequence[str] = ()) -> Iterator[None]:
+        """The server started on the snapshot, at the place of the original."""
+        self.server.stop()
+        with mounted_instead(self.disks, copies_of(place, self.disks)):
+            (self.server.data / "postmaster.pid").unlink(missing_ok=True)
+            self.server.start(*settings)
+            try:
+                yield
+            finally:
+                self.server.stop()
+            self.server.run("pg_checksums", "--check", "-D", str(self.server.data))
+        self.server.start()
+
+    @classmethod
+    def make(cls, disks: Disks, layout: str) -> Database:
+        """Data and WAL on "one" filesystem, or on "two"."""
+        data = disks.make(f"{layout}-data", "xfs")
+        wal = disks.make(f"{layout}-wal", "ext4") if layout == "two" else None
+        server = Server(
+            data.path("cluster"),
+            fresh_directory(),
+            wal=wal.path("wal") if wal else None,
+            settings=["max_wal_size=24MB", "wal_writer_delay=10s", "max_connections=20"],
+        )
+        server.init("--data-checksums", "--wal-segsize=1")
+        server.start()
+        for statement in TABLES:
+            server.sql(statement)
+        return cls(server, [data, *([wal] if wal else [])])
