@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Name, which is the module's too, and what to say in a list of them.
 SUMMARIES = {
     "postgresql": "PostgreSQL 12 and newer: checkpoint and backup mode, nobody waits",
+    "mariadb": "MariaDB 10.4 and newer, MySQL: commits held back, by BACKUP STAGE or a read lock",
 }
 
 

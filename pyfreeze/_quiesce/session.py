@@ -87,6 +87,8 @@ class Session:
         account: Account,
         environment: Mapping[str, str],
         echo: Callable[[str], str],
+        *,
+        has_headings: bool = False,
     ) -> None:
         """Start the client.
 
@@ -95,11 +97,13 @@ class Session:
             account: the system user to run it as.
             environment: what it gets beside PATH, HOME and LANG; never a secret either.
             echo: makes the input that has the client print a line to its output.
+            has_headings: the line is printed twice, for it is its own column's heading.
 
         Raises:
             QuiesceError: it cannot be started.
         """
         self._echo = echo
+        self._end = f"{_END_OF_ANSWER}\n".encode() * (2 if has_headings else 1)
         prctl = ctypes.CDLL(None).prctl
 
         def die_with_the_holder() -> None:
@@ -148,13 +152,12 @@ class Session:
         except BrokenPipeError:
             raise self._ended() from None
         answer = b""
-        end = f"{_END_OF_ANSWER}\n".encode()
-        while not answer.endswith(end):
+        while not answer.endswith(self._end):
             piece = self._read(until_s)
             if not piece:
                 raise self._ended()
             answer += piece
-        return answer.removesuffix(end).decode("utf-8", "replace").splitlines()
+        return answer.removesuffix(self._end).decode("utf-8", "replace").splitlines()
 
     def _read(self, until_s: float) -> bytes:
         left_s = max(until_s - time.monotonic(), 0)

@@ -80,7 +80,9 @@ def transaction(writer: int, number: int) -> str:
 class Writers:
     """Connections that write all the time; what was acknowledged is kept outside, a file each."""
 
-    def __init__(self, place: Place, clients: Sequence[Client]) -> None:
+    def __init__(self, place: Place, clients: Sequence[Client], also: str = "") -> None:
+        """Start to write; `also` is a further statement, with {writer} and {number}."""
+        self._also = also
         self._place = place
         self._clients = clients
         self._stopping = threading.Event()
@@ -100,7 +102,10 @@ class Writers:
     def _write(self, writer: int, client: Client) -> None:
         file = os.open(self._file(writer), os.O_WRONLY)
         number = 0
-        while not self._stopping.is_set() and client.execute(transaction(writer, number + 1)):
+        while not self._stopping.is_set():
+            also = self._also.format(writer=writer, number=number + 1)
+            if not client.execute(f"{transaction(writer, number + 1)} {also}"):
+                break
             number += 1
             os.pwrite(file, b"%09d" % number, 0)
         os.close(file)

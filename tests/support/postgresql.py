@@ -214,15 +214,17 @@ class Database:
     def restored(self, place: Place, *, settings: Sequence[str] = ()) -> Iterator[None]:
         """The server started on the snapshot, at the place of the original."""
         self.server.stop()
-        with mounted_instead(self.disks, copies_of(place, self.disks)):
-            (self.server.data / "postmaster.pid").unlink(missing_ok=True)
-            self.server.start(*settings)
-            try:
-                yield
-            finally:
-                self.server.stop()
-            self.server.run("pg_checksums", "--check", "-D", str(self.server.data))
-        self.server.start()
+        try:
+            with mounted_instead(self.disks, copies_of(place, self.disks)):
+                (self.server.data / "postmaster.pid").unlink(missing_ok=True)
+                self.server.start(*settings)
+                try:
+                    yield
+                finally:
+                    self.server.stop()
+                self.server.run("pg_checksums", "--check", "-D", str(self.server.data))
+        finally:
+            self.server.start()
 
     @classmethod
     def make(cls, disks: Disks, layout: str) -> Database:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import postgresql
+from tests.support import mariadb, postgresql
 from tests.support.database import Writers
 from tests.support.disks import Disks
 
@@ -31,6 +31,22 @@ def postgresqls(disks: Disks) -> Iterator[Callable[[str], postgresql.Database]]:
     def make(layout: str) -> postgresql.Database:
         if layout not in made:
             made[layout] = postgresql.Database.make(disks, layout)
+        return made[layout]
+
+    yield make
+    for one in made.values():
+        one.server.stop()
+
+
+@pytest.fixture(scope="module")
+def mariadbs(disks: Disks) -> Iterator[Callable[[str], mariadb.Database]]:
+    """The same for MariaDB: data and logs."""
+    _need(mariadb.find_programs(), "MariaDB's programs")
+    made: dict[str, mariadb.Database] = {}
+
+    def make(layout: str) -> mariadb.Database:
+        if layout not in made:
+            made[layout] = mariadb.Database.make(disks, layout)
         return made[layout]
 
     yield make

@@ -1,0 +1,219 @@
+"""MariaDB servers of the tests' own, on their filesystems, reached by sockets of theirs only."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.support.command import Pyfreeze
+from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
+from tests.support.disks import Disk, Disks
+from tests.support.namespace import ROOT
+from tests.support.place import Place
+from tests.support.quiesce import QuiesceScripts
+from tests.support.waiting import wait_until
+
+#: The server's user, by number: the programs alone come without one of their own.
+_UID = 65534
+_HANG_S = 120.0
+_numbers = itertools.count()
+
+
+def find_programs() -> str | None:
+    return shutil.which("mariadbd") if shutil.which("mariadb") else None
+
+
+def fresh_directory() -> Path:
+    """A short path: a socket's may have 107 bytes."""
+    return Path(ROOT, f"mariadb{next(_numbers)}")
+
+
+class Server:
+    """One server. Its data lies in `data`, InnoDB's and the binary log in `logs` or there too."""
+
+    def __init__(
+        self, data: Path, directory: Path, *, logs: Path | None = None, settings: Sequence[str] = ()
+    ) -> None:
+        self.data = data
+        self.logs = logs
+        self.directory = directory
+        self.socket = directory / "socket"
+        self.settings = list(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        for path in (data, directory, *([logs] if logs else [])):
+            path.mkdir(mode=0o755)
+            os.chown(path, _UID, _UID)
+
+    def init(self) -> None:
+        """Make the system tables; root of the system is root of the database, and nobody else."""
+        words = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"]
+        words += ["--auth-root-authentication-method=socket", "--auth-root-socket-user=root"]
+        done = subprocess.run(
+            [*_drop(), *words, *self._where()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            timeout=_HANG_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+    def _where(self) -> list[str]:
+        size = "--innodb-log-file-size=16M"
+        return [size, *([f"--innodb-log-group-home-dir={self.logs}"] if self.logs else [])]
+
+    def start(self, *settings: str) -> None:
+        words = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}"]
+        words += [f"--pid-file={self.directory}/pid", "--skip-networking", *self._where()]
+        words += [f"--log-bin={self.logs or self.data}/binlog", f"--log-error={self.log_path}"]
+        self.log_path.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [*_drop(), *words, *self.settings, *settings], stdin=subprocess.DEVNULL, cwd="/"
+        )
+        try:
+            wait_until(self._is_ready, "the server takes connections", _HANG_S)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the server has ended\n{self.log}"
+        words = [*self.client_words(), "-e", "SELECT 1"]
+        return (
+            subprocess.run(words, capture_output=True, timeout=_HANG_S, check=False).returncode == 0
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        try:
+            process.wait(timeout=_HANG_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=_HANG_S)
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "log.err"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def client_words(self) -> list[str]:
+        options = ["--no-defaults", "--batch", "--skip-column-names", "--unbuffered"]
+        return ["mariadb", *options, f"--socket={self.socket}", "--user=root"]
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_HANG_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}"
+        return done.stdout
+
+    def sql(self, statement: str) -> list[str]:
+        """Run a statement; returns its rows."""
+        return self.run(*self.client_words(), "-e", statement).splitlines()
+
+    def pages_flushed(self) -> int:
+        (row,) = self.sql("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_flushed'")
+        return int(row.split()[1])
+
+    def client(self, first: str = "") -> PipedClient:
+        """A connection to the database of the tests."""
+        client = PipedClient([*self.client_words(), "shop"], "SELECT 'acknowledged';")
+        assert client.execute(first)
+        return client
+
+
+def _drop() -> list[str]:
+    return ["setpriv", f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups", "--"]
+
+
+class Database:
+    """A server with its filesystems."""
+
+    def __init__(self, server: Server, disks: Sequence[Disk]) -> None:
+        self.server = server
+        self.disks = disks
+
+    @classmethod
+    def make(cls, disks: Disks, layout: str) -> Database:
+        """Data and logs on "one" filesystem, or on "two"."""
+        data = disks.make(f"{layout}-data", "xfs")
+        logs = disks.make(f"{layout}-logs", "ext4") if layout == "two" else None
+        settings = ["--innodb-buffer-pool-size=32M", "--open-files-limit=1024"]
+        # Once a second at best: what is acknowledged is in memory only. And nothing is mended
+        # before it is looked at.
+        settings += ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-log-at-timeout=2700"]
+        settings += ["--myisam-recover-options=OFF", "--server-id=1"]
+        server = Server(
+            data.path("data"),
+            fresh_directory(),
+            logs=logs.path("logs") if logs else None,
+            settings=settings,
+        )
+        server.init()
+        server.start()
+        server.sql("CREATE DATABASE shop")
+        for statement in TABLES:
+            server.sql(f"USE shop; {statement}")
+        server.sql("CREATE TABLE shop.plain (writer INT, number INT, KEY (number)) ENGINE=MyISAM")
+        return cls(server, [data, *([logs] if logs else [])])
+
+    def scripts(self, pyfreeze: Pyfreeze, place: Place, **settings: object) -> QuiesceScripts:
+        return QuiesceScripts(pyfreeze, place, "mariadb", socket=self.server.socket, **settings)
+
+    def writers(self, place: Place, count: int) -> Writers:
+        accounts = ", ".join(f"({number}, 0)" for number in range(2 * count))
+        self.server.sql(
+            "USE shop; DELETE FROM written; DELETE FROM account; DELETE FROM plain;"
+            f" INSERT INTO account VALUES {accounts}"
+        )
+        clients = [self.server.client() for _ in range(count)]
+        return Writers(place, clients, also="INSERT INTO plain VALUES ({writer}, {number});")
+
+    def numbers(self, writer: int, table: str = "written") -> list[int]:
+        query = f"SELECT number FROM shop.{table} WHERE writer = {writer} ORDER BY number"
+        return [int(row) for row in self.server.sql(query)]
+
+    def complaints(self) -> list[str]:
+        """What the server's own check says, but for what is in order."""
+        words = ("mariadb-check", "--no-defaults", f"--socket={self.server.socket}", "--user=root")
+        lines = self.server.run(*words, "--check", "--extended", "--databases", "shop", "mysql")
+        lines += "".join(
+            f"\n{line}" for line in self.server.log.splitlines() if "in the future" in line
+        )
+        return [line for line in lines.splitlines() if not line.endswith(("OK", " Table is fine"))]
+
+    @contextlib.contextmanager
+    def restored(self, place: Place) -> Iterator[None]:
+        """The server started on the snapshot, at the place of the original."""
+        self.server.stop()
+        try:
+            with mounted_instead(self.disks, copies_of(place, self.disks)):
+                self.server.start()
+                try:
+                    yield
+                finally:
+                    self.server.stop()
+        finally:
+            self.server.start()

@@ -1,0 +1,100 @@
+"""MariaDB's quiesce scripts, with a real server, under load: what its snapshots are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.support.command import Pyfreeze
+from tests.support.database import Writers, assert_rows, copies_of, mounted_instead, snapshot
+from tests.support.disks import copy_command, tool
+from tests.support.mariadb import Database
+from tests.support.place import Place
+from tests.support.quiesce import assert_application, output_of
+from tests.support.waiting import wait_until
+
+Make = Callable[[str], Database]
+Writing = Callable[[Writers], Writers]
+
+
+def _more_than(before: int, count: Callable[[], int]) -> bool:
+    return count() > before
+
+
+@pytest.mark.parametrize(
+    ("layout", "method"), [("one", "stage"), ("one", "ftwrl"), ("two", "auto")]
+)
+def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
+    mariadbs: Make, layout: str, method: str, place: Place, pyfreeze: Pyfreeze, writing: Writing
+) -> None:
+    database = mariadbs(layout)
+    writers = writing(database.writers(place, 4))
+    scripts = database.scripts(pyfreeze, place, method=method)
+    config = scripts.noting(":", writers.noting("quiet"))
+    command = snapshot(place, database.disks, writers.noting("frozen"), writers.noting("copied"))
+    done = pyfreeze.run(database.disks, command, config=config)
+    assert_application(done.report)
+    how = "FLUSH TABLES WITH READ LOCK" if method == "ftwrl" else "BACKUP STAGE BLOCK_COMMIT"
+    assert how in output_of(done.report, "pre")
+    writers.wait_for_more()
+    writers.stop()
+    quiet, copied = writers.acknowledged("quiet"), writers.acknowledged("copied")
+    for number in range(4):
+        # What was under way may have been acknowledged while the pre-script's end was noted.
+        assert copied[number] <= quiet[number] + 1, "commits went on"
+    with database.restored(place):
+        assert_rows(database.numbers, quiet, copied)
+        for number in range(4):
+            assert set(database.numbers(number, "plain")) >= set(range(1, quiet[number] + 1))
+        assert database.server.sql("SELECT SUM(balance) FROM shop.account") == ["0"]
+        assert database.complaints() == []
+
+
+def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
+    mariadbs: Make, place: Place, pyfreeze: Pyfreeze, writing: Writing
+) -> None:
+    one = mariadbs("one")
+    writers = writing(one.writers(place, 2))
+    before = writers.acknowledged()
+    done = pyfreeze.run(one.disks, snapshot(place, one.disks))
+    assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
+    writers.stop()
+    with one.restored(place):
+        found = [len(one.numbers(writer)) for writer in range(2)]
+        assert any(there < least for there, least in zip(found, before, strict=True)), "none lost"
+        assert any("plain" in line or "closed" in line for line in one.complaints())
+
+
+def test_filesystems_copied_one_after_another_do_not_fit(
+    mariadbs: Make, place: Place, writing: Writing
+) -> None:
+    """Each is frozen while it is copied, and the server goes on in between."""
+    two = mariadbs("two")
+    writers = writing(two.writers(place, 4))
+    data, logs = two.disks
+    for disk in (logs, data):
+        (copy,) = copies_of(place, [disk])
+        disk.freeze()
+        try:
+            tool(*copy_command(disk, copy))
+        finally:
+            disk.thaw()
+        writers.wait_for_more()
+        # What the passing of time brings: pages are written that the log's copy does not know of.
+        two.server.sql("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0")
+        two.server.sql("SET GLOBAL innodb_max_dirty_pages_pct = 0")
+        flushed = two.server.pages_flushed()
+        wait_until(partial(_more_than, flushed, two.server.pages_flushed), "pages are written")
+    writers.stop()
+    two.server.stop()
+    with mounted_instead(two.disks, copies_of(place, two.disks)):
+        try:
+            two.server.start()
+        except AssertionError:
+            pass  # it may refuse, too
+        else:
+            two.server.stop()
+        assert "in the future" in two.server.log, two.server.log
+    two.server.start()
