@@ -16,6 +16,7 @@ from tests.support.database import TABLES, PipedClient, Writers, copies_of, moun
 from tests.support.disks import Disk, Disks
 from tests.support.namespace import ROOT
 from tests.support.place import Place
+from tests.support.processes import is_asleep
 from tests.support.quiesce import QuiesceScripts
 from tests.support.waiting import wait_until
 
@@ -149,9 +150,13 @@ class Server:
 
     @contextlib.contextmanager
     def stopped_process(self, backend_type: str) -> Iterator[None]:
-        """One of its background processes does not get a turn: a bad moment, made long."""
+        """One of its background processes does not get a turn: a bad moment, made long.
+
+        Call it while nothing is written: stopped with a lock held, it would stop everybody.
+        """
         where = f"backend_type = '{backend_type}'"
         (pid,) = self.sql(f"SELECT pid FROM pg_stat_activity WHERE {where}")
+        wait_until(lambda: is_asleep(int(pid)), f"the {backend_type} has nothing to do")
         with _stopped(int(pid)):
             yield
 

@@ -65,12 +65,12 @@ def as_number(position: str) -> int:
 def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
     database: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    writers = writing(database.writers(place, ["on", "on", "off", "off"]))
     scripts = database.scripts(pyfreeze, place)
-    config = scripts.noting(writers.noting("before"), writers.noting("quiet"))
-    command = snapshot(place, database.disks, writers.noting("frozen"))
     # Nobody but the script flushes what is acknowledged and in memory only.
     with database.server.stopped_process("walwriter"):
+        writers = writing(database.writers(place, ["on", "on", "off", "off"]))
+        config = scripts.noting(writers.noting("before"), writers.noting("quiet"))
+        command = snapshot(place, database.disks, writers.noting("frozen"))
         done = pyfreeze.run(database.disks, command, config=config)
         writers.wait_for_more()
     assert_application(done.report)
@@ -93,9 +93,9 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
 def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(
     one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    writers = writing(one.writers(place, ["off", "off"]))
-    (position,) = one.server.sql("SELECT pg_current_wal_insert_lsn()")
     with one.server.stopped_process("walwriter"):
+        writers = writing(one.writers(place, ["off", "off"]))
+        (position,) = one.server.sql("SELECT pg_current_wal_insert_lsn()")
         writers.wait_for_more()
         before = writers.acknowledged()
         done = pyfreeze.run(one.disks, snapshot(place, one.disks))
