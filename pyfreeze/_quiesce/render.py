@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 _PRE = """\
 #!/bin/sh
-# pre-script for {title}, written by `pyfreeze init --app {name}`: makes it quiet before the freeze.
+# pre-script for {title}: makes it quiet before the freeze.
+# Written by `pyfreeze init --app {name}`.
 #
 {about}
 #
-# How it works: this leaves a process behind, the holder, which keeps {title} quiet until the
-# post-script tells it to let go. The holder lets go by itself when hold_at_most_s has passed, and
-# when it dies; the post-script then fails, and the backup is not application-consistent.
+# How it works: this leaves a process behind, the holder, which keeps the application quiet until
+# the post-script tells it to let go. The holder lets go by itself when hold_at_most_s has passed,
+# and when it dies; the post-script then fails, and the backup is not application-consistent.
 set -eu
 
 # ---- settings ------------------------------------------------------------------------------------
@@ -42,7 +43,8 @@ exec {program} {name} pre "$hold" \\
 
 _POST = """\
 #!/bin/sh
-# post-script for {title}, written by `pyfreeze init --app {name}`: lets it go on after the thaw.
+# post-script for {title}: lets it go on after the thaw.
+# Written by `pyfreeze init --app {name}`.
 #
 # Exit status 0 only if it was held quiet from the end of the pre-script until now (or if the
 # pre-script had failed, and there is nothing to let go of). Settings are in the pre-script.

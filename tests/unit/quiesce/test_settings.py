@@ -1,0 +1,55 @@
+"""The scripts' settings: what is accepted, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.settings import Kind, Setting, parse
+
+SETTINGS = (
+    Setting("port", "5432", "", "integer"),
+    Setting("wait_s", "10", "", "seconds"),
+    Setting("backup_mode", "yes", "", "yes-no"),
+    Setting("socket", "", "", "path"),
+    Setting("user", "root", ""),
+)
+
+
+def test_defaults_and_values() -> None:
+    values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
+    assert (values.integer("port"), values.seconds("wait_s")) == (1, 0.5)
+    assert values.is_yes("backup_mode")
+    assert (values.text("socket"), values.text("user")) == ("/run/s=1", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("integer", "-1"),
+        ("integer", "1; id"),
+        ("integer", "٣"),
+        ("seconds", "0"),
+        ("seconds", "nan"),
+        ("seconds", "1801"),
+        ("seconds", ""),
+        ("yes-no", "YES"),
+        ("path", "relative"),
+        ("path", "/with\nnewline"),
+        ("text", "bell\a"),
+    ],
+)
+def test_what_is_not_of_its_kind(kind: Kind, value: str) -> None:
+    with pytest.raises(QuiesceError, match="setting it: found "):
+        parse([f"it={value}"], [Setting("it", "", "", kind)])
+
+
+@pytest.mark.parametrize("word", ["prot=5432", "port", "=1"])
+def test_what_is_no_setting(word: str) -> None:
+    with pytest.raises(QuiesceError, match="expected a setting as name=value"):
+        parse([word], SETTINGS)
+
+
+def test_a_misspelt_name_is_told_the_nearest() -> None:
+    with pytest.raises(QuiesceError, match="did you mean port"):
+        parse(["prot=5432"], SETTINGS)
