@@ -41,23 +41,24 @@ longer than hold_at_most_s.
 Two ways to hold them back (the setting method):
 
 stage    BACKUP STAGE START, FLUSH, BLOCK_DDL, BLOCK_COMMIT; MariaDB 10.4 and newer. What was
-         committed is in the snapshot, and nothing that was not. Queries go on, and so do changes
-         inside transactions, which wait only when they commit. Tables without transactions (MyISAM,
-         Aria) are closed, DDL waits. Neither a long query nor an open transaction is in its way.
-ftwrl    FLUSH TABLES WITH READ LOCK; any version, and MySQL. The same guarantee, but every change
-         waits at once. It has to wait for every running query that uses a table, and until then
-         every new change waits behind it: hence lock_wait_s.
+         committed is in the snapshot, and nothing that was not. Queries go on, and so do
+         changes inside transactions, which wait only when they commit. Tables without
+         transactions (MyISAM, Aria) are closed, DDL waits. Neither a long query nor an open
+         transaction is in its way.
+ftwrl    FLUSH TABLES WITH READ LOCK; any version, and MySQL. The same guarantee, but every
+         change waits at once. It has to wait for every running query that uses a table, and
+         until then every new change waits behind it: hence lock_wait_s.
 
 If the lock is not to be had within lock_wait_s the script fails, and the application goes on.
 
-On a replica the applier waits at its commits, too: it need not be stopped, and the position that is
-noted in the report, from SHOW REPLICA STATUS, is the one that the snapshot has. Only temporary
-tables of statement-based replication would be missing from it: with some of them open the script
-fails (set preScriptNoOfRetries to try again).
+On a replica the applier waits at its commits, too: it need not be stopped, and the position
+that is noted in the report, from SHOW REPLICA STATUS, is the one that the snapshot has. Only
+temporary tables of statement-based replication would be missing from it: with some of them open
+the script fails (set preScriptNoOfRetries to try again).
 
-To restore: mount the snapshots where the filesystems were and start the server. It recovers InnoDB
-from its log as after a power failure. Data, InnoDB's log and the binary log may be on different
-filesystems, as long as all of them are frozen in the same run."""
+To restore: mount the snapshots where the filesystems were and start the server. It recovers
+InnoDB from its log as after a power failure. Data, InnoDB's log and the binary log may be on
+different filesystems, as long as all of them are frozen in the same run."""
 
 _SETTINGS = (
     Setting("socket", "", "The server's socket. Empty: where the client looks by itself.", "path"),
