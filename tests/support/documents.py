@@ -13,7 +13,13 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 _NOT_RUN = re.compile(r"^\*Not run by the tests: needs (.+)\.\*$")
 
 _TIME = r"[\d.]+ m?s"
-_VARYING = {"…": ".*?", "1 ms": _TIME, "1 s": _TIME, "1 times": r"\d+ times"}
+_VARYING = {
+    "…": ".*?",
+    "█": r"[▒█ ]+",
+    "1 ms": _TIME,
+    "1 s": _TIME,
+    "1 times": r"\d+ times",
+}
 
 
 class Block(NamedTuple):
@@ -63,7 +69,7 @@ def all_blocks(language: str) -> list[Block]:
 def shown_in(expected: str, output: str) -> bool:
     """Whether an output is as a document shows it.
 
-    Times, counts of rounds and blanks may differ. "…" stands for anything, on a line of its own for
+    Times, counts of rounds, bars and blanks may differ. "…" stands for anything, on a line of its own for
     any lines.
     """
     lines = []
@@ -72,8 +78,8 @@ def shown_in(expected: str, output: str) -> bool:
             lines.append(r"(?:.*\n)*?")
             continue
         pattern = "".join(
-            _VARYING.get(re.sub(r"[\d.]+", "1", part), re.escape(part))
-            for part in re.split(r"(…|\d+\.\d+ m?s|\d+ times)", line.strip())
+            _VARYING.get(re.sub(r"[▒█][▒█ ]*", "█", re.sub(r"[\d.]+", "1", part)), re.escape(part))
+            for part in re.split(r"(…|\d+\.\d+ m?s|\d+ times|[▒█]+(?: *[▒█]+)*)", line.strip())
         )
         lines.append(r"[ \t]*" + re.sub(r"(?:\\[ \t])+", r"[ \\t]+", pattern) + r"[ \t]*\n")
     return re.search("".join(lines), output) is not None
