@@ -43,11 +43,12 @@ Two ways to hold them back (the setting method):
 stage    BACKUP STAGE START, FLUSH, BLOCK_DDL, BLOCK_COMMIT; MariaDB 10.4 and newer. What was
          committed is in the snapshot, and nothing that was not. Queries go on, and so do
          changes inside transactions, which wait only when they commit. Tables without
-         transactions (MyISAM, Aria) are closed, DDL waits. Neither a long query nor an open
-         transaction is in its way.
+         transactions (MyISAM, Aria) are closed, DDL waits. Neither a long statement nor an
+         open transaction is in its way.
 ftwrl    FLUSH TABLES WITH READ LOCK; any version, and MySQL. The same guarantee, but every
-         change waits at once. It has to wait for every running query that uses a table, and
-         until then every new change waits behind it: hence lock_wait_s.
+         change waits at once. It has to wait for every statement under way that changes
+         something (in MySQL also for queries), and until then every new change waits behind it:
+         hence lock_wait_s.
 
 If the lock is not to be had within lock_wait_s the script fails, and the application goes on.
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Server:
         self.directory = directory
         self.socket = directory / "socket"
         self.settings = list(settings)
+        self.network: Sequence[str] = ()
+        """Words before the program that give it a network; without them it has none."""
         self._process: subprocess.Popen[bytes] | None = None
         for path in (data, directory, *([logs] if logs else [])):
             path.mkdir(mode=0o755)
@@ -72,11 +75,14 @@ class Server:
 
     def start(self, *settings: str) -> None:
         words = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}"]
-        words += [f"--pid-file={self.directory}/pid", "--skip-networking", *self._where()]
+        words += [f"--pid-file={self.directory}/pid", *self._where()]
+        words.append("--bind-address=127.0.0.1" if self.network else "--skip-networking")
         words += [f"--log-bin={self.logs or self.data}/binlog", f"--log-error={self.log_path}"]
         self.log_path.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            [*_drop(), *words, *self.settings, *settings], stdin=subprocess.DEVNULL, cwd="/"
+            [*self.network, *_drop(), *words, *self.settings, *settings],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
         )
         try:
             wait_until(self._is_ready, "the server takes connections", _HANG_S)
@@ -91,6 +97,11 @@ class Server:
         return (
             subprocess.run(words, capture_output=True, timeout=_HANG_S, check=False).returncode == 0
         )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         process, self._process = self._process, None
@@ -144,6 +155,20 @@ class Server:
         return client
 
 
+#: A network of its own: its loopback device, switched on (SIOCSIFFLAGS, IFF_UP).
+_OWN_NETWORK = """
+import fcntl, os, socket, struct, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+OWN_NETWORK = ("unshare", "--net", "--", sys.executable, "-c", _OWN_NETWORK)
+
+
+def network_of(server: Server) -> tuple[str, ...]:
+    """The words for a server that is to be in the same network."""
+    return ("nsenter", "--net", f"--target={server.pid}", "--")
+
+
 def _drop() -> list[str]:
     return ["setpriv", f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups", "--"]
 
@@ -156,8 +181,8 @@ class Database:
         self.disks = disks
 
     @classmethod
-    def make(cls, disks: Disks, layout: str) -> Database:
-        """Data and logs on "one" filesystem, or on "two"."""
+    def make(cls, disks: Disks, layout: str, network: Sequence[str] = ()) -> Database:
+        """Data and logs on one filesystem, or on two if the layout is "two"."""
         data = disks.make(f"{layout}-data", "xfs")
         logs = disks.make(f"{layout}-logs", "ext4") if layout == "two" else None
         settings = ["--innodb-buffer-pool-size=32M", "--open-files-limit=1024"]
@@ -171,11 +196,13 @@ class Database:
             logs=logs.path("logs") if logs else None,
             settings=settings,
         )
+        server.network = network
         server.init()
         server.start()
         server.sql("CREATE DATABASE shop")
         for statement in TABLES:
             server.sql(f"USE shop; {statement}")
+        server.sql("CREATE TABLE shop.idle (id INT); INSERT INTO shop.idle VALUES (1)")
         server.sql("CREATE TABLE shop.plain (writer INT, number INT, KEY (number)) ENGINE=MyISAM")
         return cls(server, [data, *([logs] if logs else [])])
 
@@ -190,6 +217,29 @@ class Database:
         )
         clients = [self.server.client() for _ in range(count)]
         return Writers(place, clients, also="INSERT INTO plain VALUES ({writer}, {number});")
+
+    @contextlib.contextmanager
+    def busy(self, statement: str) -> Iterator[int]:
+        """A connection that is busy with a statement, or keeps what that has locked; its number."""
+        words = [*self.server.client_words(), "shop"]
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("SELECT CONNECTION_ID();\n")
+        connection = int(process.stdout.readline())
+        try:
+            process.stdin.write(f"{statement}\n")
+            where = f"ID = {connection} AND (STATE = 'User sleep' OR COMMAND = 'Sleep')"
+            query = f"SELECT 1 FROM information_schema.PROCESSLIST WHERE {where} AND TIME_MS > 50"
+            wait_until(lambda: self.server.sql(query), "the connection is busy")
+            yield connection
+        finally:
+            process.kill()
+            process.communicate(timeout=_HANG_S)
+            with contextlib.suppress(AssertionError):  # it may have ended by itself
+                self.server.sql(f"KILL {connection}")
 
     def numbers(self, writer: int, table: str = "written") -> list[int]:
         query = f"SELECT number FROM shop.{table} WHERE writer = {writer} ORDER BY number"

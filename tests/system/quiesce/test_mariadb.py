@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 
@@ -9,14 +10,17 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.database import Writers, assert_rows, copies_of, mounted_instead, snapshot
-from tests.support.disks import copy_command, tool
-from tests.support.mariadb import Database
+from tests.support.disks import Disks, copy_command, tool
+from tests.support.mariadb import OWN_NETWORK, Database, Server, fresh_directory, network_of
 from tests.support.place import Place
 from tests.support.quiesce import assert_application, output_of
 from tests.support.waiting import wait_until
 
 Make = Callable[[str], Database]
 Writing = Callable[[Writers], Writers]
+
+#: It does not begin by itself: first it is looked at.
+REPLICA = ["--server-id=2", "--port=3307", "--skip-slave-start", "--innodb-buffer-pool-size=32M"]
 
 
 def _more_than(before: int, count: Callable[[], int]) -> bool:
@@ -98,3 +102,53 @@ def test_filesystems_copied_one_after_another_do_not_fit(
             two.server.stop()
         assert "in the future" in two.server.log, two.server.log
     two.server.start()
+
+
+def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
+) -> None:
+    primary = Database.make(disks, "primary", OWN_NETWORK)
+    disk = disks.make("replica", "xfs")
+    replica = Database(Server(disk.path("data"), fresh_directory(), settings=REPLICA), [disk])
+    replica.server.network = network_of(primary.server)
+    try:
+        replica.server.init()
+        replica.server.start()
+        primary.server.sql("CREATE USER replica IDENTIFIED BY 'replica'")
+        primary.server.sql("GRANT REPLICATION SLAVE ON *.* TO replica")
+        replica.server.sql(
+            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='replica',"
+            " MASTER_PASSWORD='replica', MASTER_LOG_FILE='binlog.000001', MASTER_LOG_POS=4;"
+            " START SLAVE"
+        )
+        writers = writing(primary.writers(place, 2))
+        wait_until(lambda: len(_rows(replica, 1)) > 20, "the replica has caught up")
+        config = replica.scripts(pyfreeze, place).config
+        look = shlex.join([*replica.server.client_words(), "-e", "SELECT @@gtid_slave_pos"])
+        command = snapshot(place, [disk], f'{look} >"$D/first"', f'{look} >"$D/last"')
+        done = pyfreeze.run([disk], command, config=config)
+        assert_application(done.report)
+        writers.wait_for_more()
+        writers.stop()
+        position = place.read("first").strip()
+        assert position == place.read("last").strip(), "the applier went on"
+        assert f"GTID {position}" in output_of(done.report, "pre")
+        with replica.restored(place):
+            assert replica.server.sql("SELECT @@gtid_slave_pos") == [position]
+            replica.server.sql("START SLAVE")
+            rows = writers.acknowledged()
+            wait_until(
+                lambda: [len(replica.numbers(writer)) for writer in range(2)] == rows,
+                "the restored replica has what the primary has",
+            )
+            assert_rows(replica.numbers, rows, rows)
+            assert "Duplicate" not in "".join(replica.server.sql("SHOW SLAVE STATUS"))
+    finally:
+        replica.server.stop()
+        primary.server.stop()
+
+
+def _rows(database: Database, writer: int) -> list[int]:
+    """Also while the table is still on its way."""
+    exists = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = 'written'"
+    return database.numbers(writer) if database.server.sql(exists) else []

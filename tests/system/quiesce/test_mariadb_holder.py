@@ -114,24 +114,43 @@ def test_nothing_is_held_any_more_when_all_of_pyfreeze_was_killed(
 # ---- pre-scripts that fail -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["stage", "ftwrl"])
+BLOCKERS = {
+    "locked table": ("stage", "LOCK TABLES plain WRITE;", "Sleep"),
+    "long change": ("ftwrl", "UPDATE idle SET id = 2 WHERE SLEEP(600);", "Query"),
+}
+
+
+@pytest.mark.parametrize("what", BLOCKERS)
 def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing, method: str
+    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing, what: str
 ) -> None:
+    method, statement, shown = BLOCKERS[what]
     writers = writing(one.writers(place, 2))
-    blocker = one.server.client("CREATE TABLE IF NOT EXISTS big (id INT) ENGINE=MyISAM;")
-    try:
-        assert blocker.execute("LOCK TABLES big WRITE; SELECT CONNECTION_ID();")
+    with one.busy(statement) as connection:
         scripts = one.scripts(pyfreeze, place, method=method, lock_wait_s="1")
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
-        assert (report["consistency"], report["code"]) == ("filesystem", 300)
-        line = failed_script(report, "pre")
-        assert "had to wait longer than 1 s (lock_wait_s)" in line
-        assert "connection " in line
-        assert "nothing was held" in output_of(report, "post")
-        writers.wait_for_more()
-    finally:
-        blocker.close()
+    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    line = failed_script(report, "pre")
+    assert "had to wait longer than 1 s (lock_wait_s)" in line
+    assert f"connection {connection} of root ({shown}" in line
+    assert "nothing was held" in output_of(report, "post")
+    writers.wait_for_more()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT COUNT(*) FROM idle WHERE SLEEP(600);",
+        "UPDATE idle SET id = 2 WHERE SLEEP(600);",
+        "BEGIN; INSERT INTO idle VALUES (3);",
+    ],
+)
+def test_stages_wait_neither_for_long_statements_nor_for_an_open_transaction(
+    one: Database, place: Place, pyfreeze: Pyfreeze, statement: str
+) -> None:
+    with one.busy(statement):
+        scripts = one.scripts(pyfreeze, place, lock_wait_s="5")
+        assert_application(pyfreeze.run(one.disks, ["true"], config=scripts.config).report)
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
