@@ -60,15 +60,23 @@ def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
     mariadbs: Make, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     one = mariadbs("one")
+    # InnoDB may have written its log a moment before the freeze; hardly every time.
+    assert any(_is_worse_without_scripts(one, place, pyfreeze, writing) for _ in range(6))
+
+
+def _is_worse_without_scripts(
+    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+) -> bool:
     writers = writing(one.writers(place, 2))
-    done = pyfreeze.run(one.disks, snapshot(place, one.disks, writers.noting("frozen")))
+    command = snapshot(place, one.disks, writers.noting("frozen"))
+    done = pyfreeze.run(one.disks, command)
     assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
     writers.stop()
     frozen = writers.acknowledged("frozen")
     with one.restored(place):
         found = [len(one.numbers(writer)) for writer in range(2)]
-        assert any(there < least for there, least in zip(found, frozen, strict=True)), "none lost"
-        assert any("plain" in line or "closed" in line for line in one.complaints())
+        lost = any(there < least for there, least in zip(found, frozen, strict=True))
+        return lost and any("plain" in line or "closed" in line for line in one.complaints())
 
 
 def test_filesystems_copied_one_after_another_do_not_fit(

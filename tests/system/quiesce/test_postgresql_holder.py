@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.support.command import Pyfreeze
 from tests.support.place import Place
 from tests.support.postgresql import USER, Database
 from tests.support.quiesce import assert_application, failed_script, output_of
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -78,6 +81,20 @@ def test_a_post_script_of_another_run_releases_nothing(
     done = pyfreeze.run(one.disks, [other], config=scripts.config)
     assert_application(done.report)
     assert "no pre-script of this run has held" in place.read("other")
+
+
+def test_the_post_script_releases_before_its_program_has_started(
+    one: Database, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = one.scripts(pyfreeze, place)
+    subprocess.run([scripts.pre], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    shell = Path(scripts.post).read_text(encoding="utf-8").partition("\nexec ")[0]
+    subprocess.run(["sh", "-c", shell], check=True, timeout=60)
+    wait_until(scripts.has_no_holder, "the holder has let go")
+    assert scripts.record["phase"] == "released"
+    # And then says so; as often as it is asked, for a post-script may be run again.
+    for _ in range(2):
+        subprocess.run([scripts.post], check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 # ---- pre-scripts that fail -----------------------------------------------------------------------
