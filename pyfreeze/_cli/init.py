@@ -36,7 +36,9 @@ def _list() -> str:
     "--app",
     "application",
     metavar="NAME",
-    help="Write the scripts that make this application quiet, ready to use.",
+    help="Write the scripts that make this application quiet, ready to use: "
+    + ", ".join(SUMMARIES)
+    + ".",
 )
 @click.option("--list", "only_lists", is_flag=True, help="List the applications, write nothing.")
 def command(directory: str, application: str | None, only_lists: bool) -> None:

@@ -69,8 +69,8 @@ def all_blocks(language: str) -> list[Block]:
 def shown_in(expected: str, output: str) -> bool:
     """Whether an output is as a document shows it.
 
-    Times, counts of rounds, bars and blanks may differ. "…" stands for anything, on a line of its own for
-    any lines.
+    Times, counts of rounds, bars and blanks may differ. "…" stands for anything, on a line of its
+    own for any lines.
     """
     lines = []
     for line in expected.splitlines():

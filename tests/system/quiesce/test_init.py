@@ -40,7 +40,8 @@ def test_init_lists_the_applications(pyfreeze: Pyfreeze) -> None:
     done = pyfreeze("init", "--list")
     lines = done.out.splitlines()
     assert [line.split()[0] for line in lines] == list(SUMMARIES)
-    assert all(line in pyfreeze("init", "--help").out for line in lines)
+    told = pyfreeze("init", "--help").out
+    assert all(name in told for name in SUMMARIES)
 
 
 def test_init_of_what_there_is_not(place: Place, pyfreeze: Pyfreeze) -> None:
