@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyfreeze._cli.manual import _text
 from tests.support.command import Pyfreeze
 from tests.support.disks import tool
 from tests.support.place import Place
@@ -146,6 +147,15 @@ def test_manual_page_has_all_that_help_has(page: Path, pyfreeze: Pyfreeze) -> No
         lost = {word for word in text.replace("Options:", "").split() if word not in words}
         assert lost <= {"Examples:", "-h,"}, f"{name}: {lost}"
     assert {"128+n", "PYFREEZE_MAX_WINDOW", "PYFREEZE_OUTCOME", "/run/pyfreeze"} <= words
+
+
+def test_every_character_is_itself(page: Path) -> None:
+    """Also where roff would take it for a request, an escape, or for typography."""
+    lines = [".SH no heading", "'br no break", r"a\nb \fB", "--a-b 'x' `y` ~/z ^c", '"q" %d /a_b']
+    text = "\n.br\n".join(line for given in lines for line in _text(given))
+    page.write_text(f'.TH X 1 "" "" ""\n.SH Y\n{text}\n', encoding="ascii")
+    body = [line.strip() for line in rendered(page).splitlines()]
+    assert [line for line in body if line in lines] == lines
 
 
 def test_man_finds_it_where_it_is_installed(place: Place, pyfreeze: Pyfreeze) -> None:
