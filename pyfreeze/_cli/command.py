@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PREFIX = "PYFREEZE_"
+#: With it a shell asks for completion; click derives its name from the program's.
+COMPLETION = "_PYFREEZE_COMPLETE"
 #: Of every command that has it.
 _ALWAYS = ("--json",)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import COMPLETION, Command, Example
 from pyfreeze._cli.types import OneOf
 
 PROGRAM = "pyfreeze"
 SHELLS = ("bash", "zsh", "fish")
-_VARIABLE = "_PYFREEZE_COMPLETE"  # click asks for it under this name
 
 
 def script_for(shell: str, group: click.Command) -> str:
@@ -18,7 +17,7 @@ def script_for(shell: str, group: click.Command) -> str:
     kind = get_completion_class(shell)
     assert kind is not None
     # The base class's: bash's own first runs the bash that is installed, to see how old it is.
-    script = ShellComplete.source(kind(group, {}, PROGRAM, _VARIABLE))
+    script = ShellComplete.source(kind(group, {}, PROGRAM, COMPLETION))
     # As a file of $fpath click's is a function that completes at its first call only; its second
     # registers another. Called by that name it is to complete always.
     script = script.replace("$zsh_eval_context[-1] == loadautofunc", f"$funcstack[1] == _{PROGRAM}")

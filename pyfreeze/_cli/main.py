@@ -10,7 +10,8 @@ import click
 
 from pyfreeze import __version__
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import variable_of
+from pyfreeze._cli.command import COMPLETION, variable_of
+from pyfreeze._cli.types import truth_of
 from pyfreeze._cli.usage import message_of
 from pyfreeze._codes import CODES, C
 from pyfreeze._errors import FreezeError, SupervisorError, UsageError
@@ -80,13 +81,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if not arguments and COMPLETION not in os.environ:
+        click.echo(pyfreeze.get_help(click.Context(pyfreeze, info_name="pyfreeze")), err=True)
+        return exits.USAGE
     try:
         with exits.signals_end_in_order():
             result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
         return result if isinstance(result, int) else exits.SUCCESS
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return exits.USAGE
     except click.ClickException as error:
         return _fail(arguments, message_of(error, _command_in(arguments)), C.ERROR, exits.USAGE)
     except click.exceptions.Exit as error:
@@ -146,7 +147,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     if "--json" in options:
         return True
     variable = os.environ.get(variable_of("--json"), "")
-    if not click.types.BoolParamType.str_to_bool(variable):
+    if not truth_of(variable):
         return False
     command = pyfreeze.get_command(click.Context(pyfreeze), _command_in(arguments))
     return command is not None and any("--json" in param.opts for param in command.params)

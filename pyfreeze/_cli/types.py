@@ -22,6 +22,10 @@ else:  # not subscriptable before click 8.2
     _Choice = click.Choice
 
 
+_TRUE = ("1", "yes", "true", "on")
+_FALSE = ("0", "no", "false", "off", "")
+
+
 class Seconds(_Float):
     """A number of seconds above zero, up to a day; neither NaN nor infinite."""
 
@@ -63,13 +67,17 @@ class Count(_Integer):
 class OneOf(_Choice):
     """One of a few words."""
 
-    def get_invalid_choice_message(self, value: Any, ctx: Context | None) -> str:
-        """As all messages are: what was found, what was expected."""
-        return f"found {value!r}, expected one of {', '.join(self.choices)}"
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> str:
+        """One of them, as it stands."""
+        if value not in self.choices:
+            self.fail(f"found {value!r}, expected one of {', '.join(self.choices)}", param, ctx)
+        return str(value)
 
-    def get_missing_message(self, param: Parameter, ctx: Context | None) -> str:
-        """What was expected."""
-        return f"one of {', '.join(self.choices)}"
+
+def truth_of(text: str) -> bool | None:
+    """What a variable for a flag says; None: nothing that is known."""
+    word = text.strip().lower()
+    return True if word in _TRUE else False if word in _FALSE else None
 
 
 class YesOrNo(click.types.BoolParamType):
@@ -77,7 +85,7 @@ class YesOrNo(click.types.BoolParamType):
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> bool:
         """Truth, or a refusal in the form of all others."""
-        known = self.str_to_bool(value)
+        known = value if isinstance(value, bool) else truth_of(value)
         if known is None:
             expected = "1, yes, true or on, or 0, no, false or off"
             self.fail(f"found {value!r}, expected {expected}", param, ctx)

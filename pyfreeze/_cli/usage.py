@@ -22,7 +22,9 @@ def message_of(error: click.ClickException, command: str = "") -> str:
 def _text(error: click.ClickException) -> str:
     text = error.format_message()
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        expected = error.param.type.get_missing_message(error.param, error.ctx)
+        expected = ""
+        if isinstance(error.param.type, click.Choice):
+            expected = f"one of {', '.join(error.param.type.choices)}"
         text = f"{_name(error)}: missing, expected {expected or _metavar(error.param)}"
     elif isinstance(error, click.BadParameter) and error.param is not None:
         text = f"{_name(error)}: {error.message}"

@@ -90,6 +90,14 @@ def test_form(
     assert match["expected"] or match["found"].startswith("no such"), err
 
 
+def test_nothing_typed(capfd: pytest.CaptureFixture[str]) -> None:
+    """The help, as it is laid out."""
+    assert _run([]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "\nCommands:\n  check " in err
+
+
 def test_every_command_has_a_case() -> None:
     tried = {line.split()[0] for line, _ in CASES}
     assert set(_COMMANDS) - tried == {"init", "manual", "status"}, "which take nothing to get wrong"
