@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = (
     Example(
-        "An LVM snapshot of /srv, with the scripts of /etc/azure, frozen for 2 seconds at most",
-        "pyfreeze run --mount /srv --max-window 2 -- lvcreate -s -n snap vg/srv",
+        "The image that /srv lies in, with the scripts of /etc/azure, frozen for 2 seconds at most",
+        "pyfreeze run --mount /srv --max-window 2 -- cp --reflink /vm/srv.img /vm/copy.img",
     ),
     Example(
         "What would be frozen, in which order, and what would be left out",
@@ -32,11 +32,12 @@ _EXAMPLES = (
     Example(
         "The same with a page to look at, and metrics for Prometheus' node_exporter",
         "pyfreeze run --report last.html \\\n"
-        "    --metrics /var/lib/node_exporter/pyfreeze.prom -- lvcreate -s -n snap vg/srv",
+        "    --metrics /var/lib/node_exporter/pyfreeze.prom \\\n"
+        "    --mount /srv -- cp --reflink /vm/srv.img /vm/copy.img",
     ),
     Example(
-        "A read-only btrfs snapshot without scripts, and the report as JSON",
-        "pyfreeze run --no-scripts --mount /data --json -- \\\n"
+        "A btrfs snapshot (or one of LVM) needs the scripts, and no freezing; the report as JSON",
+        "pyfreeze run --no-freeze --json -- \\\n"
         "    btrfs subvolume snapshot -r /data /data/.snapshots/now",
     ),
 )
