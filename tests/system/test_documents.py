@@ -35,6 +35,8 @@ cp /run/outside/etc/* /etc/
 mkdir -p /mnt /root /var/tmp /srv/data /backup
 mount -t tmpfs none /var/tmp
 mount -t tmpfs none /backup
+mkdir /run/upper /run/work
+mount -t overlay -o lowerdir=/usr/local,upperdir=/run/upper,workdir=/run/work none /usr/local
 truncate -s 64M /var/tmp/data.img
 mkfs.ext4 -q /var/tmp/data.img
 mount -o loop /var/tmp/data.img /srv/data
@@ -191,9 +193,9 @@ def test_a_block_that_fails_is_seen(own_root: OwnRoot, tmp_path: Path) -> None:
 
 
 def test_an_output_that_differs_is_seen() -> None:
-    output = "success: done (code 0 x)\n  window 12.3 ms\n  more 3 times\n"
+    output = "success: done (code 0 x)\n  window 12.3 ms\n  a ▒██▒ 3\n"
     assert shown_in("success: … (code 0 x)\n window 1.25 ms\n", output)
-    assert shown_in("success: done (code 0 x)\n…\nmore 12 times\n", output)
+    assert shown_in("success: done (code 0 x)\n…\na ▒▒████ 3\n", output)
     assert shown_in("window 1.2 s\n", output)
     assert not shown_in("success: done (code 1 x)\n", output)
     assert not shown_in("window\n", output)
