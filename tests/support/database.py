@@ -81,7 +81,7 @@ class Writers:
     """Connections that write all the time; what was acknowledged is kept outside, a file each."""
 
     def __init__(self, place: Place, clients: Sequence[Client], also: str = "") -> None:
-        """Start to write; `also` is a further statement, with {writer} and {number}."""
+        """Start to write; `also` is a further statement of every other writer, with its number."""
         self._also = also
         self._place = place
         self._clients = clients
@@ -103,7 +103,7 @@ class Writers:
         file = os.open(self._file(writer), os.O_WRONLY)
         number = 0
         while not self._stopping.is_set():
-            also = self._also.format(writer=writer, number=number + 1)
+            also = self._also.format(writer=writer, number=number + 1) if writer % 2 else ""
             if not client.execute(f"{transaction(writer, number + 1)} {also}"):
                 break
             number += 1

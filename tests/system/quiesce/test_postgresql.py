@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,6 +89,30 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
         log = database.server.log
         # Recovery begins at the backup's own checkpoint.
         assert start_of_recovery(log) == start_of_backup(output_of(done.report, "post"))
+
+
+def test_what_is_acknowledged_after_the_checkpoint_and_not_flushed_is_restored(
+    one: Database, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """The client given lets a commit pass right before the flush, in that very moment."""
+    one.server.sql("DELETE FROM written")
+    insert = "SET synchronous_commit = off; INSERT INTO written VALUES (7, 1, '')"
+    by_another = shlex.join(["psql", "-Xq", "-h", str(one.server.directory), "-c", insert])
+    client = one.server.directory / "client"
+    client.write_text(
+        "#!/bin/sh\nwhile IFS= read -r line; do\n"
+        f"case $line in *pg_logical_emit_message*) {by_another} postgres >&2 ;; esac\n"
+        """printf '%s\\n' "$line"; done | psql "$@"\n""",
+        encoding="utf-8",
+    )
+    client.chmod(0o755)
+    config = one.scripts(pyfreeze, place, client=client).config
+    with one.server.stopped_process("walwriter"):
+        done = pyfreeze.run(one.disks, snapshot(place, one.disks), config=config)
+    assert_application(done.report)
+    assert one.numbers(7) == [1]
+    with one.restored(place):
+        assert one.numbers(7) == [1]
 
 
 def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(

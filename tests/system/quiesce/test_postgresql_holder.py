@@ -77,9 +77,14 @@ def test_a_post_script_of_another_run_releases_nothing(
     one: Database, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     scripts = one.scripts(pyfreeze, place)
-    other = place.script("snapshot", f"! PYFREEZE_RUN_ID=other {scripts.post} 2>$D/other")
+    post = f"! PYFREEZE_RUN_ID=other {scripts.post} 2>$D/other"
+    held = f"! flock -n {scripts.hold}/lock true"
+    other = place.script(
+        "snapshot", f"set -e\n{post} || exit 1\n{post} || exit 1\n{held} || exit 1"
+    )
     done = pyfreeze.run(one.disks, [other], config=scripts.config)
     assert_application(done.report)
+    assert done.report["snapshot"]["exit_status"] == 0
     assert "no pre-script of this run has held" in place.read("other")
 
 
