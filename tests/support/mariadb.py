@@ -170,7 +170,9 @@ def network_of(server: Server) -> tuple[str, ...]:
 
 
 def _drop() -> list[str]:
-    return ["setpriv", f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups", "--"]
+    # Whatever becomes of the tests, a server does not go on without them.
+    who = (f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups")
+    return ["setpriv", *who, "--pdeathsig=KILL", "--"]
 
 
 class Database:

@@ -32,8 +32,9 @@ def find_programs() -> Path | None:
 
 
 def drop(*words: str) -> list[str]:
-    """A command line as the server's user."""
-    return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--", *words]
+    """A command line as the server's user, which ends with the tests whatever becomes of them."""
+    who = (f"--reuid={USER}", f"--regid={USER}", "--init-groups")
+    return ["setpriv", *who, "--pdeathsig=KILL", "--", *words]
 
 
 class Server:
