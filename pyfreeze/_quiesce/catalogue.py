@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SUMMARIES = {
     "postgresql": "PostgreSQL 12 and newer: checkpoint and backup mode, nobody waits",
     "mariadb": "MariaDB 10.4 and newer, MySQL: commits held back, by BACKUP STAGE or a read lock",
+    "redis": "Redis: writes paused, its append-only file or a snapshot of its own written",
+    "sqlite": "SQLite: all databases below a directory, checkpointed, their writers waiting",
+    "systemd": "any service of systemd: frozen in its control group, or stopped",
 }
 
 

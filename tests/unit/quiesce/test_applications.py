@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from pyfreeze._quiesce import mariadb, postgresql
+from pyfreeze._quiesce import mariadb, postgresql, redis, resp, sqlite
 from pyfreeze._quiesce.application import QuiesceError
 from pyfreeze._quiesce.catalogue import SUMMARIES, load
 from pyfreeze._quiesce.hold import is_release_of
@@ -105,3 +108,40 @@ def test_a_replicas_position_by_either_name() -> None:
         "Executed_Gtid_Set": "",
     }
     assert mariadb.replica_position(mysql) == "replica main of b: executed up to bin.8 43, GTID ?"
+
+
+# ---- Redis ---------------------------------------------------------------------------------------
+
+
+def test_a_request_in_redis_words() -> None:
+    assert (
+        resp.request(["SET", "a b", "ü"]) == b"*3\r\n$3\r\nSET\r\n$3\r\na b\r\n$2\r\n\xc3\xbc\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("7.0.15", (7, 0)), ("6.2", (6, 2)), ("8", (8,)), ("?", ())]
+)
+def test_redis_versions(text: str, numbers: tuple[int, ...]) -> None:
+    assert redis.version_of(text) == numbers
+
+
+# ---- SQLite --------------------------------------------------------------------------------------
+
+
+def test_databases_are_known_by_their_content(tmp_path: Path) -> None:
+    for name in ("a.db", "b", "deep/c.sqlite"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE t (n)")
+        database.close()
+    (tmp_path / "text.db").write_text("SQLite format 4", encoding="ascii")
+    (tmp_path / "link").symlink_to(tmp_path / "a.db")
+    os.link(tmp_path / "a.db", tmp_path / "a-too.db")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "b-wal").write_bytes((tmp_path / "b").read_bytes())
+    found = [os.path.relpath(path, tmp_path) for _, path in sqlite.databases(str(tmp_path))]
+    assert sorted(found) == ["a-too.db", "b", "deep/c.sqlite"]
+    held = {identity for identity, _ in sqlite.databases(str(tmp_path))}
+    assert list(sqlite.databases(str(tmp_path), held)) == []

@@ -1,0 +1,186 @@
+"""SQLite: every database below a directory, its log written back, its writers waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from pyfreeze._config.problems import shown
+from pyfreeze._quiesce.application import Application, QuiesceError
+from pyfreeze._quiesce.settings import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+    from pyfreeze._quiesce.application import Given
+
+#: https://www.sqlite.org/fileformat.html, "The Database Header".
+_MAGIC = b"SQLite format 3\0"
+_BESIDE = ("-wal", "-shm", "-journal")
+#: What is made while others are being locked is found by looking again, so often at most.
+_LOOKS = 5
+
+_ABOUT = """\
+It looks for SQLite databases below a directory, by their content and not their names, and for
+each of them writes the write-ahead log back into the database (PRAGMA wal_checkpoint) and begins
+a transaction (BEGIN IMMEDIATE). Queries go on; whoever wants to write waits, as long as its own
+busy timeout allows, and then gets SQLITE_BUSY. So applications need a busy timeout longer than
+flush, freeze and snapshot take: a second will usually do.
+
+A transaction under way is waited for, up to lock_wait_s; then the script fails, and the
+application goes on. All databases are held at the same time, so the snapshot has one moment of
+all of them.
+
+To restore: mount the snapshot where the filesystem was, or copy a database with the files of the
+same name and -wal, -shm or -journal behind it."""
+
+_SETTINGS = (
+    Setting("directory", "", "Where to look for databases, and below it. To be given.", "path"),
+    Setting("lock_wait_s", "10", "How long all locks together may be waited for.", "seconds"),
+)
+
+
+class _Held(NamedTuple):
+    path: str
+    connection: sqlite3.Connection
+
+
+class _SQLite:
+    """Some databases whose writers wait."""
+
+    def __init__(self, given: Given) -> None:
+        self._values = given.values
+        self._held: dict[tuple[int, int], _Held] = {}
+
+    # ---- quiesce -----------------------------------------------------------------------------
+
+    def quiesce(self) -> str:
+        """Find all and lock them."""
+        directory = self._values.text("directory")
+        if not directory or not os.path.isdir(directory):
+            raise QuiesceError(
+                f"setting directory: found {directory!r}, expected the path of a directory"
+            )
+        wait_s = self._values.seconds("lock_wait_s")
+        until_s = time.monotonic() + wait_s
+        for _ in range(_LOOKS):
+            found = list(databases(directory, self._held))
+            if not found:
+                break
+            for identity, path in found:
+                self._hold(identity, path, until_s)
+        else:
+            raise QuiesceError(f"{directory}: new databases are made faster than they are locked")
+        if not self._held:
+            raise QuiesceError(f"{directory}: there is no SQLite database in it or below it")
+        names = "\n".join(shown(held.path) for held in self._held.values())
+        count = len(self._held)
+        return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
+
+    def _hold(self, identity: tuple[int, int], path: str, until_s: float) -> None:
+        # As root, SQLite gives the files that it makes beside a database to the database's owner.
+        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+        left_s = max(until_s - time.monotonic(), 0.0)
+        try:
+            connection = sqlite3.connect(uri, timeout=left_s, isolation_level=None, uri=True)
+            # As far as it goes without waiting: the rest is in the snapshot beside the database.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if not os.path.exists(path):
+                return  # removed meanwhile
+            busy = "locked" in str(error)
+            hint = " within lock_wait_s: somebody is writing for longer" if busy else ""
+            raise QuiesceError(f"{path}: {error}{hint}") from None
+        self._held[identity] = _Held(path, connection)
+
+    # ---- release -----------------------------------------------------------------------------
+
+    def release(self) -> str:
+        """End the transactions, after a look whether they were those of the files there are."""
+        replaced = [
+            held.path for identity, held in self._held.items() if _identity(held.path) != identity
+        ]
+        self.abandon()
+        if replaced:
+            names = ", ".join(map(shown, replaced))
+            raise QuiesceError(f"replaced or removed meanwhile, so not held: {names}")
+        return ""
+
+    def abandon(self) -> None:
+        """End the transactions at once; they have changed nothing."""
+        for held in self._held.values():
+            with contextlib.suppress(sqlite3.Error):
+                held.connection.execute("ROLLBACK")
+                held.connection.close()
+
+    def watched_fds(self) -> tuple[int, ...]:
+        """None: the locks are this process's own."""
+        return ()
+
+
+def databases(
+    directory: str, held: Container[tuple[int, int]] = ()
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Device, inode and path of every database below a directory; links are not followed.
+
+    One that is held is never opened, nor is what lies beside it: closing any descriptor of a file
+    gives up all POSIX locks on it, and of a database with a write-ahead log they are on its -shm.
+
+    Raises:
+        QuiesceError: a directory cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise QuiesceError(f"{error.filename}: {error.strerror}") from None
+
+    seen: set[tuple[int, int]] = set()
+    for parent, _, names in os.walk(directory, onerror=fail):
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            identity = _identity(path)
+            if identity is None or identity in held or identity in seen or _is_beside_one(path):
+                continue
+            if _is_database(path):
+                seen.add(identity)
+                yield identity, path
+
+
+def _is_beside_one(path: str) -> bool:
+    return any(
+        path.endswith(suffix) and os.path.exists(path.removesuffix(suffix)) for suffix in _BESIDE
+    )
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_database(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with open(fd, "rb", buffering=0) as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+APPLICATION = Application(
+    name="sqlite",
+    title="SQLite",
+    about=_ABOUT,
+    settings=_SETTINGS,
+    hold_at_most_s=30.0,  # writers wait all the while
+    timeout_s=30.0,
+    quiescer=_SQLite,
+)

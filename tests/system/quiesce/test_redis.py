@@ -1,0 +1,175 @@
+"""Redis' quiesce scripts, with a real server under load: what its snapshots are worth."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.command import Pyfreeze
+from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
+from tests.support.disks import Disk
+from tests.support.place import Place
+from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
+from tests.support.redis import Server, Writers, find_program
+from tests.support.waiting import wait_until
+
+_OPTIONS = {
+    "append-only file": ("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+    "snapshots": ("--appendonly", "no", "--save", "3600 1"),
+    "nothing": ("--appendonly", "no", "--save", ""),
+}
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(ext4: Disk, place: Place) -> Iterator[Start]:
+    if find_program() is None:
+        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
+            pytest.fail("missing: redis-server")
+        pytest.skip("missing: redis-server")
+    made: list[Server] = []
+
+    def make(*options: str) -> Server:
+        server = Server(ext4, place, *options)
+        made.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in made:
+        server.kill()
+    for one in made:
+        for path in sorted(one.disk.path("redis").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def writing() -> Iterator[Callable[[Writers], Writers]]:
+    started: list[Writers] = []
+
+    def note(writers: Writers) -> Writers:
+        started.append(writers)
+        return writers
+
+    yield note
+    for writers in started:
+        writers.stop()
+
+
+def scripts_of(pyfreeze: Pyfreeze, place: Place, server: Server, **more: object) -> QuiesceScripts:
+    return QuiesceScripts(pyfreeze, place, "redis", socket=server.socket, **more)
+
+
+@pytest.mark.parametrize("kept", _OPTIONS)
+def test_every_acknowledged_key_is_restored_and_none_from_after_the_window(
+    kept: str,
+    start: Start,
+    place: Place,
+    pyfreeze: Pyfreeze,
+    writing: Callable[[Writers], Writers],
+) -> None:
+    server = start(*_OPTIONS[kept])
+    scripts = scripts_of(pyfreeze, place, server)
+    writers = writing(Writers(place, server))
+    config = scripts.noting(writers.noting("before"), writers.noting("quiet"))
+    command = snapshot(place, [server.disk], writers.noting("frozen"))
+    done = pyfreeze.run([server.disk], command, config=config)
+    assert_application(done.report)
+    writers.wait_for_more()
+    writers.stop()
+    quiet, frozen = writers.acknowledged("quiet"), writers.acknowledged("frozen")
+    assert quiet == frozen  # nobody could write in between
+    server.kill()
+    with mounted_instead([server.disk], copies_of(place, [server.disk])):
+        server.start()
+        assert_rows(server.numbers, quiet, quiet)
+        server.kill()
+
+
+def test_without_scripts_acknowledged_keys_are_lost(
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+) -> None:
+    server = start(*_OPTIONS["snapshots"])
+    writers = writing(Writers(place, server))
+    before = writers.acknowledged()
+    done = pyfreeze.run([server.disk], snapshot(place, [server.disk]))
+    assert done.report["consistency"] == "filesystem"
+    writers.stop()
+    server.kill()
+    with mounted_instead([server.disk], copies_of(place, [server.disk])):
+        server.start()
+        assert all(len(server.numbers(w)) < least for w, least in enumerate(before))
+        server.kill()
+
+
+def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+) -> None:
+    server = start(*_OPTIONS["append-only file"])
+    scripts = scripts_of(pyfreeze, place, server, hold_at_most_s="0.2")
+    writers = writing(Writers(place, server))
+    command = [place.script("snapshot", scripts.waiting_for("lost"))]
+    report = pyfreeze.run([server.disk], command, config=scripts.config).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert "deadline of 0.2 s" in failed_script(report, "post")
+    writers.wait_for_more()
+
+
+def test_the_server_itself_ends_the_pause_of_a_holder_that_was_killed(
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+) -> None:
+    server = start(*_OPTIONS["append-only file"])
+    scripts = scripts_of(pyfreeze, place, server, hold_at_most_s="0.5")
+    writers = writing(Writers(place, server))
+    pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
+    command = [place.script("snapshot", f"{pid}; kill -9 $pid")]
+    report = pyfreeze.run([server.disk], command, config=scripts.config).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert "not application-consistent" in failed_script(report, "post")
+    writers.wait_for_more()
+
+
+def test_a_pause_that_somebody_else_ended_is_found_out(
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+) -> None:
+    server = start(*_OPTIONS["append-only file"])
+    scripts = scripts_of(pyfreeze, place, server)
+    writers = writing(Writers(place, server))
+    running = pyfreeze.start_run(
+        [server.disk], [place.held()], "--no-freeze", config=scripts.config
+    )
+    wait_until(lambda: place.holds, "the snapshot is being taken")
+    with contextlib.closing(server.connect()) as client:
+        client.ask("CLIENT", "UNPAUSE")
+    writers.wait_for_more()
+    place.go()
+    report = running.finish().report
+    assert report["code"] == 301
+    assert "data was changed meanwhile" in failed_script(report, "post")
+
+
+def test_a_password_comes_from_a_file_of_roots_own(
+    start: Start, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    server = start(*_OPTIONS["append-only file"], "--requirepass", "open sesame")
+    file = place.path("password")
+    file.write_text("open sesame\n", encoding="utf-8")
+    file.chmod(0o644)
+    scripts = scripts_of(pyfreeze, place, server, password_file=file)
+    report = pyfreeze.run([server.disk], ["true"], config=scripts.config).report
+    assert "password_file" in failed_script(report, "pre")
+    file.chmod(0o600)
+    report = pyfreeze.run([server.disk], ["true"], config=scripts.config).report
+    assert_application(report)
+    assert "writes paused" in output_of(report, "pre")
+
+
+def test_no_server(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    socket = place.path("missing.sock")
+    scripts = QuiesceScripts(pyfreeze, place, "redis", socket=socket)
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert report["code"] == 300
+    assert str(socket) in failed_script(report, "pre")

@@ -1,0 +1,207 @@
+"""SQLite's quiesce scripts, with databases that are written to all the time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Pyfreeze
+from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
+from tests.support.disks import Disk
+from tests.support.place import Place
+from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
+from tests.support.waiting import wait_until
+
+_NAMES = ("orders.db", "deep/er/no-suffix", "journal.sqlite")
+_BUSY_S = 30.0
+
+
+class Shop:
+    """Some databases on a disk, each with a writer; what was committed is known outside."""
+
+    def __init__(self, disk: Disk, place: Place) -> None:
+        self.disk = disk
+        self.root = disk.path("shop")
+        self.paths = [self.root / name for name in _NAMES]
+        self._notes = [place.path(f"committed-{number}") for number in range(len(_NAMES))]
+        self._stopping = threading.Event()
+        for path in self.paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with sqlite3.connect(path) as database:
+                mode = "delete" if "journal" in path.name else "wal"
+                database.execute(f"PRAGMA journal_mode={mode}")
+                database.execute("CREATE TABLE written (number INTEGER PRIMARY KEY, text)")
+            database.close()
+        (self.root / "SQLite format 3").write_text("no database", encoding="ascii")
+        self._threads = [
+            threading.Thread(target=self._write, args=one, daemon=True)
+            for one in zip(self.paths, self._notes, strict=True)
+        ]
+        for note in self._notes:
+            note.write_text("0", encoding="ascii")
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_more()
+
+    def _write(self, path: Path, note: Path) -> None:
+        database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        number = 0
+        while not self._stopping.is_set():
+            number += 1
+            database.execute("INSERT INTO written VALUES (?, ?)", (number, "x" * (number % 500)))
+            part = note.with_suffix(".part")
+            part.write_text(str(number), encoding="ascii")
+            part.rename(note)
+        database.close()
+
+    def committed(self, when: str = "") -> list[int]:
+        return [
+            int(Path(f"{note}{when and '.' + when}").read_text(encoding="ascii"))
+            for note in self._notes
+        ]
+
+    def noting(self, when: str) -> str:
+        return "\n".join(f"cp {note} {note}.{when}" for note in self._notes)
+
+    def wait_for_more(self) -> None:
+        before = self.committed()
+        wait_until(
+            lambda: all(now > then + 5 for now, then in zip(self.committed(), before, strict=True)),
+            "all writers write",
+        )
+
+    def numbers(self, which: int) -> list[int]:
+        database = sqlite3.connect(self.paths[which])
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        found = [row[0] for row in database.execute("SELECT number FROM written ORDER BY number")]
+        database.close()
+        return found
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a writer hangs"
+
+
+@pytest.fixture
+def shop(ext4: Disk, place: Place) -> Iterator[Shop]:
+    made = Shop(ext4, place)
+    yield made
+    made.stop()
+    for path in sorted(made.root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    made.root.rmdir()
+
+
+def scripts_of(pyfreeze: Pyfreeze, place: Place, shop: Shop, **more: object) -> QuiesceScripts:
+    return QuiesceScripts(pyfreeze, place, "sqlite", directory=shop.root, **more)
+
+
+def test_every_committed_row_is_restored_and_none_from_after_the_window(
+    shop: Shop, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = scripts_of(pyfreeze, place, shop)
+    config = scripts.noting(shop.noting("before"), shop.noting("quiet"))
+    command = snapshot(place, [shop.disk], shop.noting("frozen"))
+    done = pyfreeze.run([shop.disk], command, config=config)
+    assert_application(done.report)
+    assert "3 databases" in output_of(done.report, "pre")
+    shop.wait_for_more()
+    shop.stop()
+    before, frozen = shop.committed("before"), shop.committed("frozen")
+    assert shop.committed("quiet") == frozen  # nobody could write in between
+    assert shop.committed() > frozen
+    with mounted_instead([shop.disk], copies_of(place, [shop.disk])):
+        assert_rows(shop.numbers, before, frozen)
+        # Not even a journal is left to be rolled back.
+        assert not shop.paths[2].with_name("journal.sqlite-journal").exists()
+
+
+def test_a_transaction_that_lasts_fails_the_script_and_not_the_application(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """One transaction over two databases, and a lock that is not to be had in time."""
+    first, second = ext4.path("first.db"), ext4.path("second.db")
+    database = sqlite3.connect(first, isolation_level=None)
+    database.execute("ATTACH ? AS other", (str(second),))
+    database.execute("CREATE TABLE main.t (n)")
+    database.execute("CREATE TABLE other.t (n)")
+    database.execute("BEGIN")
+    database.execute("INSERT INTO main.t VALUES (1)")
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=ext4.path(""), lock_wait_s="0.2")
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert report["code"] == 300
+    line = failed_script(report, "pre")
+    assert "first.db" in line
+    assert "lock_wait_s" in line
+    # The application was not held up by it, and goes on.
+    database.execute("COMMIT")
+    database.close()
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert_application(report)
+    first.unlink()
+    second.unlink()
+
+
+def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
+    shop: Shop, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = scripts_of(pyfreeze, place, shop, hold_at_most_s="0.2")
+    command = [place.script("snapshot", scripts.waiting_for("lost"))]
+    report = pyfreeze.run([shop.disk], command, config=scripts.config).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert "deadline of 0.2 s" in failed_script(report, "post")
+    shop.wait_for_more()
+
+
+def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
+    shop: Shop, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = scripts_of(pyfreeze, place, shop)
+    pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
+    command = [place.script("snapshot", f"{pid}; kill -9 $pid")]
+    report = pyfreeze.run([shop.disk], command, config=scripts.config).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert "not application-consistent" in failed_script(report, "post")
+    shop.wait_for_more()
+
+
+def test_files_stay_their_owners(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Root's hand is not to be seen beside somebody else's database."""
+    directory = ext4.path("theirs")
+    directory.mkdir()
+    path = directory / "theirs.db"
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode=wal")
+        database.execute("CREATE TABLE t (n)")
+    database.close()
+    for one in (directory, path):
+        os.chown(one, 65534, 65534)
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=directory)
+    owners = place.path("owners")
+    look = place.script("snapshot", f"stat -c %u {directory}/* >{owners}")
+    assert_application(pyfreeze.run([ext4], [look], config=scripts.config).report)
+    assert set(owners.read_text(encoding="ascii").split()) == {"65534"}
+    assert len(owners.read_text(encoding="ascii").split()) > 1
+    for one in directory.iterdir():
+        one.unlink()
+    directory.rmdir()
+
+
+@pytest.mark.parametrize(("name", "words"), [("missing", "expected the path of a directory"),
+                                             ("", "no SQLite database")])  # fmt: skip
+def test_nothing_to_hold(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, name: str, words: str
+) -> None:
+    directory = place.path("empty")
+    directory.mkdir()
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=directory / name)
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert report["code"] == 300
+    assert words in failed_script(report, "pre")
