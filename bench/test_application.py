@@ -14,9 +14,11 @@ import pyfreeze
 from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems, thaw_all
 from bench.support.postgres import Postgres
+from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.namespace import ROOT
 from tests.support.place import Place
+from tests.support.quiesce import QuiesceScripts
 
 _SPAN_S = 2
 #: When in the span the backup begins: every client has its connection by then.
@@ -40,10 +42,10 @@ def place() -> Place:
 
 
 def test_postgresql(compare: Compare, database: tuple[Postgres, Disk], place: Place) -> None:
-    """A checkpoint, then the snapshot in a window: once by pyfreeze, once by a shell script."""
+    """By pyfreeze's own scripts, and as in a shell script: a checkpoint, then freeze and thaw."""
     server, disk = database
     checkpoint = shlex.join(server.sql("CHECKPOINT"))
-    config = place.config(place.script("pre", checkpoint), place.script("post", "true"))
+    scripts = QuiesceScripts(Pyfreeze(), place, "postgresql", socket_directory=server.directory)
     mount = shlex.quote(disk.mount_point)
     by_hand = f"{checkpoint} && fsfreeze -f {mount} && {shlex.join(_SNAPSHOT)}; fsfreeze -u {mount}"
     per_s: dict[str, list[float]] = {}
@@ -52,7 +54,7 @@ def test_postgresql(compare: Compare, database: tuple[Postgres, Disk], place: Pl
         pass
 
     def by_pyfreeze() -> None:
-        report = pyfreeze.backup(_SNAPSHOT, mounts=[disk.mount_point], config=config)
+        report = pyfreeze.backup(_SNAPSHOT, mounts=[disk.mount_point], config=scripts.config)
         assert report.consistency == "application", report.message
 
     def by_fsfreeze() -> None:

@@ -5,23 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
+from bench.support.clients import Load
 from tests.support.disks import Disk
 from tests.support.postgresql import Server
 
 _CLIENTS = 4
 _SCALE = 5
 _HANG_S = 120.0
-
-
-class Load(NamedTuple):
-    """What pgbench's clients saw over a while."""
-
-    longest_ms: float
-    """The longest transaction."""
-    per_s: float
-    """Transactions in a second."""
 
 
 class Postgres:
