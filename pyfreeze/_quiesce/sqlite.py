@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: https://www.sqlite.org/fileformat.html, "The Database Header".
 _MAGIC = b"SQLite format 3\0"
+_LOOK_AGAIN_S = 0.0001
 _BESIDE = ("-wal", "-shm", "-journal")
 #: What is made while others are being locked is found by looking again, so often at most.
 _LOOKS = 5
@@ -72,8 +73,7 @@ class _SQLite:
             found = list(databases(directory, self._held))
             if not found:
                 break
-            for identity, path in found:
-                self._hold(identity, path, until_s)
+            self._hold([(identity, _open(path)) for identity, path in found], until_s)
         else:
             raise QuiesceError(f"{directory}: new databases are made faster than they are locked")
         if not self._held:
@@ -82,22 +82,35 @@ class _SQLite:
         count = len(self._held)
         return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
 
-    def _hold(self, identity: tuple[int, int], path: str, until_s: float) -> None:
-        # As root, SQLite gives the files that it makes beside a database to the database's owner.
-        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
-        left_s = max(until_s - time.monotonic(), 0.0)
+    def _hold(self, wanted: list[tuple[tuple[int, int], _Held]], until_s: float) -> None:
+        """Lock them all, each as soon as its writers leave a gap.
+
+        SQLite's own waiting would sleep for up to 100 ms between two looks, and those that are held
+        already would wait as long.
+        """
+        while wanted:
+            missing = [(identity, one) for identity, one in wanted if not self._try(identity, one)]
+            if missing and time.monotonic() > until_s:
+                raise QuiesceError(
+                    f"{missing[0][1].path}: somebody is writing to it for longer than lock_wait_s"
+                )
+            if len(missing) == len(wanted):
+                time.sleep(_LOOK_AGAIN_S)
+            wanted = missing
+
+    def _try(self, identity: tuple[int, int], one: _Held) -> bool:
+        """Whether there is nothing more to do about it."""
         try:
-            connection = sqlite3.connect(uri, timeout=left_s, isolation_level=None, uri=True)
-            # As far as it goes without waiting: the rest is in the snapshot beside the database.
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            connection.execute("BEGIN IMMEDIATE")
+            one.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            if not os.path.exists(path):
-                return  # removed meanwhile
-            busy = "locked" in str(error)
-            hint = " within lock_wait_s: somebody is writing for longer" if busy else ""
-            raise QuiesceError(f"{path}: {error}{hint}") from None
-        self._held[identity] = _Held(path, connection)
+            if "locked" in str(error):
+                return False
+            one.connection.close()
+            if os.path.exists(one.path):
+                raise QuiesceError(f"{one.path}: {error}") from None
+            return True  # removed meanwhile
+        self._held[identity] = one
+        return True
 
     # ---- release -----------------------------------------------------------------------------
 
@@ -150,6 +163,17 @@ def databases(
             if _is_database(path):
                 seen.add(identity)
                 yield identity, path
+
+
+def _open(path: str) -> _Held:
+    # As root, SQLite gives the files that it makes beside a database to the database's owner.
+    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+    connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
+    # As far as it goes without waiting: the rest is in the snapshot beside the database. What else
+    # may be wrong, BEGIN tells.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return _Held(path, connection)
 
 
 def _is_beside_one(path: str) -> bool:
