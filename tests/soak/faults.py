@@ -104,7 +104,8 @@ class FaultTrial(Trial):
         if role == CLIENT:
             pid = client
             strace = Strace(pid, self.log, *words)
-            os.write(write_fd, b"x")
+            with contextlib.suppress(BrokenPipeError):  # the fault has ended it already
+                os.write(write_fd, b"x")
         else:
             wait_until(lambda: self._spawned().endswith("\n"), "the supervisor is spawned")
             pid = int(self._spawned())
