@@ -140,7 +140,8 @@ def _write(directory: str, files: Callable[[str], tuple[_File, ...]]) -> tuple[s
     if not directory.startswith("/") or "\0" in directory:
         raise UsageError(errno.EINVAL, f"found {directory!r}, expected an absolute path")
     if os.geteuid() != 0:
-        raise NotPermittedError(errno.EPERM, "the files must belong to root: run this as root")
+        text = f"uid {os.geteuid()}, needed root: the files must belong to root"
+        raise NotPermittedError(errno.EPERM, text)
     directory = os.path.normpath(directory)
     made = _make_directory(directory)
     try:
@@ -172,7 +173,11 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
         for file in files:
             if _exists(file.name, fd):
                 path = os.path.join(directory, file.name)
-                raise UsageError(errno.EEXIST, "exists, and is not overwritten", path)
+                text = (
+                    "exists, expected no file of this name, as none is overwritten: "
+                    "move it away, or choose another directory"
+                )
+                raise UsageError(errno.EEXIST, text, path)
         for file in files:
             _write_one(file, fd, written)
     except BaseException:
