@@ -37,6 +37,7 @@ SUPERVISOR_SOURCES = [
     "supervisor.c",
     "setup.c",
     "requests.c",
+    "tell.c",
     "peer.c",
     "lifecycle.c",
     "timer.c",

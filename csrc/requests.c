@@ -4,50 +4,6 @@
 #include "supervisor.h"
 #include "util.h"
 
-/* ---- telling -------------------------------------------------------------------------------- */
-
-static void send_to_client(struct pf_supervisor *supervisor, const struct pf_message *message,
-                           const int *fds, int count)
-{
-    pf_fault ignored;
-    /* The loop never waits for the client. One that cannot be told, because it is gone or has left so
-     * much unread that the queue is full, is given up like a dead one, in the loop. */
-    if (supervisor->client_lives && !supervisor->client_is_deaf &&
-        pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) < 0)
-        supervisor->client_is_deaf = 1;
-}
-
-void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault)
-{
-    struct pf_message message = {.kind = kind, .index = index, .fault_index = -1};
-    if (fault) {
-        message.step = fault->step;
-        message.fault_index = fault->index;
-        message.error = fault->error;
-    }
-    send_to_client(supervisor, &message, NULL, 0);
-}
-
-void pf_tell_closed(struct pf_supervisor *supervisor)
-{
-    const pf_fault *fault = &supervisor->window.fault;
-    struct pf_message message = {.kind = PF_TELL_CLOSED,
-                                 .index = -1,
-                                 .verdict = supervisor->window.verdict,
-                                 .step = fault->step,
-                                 .fault_index = fault->index,
-                                 .error = fault->error};
-    send_to_client(supervisor, &message, NULL, 0);
-}
-
-void pf_tell_descriptor(struct pf_supervisor *supervisor, int index, int fd)
-{
-    struct pf_message message = {.kind = PF_TELL_DESCRIPTOR, .index = index, .fault_index = -1};
-    send_to_client(supervisor, &message, &fd, 1);
-}
-
-/* ---- asking --------------------------------------------------------------------------------- */
-
 static pf_flush_options flush_of(const struct pf_message *message)
 {
     return (pf_flush_options){.rounds = message->rounds,

@@ -60,8 +60,7 @@ void pf_peer_tell(struct pf_supervisor *supervisor);
 void pf_peer_on_answer(struct pf_supervisor *supervisor);
 void pf_peer_release(struct pf_supervisor *supervisor);
 
-/* requests.c: what the client asks, and what it is told. */
-void pf_serve(struct pf_supervisor *supervisor);
+/* tell.c: what the client is told. */
 void pf_tell(struct pf_supervisor *supervisor, enum pf_tell kind, int index, const pf_fault *fault);
 void pf_tell_closed(struct pf_supervisor *supervisor);
 void pf_tell_descriptor(struct pf_supervisor *supervisor, int index, int fd);
@@ -73,5 +72,8 @@ void pf_on_client_death(struct pf_supervisor *supervisor);
 void pf_leave(struct pf_supervisor *supervisor);
 /* Does what is due of leaving; returns whether nothing is left to wait for. */
 int pf_has_left(struct pf_supervisor *supervisor);
+
+/* requests.c: what the client asks. */
+void pf_serve(struct pf_supervisor *supervisor);
 
 #endif

@@ -99,8 +99,8 @@ def write_application(directory: str, name: str) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such application, too; the text lists those there are.
     """
-    from pyfreeze._quiesce.application import QuiesceError
     from pyfreeze._quiesce.catalogue import load
+    from pyfreeze._quiesce.errors import QuiesceError
     from pyfreeze._quiesce.render import scripts
 
     try:

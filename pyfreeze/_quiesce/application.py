@@ -10,13 +10,6 @@ if TYPE_CHECKING:
     from pyfreeze._quiesce.settings import Setting, Values
 
 
-class QuiesceError(Exception):
-    """The application cannot be quiesced, or has not been until now; its text is one line.
-
-    It names the thing, says what was found, and what to do.
-    """
-
-
 class Quiescer(Protocol):
     """One application's quiet time. Lives in the holder, a process of root's own.
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pyfreeze._config.problems import nearest, quoted
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from pyfreeze._quiesce.application import Application

@@ -16,7 +16,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._config import trust
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from types import FrameType

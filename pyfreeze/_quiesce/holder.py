@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.hold import Record, is_release_of
 
 if TYPE_CHECKING:

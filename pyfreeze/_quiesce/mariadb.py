@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyfreeze._config import trust
 from pyfreeze._config.problems import shown
-from pyfreeze._quiesce.application import Application, QuiesceError
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.session import (
     Account,
     Session,

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyfreeze._config.problems import shown
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.hold import Hold, own_run_id
 
 if TYPE_CHECKING:

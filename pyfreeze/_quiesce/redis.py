@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._config import trust
-from pyfreeze._quiesce.application import Application, QuiesceError
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.resp import Redis
 from pyfreeze._quiesce.settings import Setting
 

@@ -16,7 +16,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._config.problems import nearest, quoted
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from pyfreeze._config.problems import shown
-from pyfreeze._quiesce.application import Application, QuiesceError
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.settings import Setting
 
 if TYPE_CHECKING:

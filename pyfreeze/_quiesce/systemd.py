@@ -8,7 +8,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
-from pyfreeze._quiesce.application import Application, QuiesceError
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.session import find_client
 from pyfreeze._quiesce.settings import Setting
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.resp import Redis
 from tests.support.disks import Disk
 from tests.support.place import Place

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pyfreeze._quiesce import mariadb, postgresql, redis, resp, sqlite
-from pyfreeze._quiesce.application import QuiesceError
 from pyfreeze._quiesce.catalogue import SUMMARIES, load
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.hold import is_release_of
 from pyfreeze._quiesce.render import all_settings, hold_path, scripts
 from pyfreeze._quiesce.settings import parse

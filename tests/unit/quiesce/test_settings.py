@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyfreeze._quiesce.application import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.settings import Kind, Setting, parse
 
 SETTINGS = (
