@@ -15,6 +15,7 @@ from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems
 from pyfreeze import _client
 from pyfreeze._choice import choose, targets
+from pyfreeze._exchange import ChildEnd, ChildOptions
 from pyfreeze._window import new_run_id, open_all, wait_for
 
 _TIMEOUT_S = 0.15
@@ -33,10 +34,10 @@ class _Scripts:
         self._note = note
 
     def start(self, mode: str, timeout_s: float = _HANG_S) -> int:
-        options = _client.ChildOptions([*self.words, mode], {}, "/", timeout_s)
+        options = ChildOptions([*self.words, mode], {}, "/", timeout_s)
         return self.run.ask_child(options)
 
-    def end(self, child: int) -> _client.ChildEnd:
+    def end(self, child: int) -> ChildEnd:
         """Wait until the client has heard of its end."""
         while wait_for(self.run, _client.CHILD).child != child:
             pass

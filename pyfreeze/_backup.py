@@ -40,8 +40,9 @@ from pyfreeze._window import new_run_id, open_all, wait_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._client import ChildEnd, Run
+    from pyfreeze._client import Run
     from pyfreeze._config.load import Plugin
+    from pyfreeze._exchange import ChildEnd
     from pyfreeze._report import Report
 
 _log = logging.getLogger("pyfreeze")

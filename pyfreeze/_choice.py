@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pyfreeze._errors import FreezeError
+from pyfreeze._exchange import Target
 from pyfreeze._mounts.blockstack import read_block_stack
 from pyfreeze._mounts.mountinfo import (
     by_mount_point,
@@ -20,7 +21,6 @@ from pyfreeze._mounts.selection import select, single_disk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._client import Target
     from pyfreeze._mounts.mountinfo import Mount
     from pyfreeze._mounts.selection import Selection
 
@@ -66,8 +66,6 @@ def _check_state_directory(
 
 def targets(selection: Selection) -> tuple[Target, ...]:
     """The selection as the supervisor takes it."""
-    from pyfreeze._client import Target
-
     return tuple(
         Target(f.mount_point, f.mount_id, f.device, f.level) for f in selection.filesystems
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze import _client
 from pyfreeze._choice import choose, has_single_disk
 from pyfreeze._config.load import load
 from pyfreeze._errors import UsageError
+from pyfreeze._exchange import Flush, WindowOptions
 from pyfreeze._mounts.selection import Selection
 from pyfreeze._outcome import Policy, ScriptFailure, plan_snapshot
 from pyfreeze._settings import Peer, check, find_program
@@ -29,8 +29,8 @@ class Plan(NamedTuple):
     """What of the configuration keeps scripts from running."""
     selection: Selection
     policy: Policy
-    window: _client.WindowOptions
-    writeback: _client.Flush
+    window: WindowOptions
+    writeback: Flush
     """The flush at the beginning: it takes the bulk while the application still works."""
 
     @property
@@ -81,16 +81,16 @@ def make_plan(settings: Settings) -> Plan:
             crash_fallback=settings.crash_fallback,
             require=settings.require,
         ),
-        window=_client.WindowOptions(
+        window=WindowOptions(
             max_window_s=settings.max_window_s or config.freeze.timeout_s,
             freeze_timeout_s=freeze_timeout_s,
-            flush=_client.Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
+            flush=Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
             expedite=settings.expedite,
             realtime=settings.realtime,
             wakeful=settings.wakeful,
             parallel=settings.parallel,
         ),
-        writeback=_client.Flush(
+        writeback=Flush(
             rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or freeze_timeout_s
         ),
     )

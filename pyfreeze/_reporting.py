@@ -24,7 +24,7 @@ from pyfreeze._timeline import NS_PER_MS, window_times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._client import ChildEnd, WindowOptions
+    from pyfreeze._exchange import ChildEnd, WindowOptions
     from pyfreeze._mounts.selection import Selection
     from pyfreeze._outcome import Outcome
     from pyfreeze._plan import Plan

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze import _client
 from pyfreeze._codes import C
+from pyfreeze._exchange import ChildOptions
 
 if TYPE_CHECKING:
-    from pyfreeze._client import ChildEnd, ChildOptions
     from pyfreeze._config.load import Plugin
+    from pyfreeze._exchange import ChildEnd
 
 #: All that a script inherits: nothing of the caller's environment reaches it.
 CLEAN_ENVIRONMENT = {
@@ -99,7 +100,7 @@ def child_options(
         flags |= _client.LEAVE | _client.OUTLIVE
     if staged:
         flags |= _client.STAGED
-    return _client.ChildOptions(
+    return ChildOptions(
         argv=(script.path, *script.params),
         environment=environment,
         directory="/",

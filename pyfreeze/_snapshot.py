@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze import _client
+from pyfreeze._exchange import ChildOptions
 from pyfreeze._scripts import describe
 from pyfreeze._settings import Peer, find_program
 from pyfreeze._timeline import window_times
@@ -16,8 +17,9 @@ from pyfreeze._window import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._client import ChildEnd, Event, Run, WindowOptions
+    from pyfreeze._client import Run
     from pyfreeze._errors import FreezeError
+    from pyfreeze._exchange import ChildEnd, Event, WindowOptions
     from pyfreeze._settings import Settings
 
 
@@ -86,7 +88,7 @@ def _by_command(
     run: Run, argv: Sequence[str], settings: Settings, options: WindowOptions | None
 ) -> Taken:
     child = run.ask_child(
-        _client.ChildOptions(
+        ChildOptions(
             argv=argv,
             path=find_program(argv[0], settings.environment, settings.directory),
             environment={**settings.environment, "PYFREEZE_RUN_ID": run.run_id},

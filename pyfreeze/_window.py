@@ -19,6 +19,7 @@ from pyfreeze._errors import (
     UsageError,
     check_seconds,
 )
+from pyfreeze._exchange import Flush, WindowOptions
 from pyfreeze._recovery import recover_or_refuse
 from pyfreeze._timeline import window_times
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from pyfreeze._client import Event, Run
+    from pyfreeze._client import Run
+    from pyfreeze._exchange import Event
     from pyfreeze._mounts.selection import Filesystem
     from pyfreeze._timeline import WindowTimes
 
@@ -115,7 +117,7 @@ class Window:
     def __init__(
         self,
         paths: Iterable[str | os.PathLike[str]],
-        options: _client.WindowOptions,
+        options: WindowOptions,
         state_directory: str,
     ) -> None:
         check_seconds("max_window", options.max_window_s)
@@ -238,10 +240,10 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         StillFrozenError: something could not be thawed, or hangs; or an earlier run left something
             that cannot be thawed.
     """
-    options = _client.WindowOptions(
+    options = WindowOptions(
         max_window_s=max_window,
         freeze_timeout_s=freeze_timeout,
-        flush=_client.Flush(rounds=flush_rounds, limit_s=freeze_timeout),
+        flush=Flush(rounds=flush_rounds, limit_s=freeze_timeout),
         expedite=expedite,
         realtime=realtime,
         wakeful=wakeful,

@@ -10,6 +10,7 @@ import pytest
 
 from pyfreeze import _client
 from pyfreeze._choice import choose, targets
+from pyfreeze._exchange import Flush, WindowOptions
 from tests.support.disks import Disk
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
@@ -25,7 +26,7 @@ CLIENT_GROWTH_KIB = 300
 #: Its memory is locked and made in advance.
 SUPERVISOR_GROWTH_KIB = 64
 #: Nothing but FIFREEZE and FITHAW: it is about how often, not about how well.
-BARE = _client.Flush(rounds=0)
+BARE = Flush(rounds=0)
 
 
 class Held(NamedTuple):
@@ -71,7 +72,7 @@ def test_one_window_used_again_and_again(ext4: Disk) -> None:
 
 def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
     chosen = targets(choose(STATE_DIRECTORY, only=[ext4.mount_point]))
-    options = _client.WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
+    options = WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
     held_before, before = held_by(os.getpid()), children()
     with _client.Run(chosen, "leaks") as run:
         run.ask_open()

@@ -12,6 +12,7 @@ import pytest
 import pyfreeze
 from pyfreeze import _client
 from pyfreeze._choice import choose, targets
+from pyfreeze._exchange import ChildOptions
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
 from tests.support.frozen import backup, frozen
@@ -87,9 +88,7 @@ def test_a_client_that_reads_nothing_for_long(ext4: Disk) -> None:
     with _client.Run(targets(choose(STATE_DIRECTORY, only=[ext4.mount_point])), "unread") as run:
         run.ask_open()
         assert run.next_event(20).kind == _client.OPENED
-        children = [
-            run.ask_child(_client.ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)
-        ]
+        children = [run.ask_child(ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)]
         wait_until(lambda: all(run.child_end(child).ended for child in children), "all have ended")
         events = [run.next_event(20) for _ in children]
         assert sorted(event.child for event in events) == children

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from pyfreeze import _client
-from pyfreeze._client import ChildEnd
+from pyfreeze._exchange import ChildEnd
 from pyfreeze._scripts import (
     Script,
     child_options,
