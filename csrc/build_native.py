@@ -41,6 +41,7 @@ SUPERVISOR_SOURCES = [
     "peer.c",
     "lifecycle.c",
     "timer.c",
+    "haste.c",
     "latency.c",
     "level.c",
     "load.c",

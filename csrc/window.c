@@ -1,11 +1,9 @@
 #define _GNU_SOURCE
 #include "window.h"
 
-#include <sched.h>
-
+#include "haste.h"
 #include "latency.h"
 #include "level.h"
-#include "load.h"
 #include "rcu.h"
 #include "timer.h"
 #include "util.h"
@@ -96,36 +94,9 @@ int pf_window_begin_flush(struct pf_window *window, pf_fault *fault)
     return result;
 }
 
-static void set_realtime(struct pf_window *window, int realtime)
-{
-    if (window->is_realtime == realtime)
-        return;
-    window->is_realtime = realtime;
-    /* What is forked meanwhile, scripts above all, must not inherit it. */
-    struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
-    sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &parameters);
-    for (uint32_t i = 0; i < window->page->count; i++)
-        pf_worker_set_realtime(&window->workers[i], realtime);
-}
-
-static void set_wakeful(struct pf_window *window, int wakeful)
-{
-    if (window->is_wakeful == wakeful)
-        return;
-    window->is_wakeful = wakeful;
-    if (wakeful)
-        pf_latency_hold(window->latency_fd);
-    else
-        pf_latency_release(window->latency_fd);
-}
-
 static void begin_freezing(struct pf_window *window)
 {
-    set_wakeful(window, (window->flags & PF_WINDOW_WAKEFUL) != 0);
-    if (window->flags & PF_WINDOW_REALTIME)
-        set_realtime(window, pf_load_is_high(window->page->count));
-    if (window->flags & PF_WINDOW_EXPEDITE)
-        pf_rcu_raise(window->page, window->rcu_fd);
+    pf_haste_begin(window);
     uint64_t now = pf_now_ns();
     /* Both before the first FIFREEZE: the deadline counts from it, and the client, which reads it
      * from the page, must be able to hold us to it. */
@@ -201,8 +172,7 @@ static enum pf_window_news close_window(struct pf_window *window)
                 break;
             }
     atomic_store(&window->page->deadline_ns, 0);
-    set_realtime(window, 0);
-    set_wakeful(window, 0);
+    pf_haste_end(window);
     window->stage = PF_WINDOW_IDLE;
     return PF_NEWS_CLOSED;
 }
@@ -235,52 +205,73 @@ static enum pf_window_news end_flushing(struct pf_window *window)
     return PF_NEWS_FLUSHED;
 }
 
+static enum pf_window_news end_opening_level(struct pf_window *window)
+{
+    if (++window->level < window->levels) {
+        pf_level_post(window, PF_JOB_OPEN);
+        return PF_NEWS_NONE;
+    }
+    if (pf_level_find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
+        pf_level_find_failed(window, PF_STEP_VERIFY, &window->fault);
+    pf_timer_disarm(window->limit_fd);
+    window->stage = PF_WINDOW_IDLE;
+    return PF_NEWS_OPENED;
+}
+
+static enum pf_window_news end_flushing_level(struct pf_window *window)
+{
+    /* What lies on another filesystem first: flushing it dirties the one below. */
+    if (window->flush.rounds > 0 && ++window->level < window->levels)
+        pf_level_post(window, PF_JOB_FLUSH);
+    else if (window->flush.rounds > 0 && !has_converged(window))
+        begin_round(window);
+    else
+        return end_flushing(window);
+    return PF_NEWS_NONE;
+}
+
+static enum pf_window_news end_freezing_level(struct pf_window *window)
+{
+    if (pf_level_find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
+        begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
+        return PF_NEWS_NONE;
+    }
+    if (pf_level_post(window, PF_JOB_FREEZE) > 0) /* one at a time */
+        return PF_NEWS_NONE;
+    if (++window->level < window->levels) {
+        pf_level_post(window, PF_JOB_FREEZE);
+        return PF_NEWS_NONE;
+    }
+    pf_rcu_restore(window->page, window->rcu_fd);
+    pf_timer_arm(window->limit_fd, pf_now_ns() + WAKEFUL_LIMIT_NS);
+    window->stage = PF_WINDOW_OPEN;
+    return PF_NEWS_FROZEN;
+}
+
+static enum pf_window_news end_thawing_level(struct pf_window *window)
+{
+    if (pf_level_post(window, PF_JOB_THAW) > 0) /* one at a time */
+        return PF_NEWS_NONE;
+    if (window->level > 0) {
+        window->level--;
+        pf_level_post(window, PF_JOB_THAW);
+    } else {
+        begin_settling(window);
+    }
+    return PF_NEWS_NONE;
+}
+
 static enum pf_window_news end_level(struct pf_window *window)
 {
     switch (window->stage) {
     case PF_WINDOW_OPENING:
-        if (++window->level < window->levels) {
-            pf_level_post(window, PF_JOB_OPEN);
-            return PF_NEWS_NONE;
-        }
-        if (pf_level_find_failed(window, PF_STEP_OPEN, &window->fault) < 0)
-            pf_level_find_failed(window, PF_STEP_VERIFY, &window->fault);
-        pf_timer_disarm(window->limit_fd);
-        window->stage = PF_WINDOW_IDLE;
-        return PF_NEWS_OPENED;
+        return end_opening_level(window);
     case PF_WINDOW_FLUSHING:
-        /* What lies on another filesystem first: flushing it dirties the one below. */
-        if (window->flush.rounds > 0 && ++window->level < window->levels)
-            pf_level_post(window, PF_JOB_FLUSH);
-        else if (window->flush.rounds > 0 && !has_converged(window))
-            begin_round(window);
-        else
-            return end_flushing(window);
-        return PF_NEWS_NONE;
+        return end_flushing_level(window);
     case PF_WINDOW_FREEZING:
-        if (pf_level_find_failed(window, PF_STEP_FREEZE, &window->fault) >= 0) {
-            begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
-        } else if (pf_level_post(window, PF_JOB_FREEZE) > 0) {
-            /* one at a time */
-        } else if (++window->level < window->levels) {
-            pf_level_post(window, PF_JOB_FREEZE);
-        } else {
-            pf_rcu_restore(window->page, window->rcu_fd);
-            pf_timer_arm(window->limit_fd, pf_now_ns() + WAKEFUL_LIMIT_NS);
-            window->stage = PF_WINDOW_OPEN;
-            return PF_NEWS_FROZEN;
-        }
-        return PF_NEWS_NONE;
+        return end_freezing_level(window);
     case PF_WINDOW_THAWING:
-        if (pf_level_post(window, PF_JOB_THAW) > 0) {
-            /* one at a time */
-        } else if (window->level > 0) {
-            window->level--;
-            pf_level_post(window, PF_JOB_THAW);
-        } else {
-            begin_settling(window);
-        }
-        return PF_NEWS_NONE;
+        return end_thawing_level(window);
     case PF_WINDOW_SETTLING:
         return close_window(window);
     case PF_WINDOW_IDLE:
@@ -381,7 +372,7 @@ void pf_window_on_limit(struct pf_window *window)
         pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_OPEN:
-        set_wakeful(window, 0);
+        pf_haste_let_idle(window);
         break;
     case PF_WINDOW_IDLE:
         break;
