@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,4 +13,15 @@ from tests.support import namespace
 
 
 def pytest_configure() -> None:
+    _let_signals_reach_children()
     namespace.enter()
+
+
+def _let_signals_reach_children() -> None:
+    """What is ignored is inherited: under nohup or in a background job, by all that is tested here.
+
+    A handler is not, and does nothing in this process either.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)

@@ -60,7 +60,12 @@ the script fails (set preScriptNoOfRetries to try again).
 
 To restore: mount the snapshots where the filesystems were and start the server. It recovers
 InnoDB from its log as after a power failure. Data, InnoDB's log and the binary log may be on
-different filesystems, as long as all of them are frozen in the same run."""
+different filesystems, as long as all of them are frozen in the same run.
+
+To restore a replica, besides: only its applier was held back, not its receiver, so the relay
+log may end anywhere. Have it fetched again, before START REPLICA: in MariaDB by CHANGE MASTER
+TO MASTER_USE_GTID = slave_pos, in MySQL by CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION
+= 1, or, without GTIDs, by changing to the file and the position noted."""
 
 _SETTINGS = (
     Setting("socket", "", "The server's socket. Empty: where the client looks by itself.", "path"),

@@ -293,6 +293,21 @@ def test_signal_in_the_post_script(
     assert place.exists("whole")
 
 
+def test_signal_that_whoever_started_it_ignores(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """As nohup does: the backup goes on."""
+    command = [place.script("snapshot", '. "$D/held"')]
+    place.held()
+    running = pyfreeze.start_run([ext4], command, *LONG, config=place.config(), prefix=["nohup"])
+    wait_until(lambda: place.holds, "the snapshot command runs")
+    running.signal(signal.SIGHUP)
+    assert ext4.is_frozen()
+    place.go()
+    done = running.finish()
+    assert (done.status, done.report["consistency"]) == (0, "application")
+
+
 def test_second_signal_changes_nothing(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     post = place.script("post", '. "$D/held"; touch "$D/whole"')
     place.held()
