@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._config import trust
 from pyfreeze._quiesce.application import Application
@@ -13,7 +13,7 @@ from pyfreeze._quiesce.resp import Redis
 from pyfreeze._quiesce.settings import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyfreeze._quiesce.application import Given
 
@@ -34,7 +34,8 @@ append-only file off    it has a snapshot of its own written (BGSAVE) and waits 
                         append-only file on.
 
 The server itself ends the pause at the deadline, even if the holder was killed. The post-script
-compares the server's own count of changes: it fails if there was one in between, or a restart.
+compares the server's own count of changes, and how much the append-only file has: it fails if
+there was a change in between, or a restart.
 
 To restore: mount the snapshot where the filesystem was and start the server."""
 
@@ -55,13 +56,24 @@ _SETTINGS = (
 )
 
 
+class Mark(NamedTuple):
+    """What tells of a change to a server's data, from INFO."""
+
+    run_id: str
+    """The server's life."""
+    changes: str
+    """Since the last snapshot of its own: the end of another one counts anew."""
+    appended: str
+    """Bytes in the append-only file, or about to be; a rewrite changes them, too. Empty: none."""
+
+
 class _Redis:
     """One server whose writers wait."""
 
     def __init__(self, given: Given) -> None:
         self._values = given.values
         self._redis: Redis | None = None
-        self._mark = ("", "")
+        self._mark = Mark("", "", "")
 
     # ---- quiesce -----------------------------------------------------------------------------
 
@@ -72,6 +84,9 @@ class _Redis:
         version = server.get("redis_version", "0")
         if version_of(version) < _OLDEST:
             raise QuiesceError(f"found Redis {version}, expected 6.2 or newer")
+        if not self._is_appending():
+            # One that began before the pause delays the one that has everything.
+            self._wait_for(_is_saved, "a snapshot that was under way")
         self._redis.ask(*_pause(self._hold_s + self._save_s + _GRACE_S))
         try:
             how = self._write()
@@ -82,7 +97,7 @@ class _Redis:
         # so this one ends, and in the same moment another one begins.
         for words in (("MULTI",), _UNPAUSE, _pause(self._hold_s + _GRACE_S), ("EXEC",)):
             self._redis.ask(*words)
-        self._mark = self._changes()
+        self._mark = self._look()
         role = self._redis.info("replication").get("role", "?")
         return f"Redis {version}, {role}: writes paused, {how}"
 
@@ -106,10 +121,9 @@ class _Redis:
 
     def _write(self) -> str:
         assert self._redis is not None
-        if self._redis.info("persistence").get("aof_enabled") == "1":
+        if self._is_appending():
             self._wait_for(_is_appended, "the append-only file")
             return "the append-only file written"
-        # One that began before the pause does not have everything.
         self._wait_for(_is_saved, "a snapshot that was under way")
         self._redis.ask("BGSAVE")
         self._wait_for(_is_saved, "its snapshot")
@@ -128,23 +142,25 @@ class _Redis:
                 )
             time.sleep(_POLL_S)
 
-    def _changes(self) -> tuple[str, str]:
-        """The server's life, and its count of changes to its data."""
+    def _is_appending(self) -> bool:
         assert self._redis is not None
-        run_id = self._redis.info("server").get("run_id", "")
-        return run_id, self._redis.info("persistence").get("rdb_changes_since_last_save", "")
+        return self._redis.info("persistence").get("aof_enabled") == "1"
+
+    def _look(self) -> Mark:
+        assert self._redis is not None
+        return mark_of(self._redis.info("server"), self._redis.info("persistence"))
 
     # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Let writers go on, if none has until now."""
         assert self._redis is not None
-        before, now = self._mark, self._changes()
+        before, now = self._mark, self._look()
         self._redis.ask(*_UNPAUSE)
         self._redis.close()
-        if now[0] != before[0]:
+        if now.run_id != before.run_id:
             raise QuiesceError("the server was started anew meanwhile")
-        if now[1] != before[1]:
+        if not is_unchanged(before, now):
             raise QuiesceError(
                 "data was changed meanwhile: somebody has ended the pause, or this is a replica "
                 "whose master went on (pause the master instead)"
@@ -162,6 +178,28 @@ class _Redis:
     def watched_fds(self) -> tuple[int, ...]:
         """The connection: it hangs up when the server ends."""
         return self._redis.watched_fds if self._redis else ()
+
+
+def mark_of(server: Mapping[str, str], persistence: Mapping[str, str]) -> Mark:
+    """The mark, from INFO's sections: pure."""
+    appended = ""
+    if persistence.get("aof_enabled") == "1":
+        parts = ("aof_current_size", "aof_buffer_length")
+        appended = str(sum(int(persistence.get(part, "0")) for part in parts))
+    return Mark(
+        server.get("run_id", ""), persistence.get("rdb_changes_since_last_save", ""), appended
+    )
+
+
+def is_unchanged(before: Mark, now: Mark) -> bool:
+    """Whether the data is certainly as it was: pure.
+
+    Either says so by itself: a snapshot of the server's own may end in between, or a rewrite of its
+    append-only file may.
+    """
+    if now.run_id != before.run_id:
+        return False
+    return now.changes == before.changes or (now.appended == before.appended != "")
 
 
 def _pause(seconds: float) -> tuple[str, ...]:

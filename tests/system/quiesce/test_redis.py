@@ -151,6 +151,28 @@ def test_a_pause_that_somebody_else_ended_is_found_out(
     assert "data was changed meanwhile" in failed_script(report, "post")
 
 
+def test_a_snapshot_of_the_servers_own_meanwhile_is_no_change(
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+) -> None:
+    """It begins by itself on a busy server, and its count of changes begins anew at its end."""
+    server = start("--appendonly", "yes", "--save", "3600 1000000")
+    writing(Writers(place, server))
+    scripts = scripts_of(pyfreeze, place, server)
+    running = pyfreeze.start_run(
+        [server.disk], [place.held()], "--no-freeze", config=scripts.config
+    )
+    wait_until(lambda: place.holds, "the snapshot is being taken")
+    with contextlib.closing(server.connect()) as client:
+        assert client.info("persistence")["rdb_changes_since_last_save"] != "0"
+        client.ask("BGSAVE")
+        wait_until(
+            lambda: client.info("persistence")["rdb_changes_since_last_save"] == "0",
+            "Redis has saved",
+        )
+    place.go()
+    assert_application(running.finish().report)
+
+
 def test_a_password_comes_from_a_file_of_roots_own(
     start: Start, place: Place, pyfreeze: Pyfreeze
 ) -> None:
