@@ -18,6 +18,7 @@ from tests.support.disks import Disk, Disks
 from tests.support.namespace import ROOT
 from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts
+from tests.support.servers import ServerProcess, output_of_program
 from tests.support.waiting import wait_until
 
 #: The server's user, by number: the programs alone come without one of their own.
@@ -35,20 +36,21 @@ def fresh_directory() -> Path:
     return Path(ROOT, f"mariadb{next(_numbers)}")
 
 
-class Server:
+class Server(ServerProcess):
     """One server. Its data lies in `data`, InnoDB's and the binary log in `logs` or there too."""
+
+    ENDING = signal.SIGTERM
 
     def __init__(
         self, data: Path, directory: Path, *, logs: Path | None = None, settings: Sequence[str] = ()
     ) -> None:
+        super().__init__(directory)
         self.data = data
         self.logs = logs
-        self.directory = directory
         self.socket = directory / "socket"
         self.settings = list(settings)
         self.network: Sequence[str] = ()
         """Words before the program that give it a network; without them it has none."""
-        self._process: subprocess.Popen[bytes] | None = None
         for path in (data, directory, *([logs] if logs else [])):
             path.mkdir(mode=0o755)
             os.chown(path, _UID, _UID)
@@ -57,17 +59,7 @@ class Server:
         """Make the system tables; root of the system is root of the database, and nobody else."""
         words = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"]
         words += ["--auth-root-authentication-method=socket", "--auth-root-socket-user=root"]
-        done = subprocess.run(
-            [*_drop(), *words, *self._where()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
-            timeout=_HANG_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
+        output_of_program([*_drop(), *words, *self._where()])
 
     def _where(self) -> list[str]:
         size = "--innodb-log-file-size=16M"
@@ -84,65 +76,22 @@ class Server:
             stdin=subprocess.DEVNULL,
             cwd="/",
         )
-        try:
-            wait_until(self._is_ready, "the server takes connections", _HANG_S)
-        except BaseException:
-            self.stop()
-            raise
+        self._wait_until_ready()
 
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"the server has ended\n{self.log}"
-        words = [*self.client_words(), "-e", "SELECT 1"]
-        return (
-            subprocess.run(words, capture_output=True, timeout=_HANG_S, check=False).returncode == 0
-        )
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-        try:
-            process.wait(timeout=_HANG_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=_HANG_S)
+    def asking(self) -> list[str]:
+        return [*self.client_words(), "-e", "SELECT 1"]
 
     @property
     def log_path(self) -> Path:
         return self.directory / "log.err"
 
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
-
     def client_words(self) -> list[str]:
         options = ["--no-defaults", "--batch", "--skip-column-names", "--unbuffered"]
         return ["mariadb", *options, f"--socket={self.socket}", "--user=root"]
 
-    def run(self, *words: str) -> str:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_HANG_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{words}: {done.stdout}"
-        return done.stdout
-
     def sql(self, statement: str) -> list[str]:
         """Run a statement; returns its rows."""
-        return self.run(*self.client_words(), "-e", statement).splitlines()
+        return output_of_program([*self.client_words(), "-e", statement]).splitlines()
 
     def pages_flushed(self) -> int:
         (row,) = self.sql("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_flushed'")
@@ -250,7 +199,7 @@ class Database:
     def complaints(self) -> list[str]:
         """What the server's own check says, but for what is in order."""
         words = ("mariadb-check", "--no-defaults", f"--socket={self.server.socket}", "--user=root")
-        lines = self.server.run(*words, "--check", "--extended", "--databases", "shop", "mysql")
+        lines = output_of_program([*words, "--check", "--extended", "--databases", "shop", "mysql"])
         lines += "".join(
             f"\n{line}" for line in self.server.log.splitlines() if "in the future" in line
         )

@@ -18,10 +18,10 @@ from tests.support.namespace import ROOT
 from tests.support.place import Place
 from tests.support.processes import is_asleep
 from tests.support.quiesce import QuiesceScripts
+from tests.support.servers import ServerProcess, output_of_program
 from tests.support.waiting import wait_until
 
 USER = "postgres"
-_HANG_S = 120.0
 _numbers = itertools.count()
 
 
@@ -37,21 +37,21 @@ def drop(*words: str) -> list[str]:
     return ["setpriv", *who, "--pdeathsig=KILL", "--", *words]
 
 
-class Server:
+class Server(ServerProcess):
     """One server. Its data lies in `data`, its WAL in `wal` or there too."""
+
+    ENDING = signal.SIGINT  # a fast shutdown; SIGQUIT is an immediate one
 
     def __init__(
         self, data: Path, directory: Path, *, wal: Path | None = None, settings: Sequence[str] = ()
     ) -> None:
+        super().__init__(directory)
         programs = find_programs()
         assert programs, "no PostgreSQL server: sh ./bootstrap test installs it"
         self._programs = programs
         self.data = data
         self.wal = wal
-        self.directory = directory
-        """For its socket and its log."""
         self.settings = list(settings)
-        self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(mode=0o755)
         shutil.chown(directory, USER, USER)
 
@@ -79,43 +79,14 @@ class Server:
 
     def start(self, *settings: str) -> None:
         self.launch(*settings)
-        try:
-            wait_until(self._is_ready, "the server takes connections", _HANG_S)
-        except BaseException:
-            self.stop()
-            raise
+        self._wait_until_ready()
 
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"the server has ended\n{self.log}"
-        words = drop(str(self._programs / "pg_isready"), "-q", "-h", str(self.directory))
-        return subprocess.run(words, timeout=_HANG_S, check=False).returncode == 0
-
-    def wait_for_end(self) -> int:
-        """Wait for a server that cannot start; returns its exit status."""
-        assert self._process is not None
-        return self._process.wait(_HANG_S)
-
-    def stop(self, number: int = signal.SIGINT) -> None:
-        """A fast shutdown; SIGQUIT is an immediate one."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-        try:
-            process.wait(timeout=_HANG_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=_HANG_S)
+    def asking(self) -> list[str]:
+        return self.words("pg_isready", "-q", "-h", str(self.directory))
 
     @property
     def log_path(self) -> Path:
         return self.directory / "log"
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     # ---- its programs ------------------------------------------------------------------------
 
@@ -124,18 +95,7 @@ class Server:
         return drop(str(self._programs / program), *arguments)
 
     def run(self, program: str, *arguments: str) -> str:
-        done = subprocess.run(
-            self.words(program, *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
-            timeout=_HANG_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{program}: {done.stdout}"
-        return done.stdout
+        return output_of_program(self.words(program, *arguments))
 
     def sql(self, statement: str) -> list[str]:
         """Run a statement; returns its rows."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command import Pyfreeze
+from tests.support.disks import Disk
 from tests.support.place import Place
 from tests.support.processes import is_alive
 
@@ -20,7 +21,9 @@ class QuiesceScripts:
     def __init__(
         self, pyfreeze: Pyfreeze, place: Place, application: str, **settings: object
     ) -> None:
+        self._pyfreeze = pyfreeze
         self._place = place
+        self._application = application
         self.directory = place.path(f"{application}-scripts")
         done = pyfreeze("init", "--app", application, "--directory", str(self.directory))
         assert done.status == 0, done.err
@@ -48,6 +51,14 @@ class QuiesceScripts:
         path.write_text(json.dumps(keys), encoding="utf-8")
         path.chmod(0o600)
         return str(path)
+
+    def assert_pre_script_fails(self, disks: Sequence[Disk], words: str) -> None:
+        """One line says whose it is and why; the backup goes on without scripts."""
+        report = self._pyfreeze.run(disks, ["true"], config=self.config).report
+        assert (report["consistency"], report["code"]) == ("filesystem", 300)
+        line = failed_script(report, "pre")
+        assert line.startswith(f"{self._application}: ")
+        assert words in line
 
     @property
     def hold(self) -> Path:

@@ -133,11 +133,7 @@ def test_a_pre_script_that_cannot_says_why_on_one_line(
     settings, words = WRONG[what]
     scripts = one.scripts(pyfreeze, place)
     scripts.set(**settings)
-    report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 300)
-    line = failed_script(report, "pre")
-    assert line.startswith("postgresql: ")
-    assert words in line
+    scripts.assert_pre_script_fails(one.disks, words)
 
 
 def test_a_server_with_minimal_wal_has_no_backup_mode(
