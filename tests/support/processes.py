@@ -80,11 +80,11 @@ def helpers() -> list[int]:
 
 
 def supervisors_of(client: int) -> list[int]:
-    """The supervisors that a process has started."""
+    """The supervisors that a process has started, in whatever namespace, and that are alive."""
     found = []
-    for pid in helpers():
+    for pid in _all():
         try:
-            if _name(pid) == "pyfreeze-superv" and parent_of(pid) == client:
+            if _name(pid) == "pyfreeze-superv" and parent_of(pid) == client and is_alive(pid):
                 found.append(pid)
         except OSError:
             continue

@@ -19,6 +19,7 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written
 from tests.support.place import Place
 from tests.support.processes import helpers, state_pages, strangers
+from tests.support.systemd import Systemd, missing
 from tests.support.waiting import holds_within
 from tests.support.writer import Writer
 
@@ -177,3 +178,15 @@ def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
     yield lower, upper
     if lower.is_frozen():
         lower.thaw()
+
+
+@pytest.fixture
+def systemd(place: Place) -> Iterator[Systemd]:
+    """To be given units and booted, when the filesystems that it is to see are mounted."""
+    if (program := missing()) and _MUST_WORK:
+        pytest.fail(f"missing: {program}")
+    elif program:
+        pytest.skip(f"missing: {program}")
+    made = Systemd(place)
+    yield made
+    made.close()

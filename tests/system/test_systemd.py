@@ -1,22 +1,25 @@
-"""The units in the package: well-formed, as confined as can be, and their commands work."""
+"""The units in the package: well-formed, as confined as can be, and a real systemd runs them."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.command import Pyfreeze, Running, guard
+from tests.support.command import Pyfreeze, guard
 from tests.support.disks import Disk, copy_command, opened_copy, tool
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive, state_pages
-from tests.support.units import PROGRAM, UNITS, Unit, environment_file
+from tests.support.processes import is_alive, state_pages, supervisors_of
+from tests.support.systemd import Systemd
+from tests.support.units import PROGRAM, UNITS, Unit
 from tests.support.waiting import wait_until
 
 INSTANCE = "shop"
@@ -62,146 +65,229 @@ def test_exposure_does_not_grow(analyze: str, name: str) -> None:
     tool(analyze, "security", "--offline=true", "--no-pager", threshold, str(UNITS / name))
 
 
-class Manager:
-    """Runs a unit's commands as systemd would, with no more capabilities than it grants."""
+#: Where the unit is run; its own is asked for below.
+SERVICE = f"pyfreeze@{INSTANCE}.service"
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.unit = Unit("pyfreeze@.service", INSTANCE)
 
-    def start(self, disks: Sequence[Disk], config: str, snapshot: Sequence[str]) -> Running:
-        """ExecStart=, with an EnvironmentFile= for these disks."""
-        path = self.unit.value("EnvironmentFile")
-        assert path == f"/etc/pyfreeze/{INSTANCE}.conf"
+class Scheduled:
+    """The unit, installed, under a systemd that is real."""
+
+    def __init__(self, systemd: Systemd, place: Place, pyfreeze: Pyfreeze) -> None:
+        self.systemd = systemd
+        self._place = place
+        root = place.path("root")
+        root.mkdir()
+        for path in installed(pyfreeze, root):
+            systemd.add(path.name, path.read_text("utf-8"))
+
+    def boot(self, disks: Sequence[Disk], config: str, snapshot: Sequence[str]) -> None:
+        """With an EnvironmentFile= for these disks; it is not /etc's, as that is the machine's."""
+        own = self._place.path(f"{INSTANCE}.conf")
         mounts = " ".join(f"--mount '{disk.mount_point}'" for disk in disks)
-        options = f"--json --max-window 30 --config '{config}' {mounts}"
-        own = self.place.path(os.path.basename(path))
-        own.write_text(
-            f'# A comment\nPYFREEZE_RUN="{options} -- {" ".join(snapshot)}"\n', encoding="utf-8"
+        words = f"--json --max-window 30 --config '{config}' {mounts} -- {' '.join(snapshot)}"
+        guard(shlex.split(words), "/", {})
+        own.write_text(f'# A comment\nPYFREEZE_RUN="{words}"\n', encoding="utf-8")
+        where = "\n".join(
+            f"Standard{stream}=append:{self._place.path(stream.lower())}"
+            for stream in ("Output", "Error")
         )
-        environment = environment_file(own)
-        words = self.unit.command("ExecStart", environment)
-        guard(words, "/", environment)
-        return self._execute(words, environment)
+        drop_in = f"[Service]\nEnvironmentFile=\nEnvironmentFile={own}\n{where}\n"
+        self.systemd.add(f"{SERVICE}.d/tests.conf", drop_in)
+        self.systemd.boot()
 
-    def stop_post(self, exit_code: str) -> Running:
-        """ExecStopPost=, after a main process that ended so."""
-        return self._execute(self.unit.command("ExecStopPost"), {"EXIT_CODE": exit_code})
+    def start(self) -> int:
+        """Start it and wait until its snapshot command stays in the window; returns the client."""
+        self.systemd.do("start", "--no-block", SERVICE)
+        wait_until(lambda: self._place.stays, "the snapshot command runs")
+        return self.systemd.main_pid(SERVICE)
 
-    def _execute(self, words: Sequence[str], environment: dict[str, str]) -> Running:
-        granted = ",".join(f"+{name}" for name in self.unit.capabilities())
-        path = os.path.dirname(PROGRAM) + ":/usr/bin:/bin:/usr/sbin:/sbin"
-        return Running(
-            ["setpriv", f"--bounding-set=-all,{granted}", *words],
-            cwd="/",
-            env={"PATH": path, "LANG": "C.UTF-8", **environment},
-        )
+    def wait_for_end(self) -> None:
+        wait_until(lambda: self.state in ("inactive", "failed"), "the unit ends")
+
+    @property
+    def state(self) -> str:
+        return self.systemd.show(SERVICE, "ActiveState")
+
+    @property
+    def out(self) -> str:
+        """What the client and `thaw` have printed."""
+        return self._place.read("output")
+
+    @property
+    def err(self) -> str:
+        return self._place.read("error")
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The client's."""
+        report, _ = json.JSONDecoder().raw_decode(self.out)
+        assert isinstance(report, dict)
+        return report
 
 
 @pytest.fixture
-def manager(place: Place) -> Manager:
-    return Manager(place)
+def scheduled(systemd: Systemd, place: Place, pyfreeze: Pyfreeze) -> Scheduled:
+    return Scheduled(systemd, place, pyfreeze)
 
 
-def test_main_job(disk: Disk, place: Place, manager: Manager) -> None:
+def test_instances_have_files_of_their_own() -> None:
+    assert Unit("pyfreeze@.service", INSTANCE).value("EnvironmentFile") == (
+        f"/etc/pyfreeze/{INSTANCE}.conf"
+    )
+
+
+def test_main_job(disk: Disk, place: Place, scheduled: Scheduled) -> None:
     """With a pre-script that becomes somebody else, as databases' do."""
     become = place.script("pre", 'setpriv --reuid=65534 --clear-groups id -u >"$D/pre.ran"')
     copy = place.path("copy")
-    done = manager.start([disk], place.config(become), copy_command(disk, copy)).finish()
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    scheduled.boot([disk], place.config(become), copy_command(disk, copy))
+    scheduled.systemd.do("start", SERVICE)  # it is a oneshot: until the end
+    assert (scheduled.state, scheduled.err) == ("inactive", "")
+    report = scheduled.report
+    assert (report["consistency"], report["window"]["expired"]) == ("application", False)
     assert place.read("pre.ran") == "65534\n"
-    assert done.report["window"]["expired"] is False
     with opened_copy(disk.fstype, copy):
         pass
-    after = manager.stop_post("exited").finish()
-    assert (after.status, after.out, after.err) == (0, "nothing to thaw\n", "")
+    assert scheduled.out.endswith("}\nnothing to thaw\n")
 
 
-def protection_of(running: Running, place: Place) -> tuple[str, bool]:
-    """A run's supervisor: its OOM score, and whether its memory is locked."""
-    wait_until(lambda: place.stays, "the snapshot command runs")
-    proc = Path("/proc", str(running.supervisor))
+def protection_of(supervisor: int) -> tuple[str, bool]:
+    """A supervisor's OOM score, and whether its memory is locked."""
+    proc = Path("/proc", str(supervisor))
     score = (proc / "oom_score_adj").read_text(encoding="ascii")
     locked = re.search(r"^VmLck:\s+(\d+)", (proc / "status").read_text("utf-8"), re.MULTILINE)
     assert locked is not None
-    running.process.terminate()
-    assert running.finish().status == 128 + signal.SIGTERM
-    place.path("stay.pid").unlink()
     return score, int(locked[1]) > 0
 
 
+def supervisor_of(client: int) -> int:
+    (supervisor,) = supervisors_of(client)
+    return supervisor
+
+
 def test_supervisor_is_protected_as_without_the_unit(
-    ext4: Disk, place: Place, manager: Manager, pyfreeze: Pyfreeze
+    ext4: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze
 ) -> None:
     config = place.config()
-    confined = protection_of(manager.start([ext4], config, place.staying()), place)
-    free = protection_of(pyfreeze.start_run([ext4], place.staying(), config=config), place)
+    scheduled.boot([ext4], config, place.staying())
+    confined = protection_of(supervisor_of(scheduled.start()))
+    scheduled.systemd.do("stop", SERVICE)
+    place.path("stay.pid").unlink()
+    running = pyfreeze.start_run([ext4], place.staying(), config=config)
+    wait_until(lambda: place.stays, "the snapshot command runs")
+    free = protection_of(running.supervisor)
+    running.process.terminate()
+    assert running.finish().status == 128 + signal.SIGTERM
     assert confined == free
     assert confined[1]
-    assert place.outcomes == ["interrupted"] * 2
 
 
-def test_client_and_supervisor_killed(disk: Disk, place: Place, manager: Manager) -> None:
-    running = manager.start([disk], place.config(), place.staying())
-    wait_until(lambda: place.stays, "the snapshot command runs")
-    supervisor = running.supervisor
-    running.signal(signal.SIGSTOP)  # SIGSTOP: it must not see the supervisor die, and thaw
+def test_stopped_it_thaws_and_runs_the_post_script(
+    disk: Disk, place: Place, scheduled: Scheduled
+) -> None:
+    """The client alone is asked to end; all that it needs for that still lives."""
+    scheduled.boot([disk], place.config(), place.staying())
+    scheduled.start()
+    scheduled.systemd.do("stop", SERVICE)
+    disk.assert_writable()
+    assert place.outcomes == ["interrupted"]
+    assert "SIGTERM" in scheduled.report["message"]
+    assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == str(128 + signal.SIGTERM)
+    assert not state_pages()
+
+
+def test_client_and_supervisor_killed(disk: Disk, place: Place, scheduled: Scheduled) -> None:
+    scheduled.boot([disk], place.config(), place.staying())
+    client = scheduled.start()
+    supervisor = supervisor_of(client)
+    os.kill(client, signal.SIGSTOP)  # it must not see the supervisor die, and thaw
     os.kill(supervisor, signal.SIGKILL)
-    running.kill()
     wait_until(lambda: not is_alive(supervisor), "the supervisor is dead")
     assert disk.is_frozen()
-    assert state_pages()
-    done = manager.stop_post("killed").finish()
-    assert (done.status, done.err) == (0, "")
-    assert done.out.startswith(f"thawed {disk.mount_point} ")
+    os.kill(client, signal.SIGKILL)
+    scheduled.wait_for_end()
+    assert (scheduled.state, scheduled.err) == ("failed", "")
+    assert scheduled.out.startswith(f"thawed {disk.mount_point} ")
     disk.assert_writable()
 
 
-def children_of(pid: int) -> list[str]:
-    """The names of a process's children."""
-    names = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            names.append(Path(f"/proc/{child}/comm").read_text(encoding="utf-8").strip())
-    return names
+def test_all_of_it_killed_at_once(disk: Disk, place: Place, scheduled: Scheduled) -> None:
+    """As by an administrator's `systemctl kill`, or by the kernel where memory is short."""
+    scheduled.boot([disk], place.config(), place.staying())
+    scheduled.start()
+    scheduled.systemd.do("kill", "--signal=SIGKILL", SERVICE)
+    scheduled.wait_for_end()
+    disk.assert_writable()
+    assert not state_pages()
 
 
-def test_client_killed(ext4: Disk, place: Place, manager: Manager) -> None:
+def test_client_killed(ext4: Disk, place: Place, scheduled: Scheduled) -> None:
     """The unit ends, and all that is in it, only when the post-script has."""
     place.held()
     post = place.script("post", '. "$D/held"; touch "$D/whole"')
-    running = manager.start([ext4], place.config(None, post), place.staying())
-    wait_until(lambda: place.stays, "the snapshot command runs")
-    running.kill()
+    scheduled.boot([ext4], place.config(None, post), place.staying())
+    os.kill(scheduled.start(), signal.SIGKILL)
     wait_until(lambda: place.holds, "the supervisor runs the post-script")
     assert not ext4.is_frozen()
-    # Another unit's, of a run that the lock has refused, waits for nothing.
-    assert manager.stop_post("exited").finish().status == 0
-    stopping = manager.stop_post("killed")
-    wait_until(lambda: "sleep" in children_of(stopping.pid), "it is about to ask again")
+    wait_until(lambda: "another run" in scheduled.err, "`thaw` has been told of the run")
+    assert scheduled.state == "deactivating"
     place.go()
-    done = stopping.finish()
-    assert (done.status, place.exists("whole")) == (0, True), done.err
-    wait_until(lambda: not helpers(), "the supervisor ends")
+    scheduled.wait_for_end()
+    assert place.exists("whole")
 
 
-def test_thaw_at_boot(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    unit = Unit("pyfreeze-thaw.service")
-    assert unit.command("ExecStart") == [PROGRAM, "thaw"]
-    granted = ",".join(f"+{name}" for name in unit.capabilities())
-    denied = denied_calls(unit)
-    running = pyfreeze.start_run([ext4], place.staying(), "--max-window", "300")
+def test_one_that_the_lock_refused_waits_for_nobody(
+    ext4: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze
+) -> None:
+    running = pyfreeze.start_run([ext4], [place.held()])
+    wait_until(lambda: place.holds, "another run's snapshot is being taken")
+    scheduled.boot([ext4], place.config(), ["true"])
+    assert scheduled.systemd.ask("start", SERVICE).returncode != 0
+    assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == "4"
+    assert (scheduled.state, place.outcomes) == ("failed", [])
+    place.go()
+    assert running.finish().status == 0
+
+
+def test_timer(ext4: Disk, place: Place, scheduled: Scheduled) -> None:
+    """Its own calendar would have us wait until midnight."""
+    name = f"pyfreeze@{INSTANCE}.timer"
+    soon = "OnCalendar=\nOnActiveSec=100ms\nAccuracySec=1ms\nRandomizedDelaySec=0"
+    scheduled.systemd.add(f"{name}.d/soon.conf", f"[Timer]\n{soon}\nPersistent=no\n")
+    scheduled.boot([ext4], place.config(), ["true"])
+    scheduled.systemd.do("start", name)
+    wait_until(lambda: place.outcomes == ["success"], "the backup has run")
+    scheduled.wait_for_end()
+    assert scheduled.report["consistency"] == "application"
+
+
+def leave_frozen(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """A run whose client and supervisor are dead."""
+    running = pyfreeze.start_run([disk], place.staying(), "--max-window", "300")
     wait_until(lambda: place.stays, "the snapshot command runs")
-    supervisor = running.supervisor
-    running.signal(signal.SIGSTOP)
-    os.kill(supervisor, signal.SIGKILL)
-    running.kill()
-    wait_until(lambda: not is_alive(supervisor), "the supervisor is dead")
+    running.kill_with_supervisor()
+    assert disk.is_frozen()
+
+
+def test_thaw_at_boot(disk: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze) -> None:
+    name = "pyfreeze-thaw.service"
+    scheduled.systemd.add_wanted(name, "sysinit.target")
+    leave_frozen(disk, place, pyfreeze)
+    scheduled.systemd.boot()
+    assert scheduled.systemd.show(name, "Result") == "success"
+    disk.assert_writable()
+    assert not state_pages()
+
+
+def test_no_denied_call_in_a_thaw(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, analyze: str
+) -> None:
+    unit = Unit("pyfreeze-thaw.service")
+    leave_frozen(ext4, place, pyfreeze)
     log = place.path("denied")
-    strace = ["strace", "-f", "-qq", "-o", str(log), f"--trace={denied},socket"]
-    confined = ["setpriv", "--no-new-privs", f"--bounding-set=-all,{granted}"]
-    out = tool(*strace, *confined, *unit.command("ExecStart"))
-    assert out.startswith(f"thawed {ext4.mount_point} ")
+    prefix = ["strace", "-f", "-qq", "-o", str(log), f"--trace={denied_calls(unit)},socket"]
+    done = pyfreeze("thaw", prefix=prefix)
+    assert done.out.startswith(f"thawed {ext4.mount_point} ")
     assert log.read_text(encoding="utf-8") == ""
     ext4.assert_writable()
 
