@@ -1,7 +1,7 @@
 """A real systemd, the first process of namespaces of its own: it sees the tests' filesystems.
 
-Its control groups are below one that is made for it, its units are those it is given, and it can
-change nothing of the machine's: /etc and /proc/sys are read-only to it.
+Its control groups are below one that is made for it, and it changes nothing of the machine's: what
+it writes to /etc and /usr/local goes with it, and so do its units; /proc/sys is read-only to it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support.disks import tool
 from tests.support.namespace import ROOT, STATE_DIRECTORY
 from tests.support.place import Place
 from tests.support.waiting import wait_until
@@ -23,6 +24,9 @@ _HANG_S = 60.0
 _PROGRAMS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _numbers = itertools.count()
 
+#: The tests' own, what is enabled, and where `pyfreeze install` puts what it has.
+_UNIT_PATH = "/run/units:/etc/systemd/system:/usr/local/lib/systemd/system"
+
 _BOOT = """
 set -e
 mount --make-rprivate /
@@ -31,14 +35,19 @@ mkdir "$R/pyfreeze"
 mount --bind "$S" "$R/pyfreeze"
 cp -r "$U" "$R/units"
 mount --rbind "$R" /run
-for path in /etc /proc/sys; do
-    mount --bind $path $path
-    mount -o remount,bind,ro $path
+for path in /etc /usr/local; do
+    own="$R/own$path"
+    mkdir -p "$own/upper" "$own/work"
+    mount -t overlay -o "lowerdir=$path,upperdir=$own/upper,workdir=$own/work" none $path
 done
+mkdir -p /etc/systemd/system
+mount -t tmpfs -o mode=755 none /etc/systemd/system
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 [ ! -d /var/lib/systemd ] || mount -t tmpfs -o mode=755 none /var/lib/systemd
 umount -R -l /sys/fs/cgroup || :
 mount -t cgroup2 none /sys/fs/cgroup
-exec env -i container=tests PATH="$PATH" SYSTEMD_UNIT_PATH=/run/units "$P" \\
+exec env -i container=tests PATH="$PATH" SYSTEMD_UNIT_PATH="$UNITS" "$P" \\
     --system --unit=default.target --log-target=null --show-status=no
 """
 
@@ -99,12 +108,6 @@ class Systemd:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def add_wanted(self, name: str, target: str) -> None:
-        """What `systemctl enable` does."""
-        link = self._units / f"{target}.wants" / name
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(f"../{name}")
-
     # ---- its life ----------------------------------------------------------------------------
 
     def boot(self) -> None:
@@ -116,7 +119,13 @@ class Systemd:
         )
         self._group.mkdir()
         program = next(path for path in _PROGRAMS if os.path.exists(path))
-        places = {"R": run, "S": STATE_DIRECTORY, "U": self._units, "P": program}
+        places = {
+            "R": run,
+            "S": STATE_DIRECTORY,
+            "U": self._units,
+            "P": program,
+            "UNITS": _UNIT_PATH,
+        }
         variables = [f"{name}={shlex.quote(str(path))}" for name, path in places.items()]
         namespaces = "--pid --fork --kill-child=KILL --mount --mount-proc --uts --ipc --cgroup"
         script = self._place.script("boot", "\n".join([*variables, _BOOT]))
@@ -172,6 +181,10 @@ class Systemd:
             timeout=_HANG_S,
             check=False,
         )
+
+    def sh(self, script: str) -> str:
+        """Run a shell script in there, which succeeds; returns what it has printed."""
+        return tool(*self.words("sh", "-euc", script))
 
     def do(self, *words: str) -> None:
         """`systemctl`, which succeeds."""

@@ -21,9 +21,12 @@ from pyfreeze._config.freeze_config import parse_freeze_config
 from pyfreeze._config.host_config import parse_host_config
 from pyfreeze._config.problems import ConfigError
 from pyfreeze._config.script_config import parse_script_config
-from tests.support.disks import Disks
+from tests.support.command import Pyfreeze
+from tests.support.disks import Disk, Disks
 from tests.support.documents import DOCUMENTS, ROOT, Block, all_blocks, blocks, shown_in
 from tests.support.ownroot import OwnRoot, thawed_at_last
+from tests.support.place import Place
+from tests.support.systemd import Systemd
 
 _MARK = "\x1e"
 #: Commands that install and test: a test of theirs is the whole of CI, which has this very line.
@@ -81,7 +84,7 @@ def own_root(disks: Disks) -> Iterator[OwnRoot]:
 
 def _as_script(block: Block) -> str:
     """A block as a part of its document's one script."""
-    if block.needs or block.text.strip() in _RUN_BY_CI:
+    if block.needs or block.text.strip() in _RUN_BY_CI or _is_for_systemd(block):
         return ""
     if block.language == "sh":
         return re.sub(r"^sh \./bootstrap demo$", "pyfreeze demo", block.text, flags=re.MULTILINE)
@@ -110,6 +113,30 @@ def test_commands(document: Path, own_root: OwnRoot) -> None:
         if block.language == "text" and index and _as_script(found[index - 1]):
             printed = outputs[index - 1]
             assert shown_in(block.text, printed), f"{block.place} shows other than\n{printed}"
+
+
+def _is_for_systemd(block: Block) -> bool:
+    return re.search(r"^systemctl ", block.text, re.MULTILINE) is not None
+
+
+def test_commands_for_systemd(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, systemd: Systemd
+) -> None:
+    """Those of the guide, after its installation: no other document has any."""
+    (asking,) = [block for block in all_blocks("sh") if _is_for_systemd(block)]
+    guide = [block for block in blocks(asking.document) if block.language == "sh"]
+    installing = guide[guide.index(asking) - 1]
+    assert installing.text.startswith("pyfreeze install\n")
+    place.script("take-snapshot", "true")
+    systemd.boot()
+    systemd.sh(
+        f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH\n"
+        f"CONFIG={place.config()} MOUNT={ext4.mount_point}\n"
+        f"install {place.path('take-snapshot')} /usr/local/sbin\n{installing.text}{asking.text}"
+    )
+    assert place.outcomes == ["success"]
+    assert systemd.show("pyfreeze@data.timer", "ActiveState") == "active"
+    assert systemd.show("pyfreeze-thaw.service", "UnitFileState") == "enabled"
 
 
 def test_what_ci_runs_is_what_the_documents_say() -> None:
@@ -143,7 +170,6 @@ def test_only_what_cannot_be_run_here_is_not_run() -> None:
         "LVM, and so a kernel with device-mapper",
         "ZFS",
         "qemu-nbd, and a kernel with nbd",
-        "a running systemd",
         "an EC2 instance, and the aws command",
         "an Azure virtual machine, and the az command",
         "a Compute Engine instance, and the gcloud command",

@@ -70,30 +70,28 @@ SERVICE = f"pyfreeze@{INSTANCE}.service"
 
 
 class Scheduled:
-    """The unit, installed, under a systemd that is real."""
+    """The units as `pyfreeze install` leaves them, under a systemd that is real."""
 
-    def __init__(self, systemd: Systemd, place: Place, pyfreeze: Pyfreeze) -> None:
+    def __init__(self, systemd: Systemd, place: Place) -> None:
         self.systemd = systemd
         self._place = place
-        root = place.path("root")
-        root.mkdir()
-        for path in installed(pyfreeze, root):
-            systemd.add(path.name, path.read_text("utf-8"))
 
     def boot(self, disks: Sequence[Disk], config: str, snapshot: Sequence[str]) -> None:
-        """With an EnvironmentFile= for these disks; it is not /etc's, as that is the machine's."""
-        own = self._place.path(f"{INSTANCE}.conf")
+        """With the instance's file for these disks, and its output where it is seen."""
         mounts = " ".join(f"--mount '{disk.mount_point}'" for disk in disks)
         words = f"--json --max-window 30 --config '{config}' {mounts} -- {' '.join(snapshot)}"
         guard(shlex.split(words), "/", {})
-        own.write_text(f'# A comment\nPYFREEZE_RUN="{words}"\n', encoding="utf-8")
+        file = self._place.path(f"{INSTANCE}.conf")
+        file.write_text(f'# A comment\nPYFREEZE_RUN="{words}"\n', encoding="utf-8")
         where = "\n".join(
             f"Standard{stream}=append:{self._place.path(stream.lower())}"
             for stream in ("Output", "Error")
         )
-        drop_in = f"[Service]\nEnvironmentFile=\nEnvironmentFile={own}\n{where}\n"
-        self.systemd.add(f"{SERVICE}.d/tests.conf", drop_in)
+        self.systemd.add(f"{SERVICE}.d/output.conf", f"[Service]\n{where}\n")
         self.systemd.boot()
+        self.systemd.sh(
+            f"{PROGRAM} install; install -m 600 {file} /etc/pyfreeze; systemctl daemon-reload"
+        )
 
     def start(self) -> int:
         """Start it and wait until its snapshot command stays in the window; returns the client."""
@@ -126,14 +124,8 @@ class Scheduled:
 
 
 @pytest.fixture
-def scheduled(systemd: Systemd, place: Place, pyfreeze: Pyfreeze) -> Scheduled:
-    return Scheduled(systemd, place, pyfreeze)
-
-
-def test_instances_have_files_of_their_own() -> None:
-    assert Unit("pyfreeze@.service", INSTANCE).value("EnvironmentFile") == (
-        f"/etc/pyfreeze/{INSTANCE}.conf"
-    )
+def scheduled(systemd: Systemd, place: Place) -> Scheduled:
+    return Scheduled(systemd, place)
 
 
 def test_main_job(disk: Disk, place: Place, scheduled: Scheduled) -> None:
@@ -269,12 +261,16 @@ def leave_frozen(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
     assert disk.is_frozen()
 
 
-def test_thaw_at_boot(disk: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze) -> None:
+def test_thaw_at_boot(disk: Disk, place: Place, systemd: Systemd, pyfreeze: Pyfreeze) -> None:
     name = "pyfreeze-thaw.service"
-    scheduled.systemd.add_wanted(name, "sysinit.target")
+    root = place.path("root")
+    root.mkdir()
+    (unit,) = [path for path in installed(pyfreeze, root) if path.name == name]
+    systemd.add(name, unit.read_text("utf-8"))
+    systemd.add("sysinit.target.d/enabled.conf", f"[Unit]\nWants={name}\n")
     leave_frozen(disk, place, pyfreeze)
-    scheduled.systemd.boot()
-    assert scheduled.systemd.show(name, "Result") == "success"
+    systemd.boot()
+    assert systemd.show(name, "Result") == "success"
     disk.assert_writable()
     assert not state_pages()
 
