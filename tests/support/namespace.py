@@ -7,10 +7,9 @@ so no loop device stays busy whatever becomes of the tests.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 
-from pyfreeze._demo.namespace import enter_private_namespace
+from pyfreeze._demo.namespace import enter_private_namespace, mount
 
 #: Root's own tmpfs, which everything that is made for the tests lies on.
 ROOT = "/mnt"
@@ -19,7 +18,8 @@ STATE_DIRECTORY = "/run/pyfreeze"
 #: A machine that is really backed up has its configuration there, which tests must not see.
 _REAL_CONFIGURATION = "/etc/azure"
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_MS_BIND = 0x1000
+_MS_REC = 0x4000
 
 
 class Session:
@@ -41,6 +41,7 @@ def enter() -> None:
 
 def _enter() -> None:
     enter_private_namespace()
+    _make_root_a_mount_point()
     with contextlib.suppress(FileExistsError):
         os.mkdir(STATE_DIRECTORY, 0o700)
     _mount_tmpfs(STATE_DIRECTORY, "mode=700,size=64m")
@@ -49,15 +50,19 @@ def _enter() -> None:
         _mount_tmpfs(_REAL_CONFIGURATION, "mode=755,size=1m")
 
 
+def _make_root_a_mount_point() -> None:
+    """In a chroot it may be a plain directory: without a mount there is no unshare --mount there."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+        if any(line.split()[4] == "/" for line in table):
+            return
+    directory = os.getcwd()
+    mount("/", ROOT, "none", _MS_BIND | _MS_REC)
+    os.chroot(ROOT)
+    os.chdir(directory)
+
+
 def _mount_tmpfs(directory: str, options: str) -> None:
-    words = (b"pyfreeze-tests", os.fsencode(directory), b"tmpfs")
-    _call("mount", *words, ctypes.c_ulong(0), options.encode())
-
-
-def _call(function: str, *arguments: object) -> None:
-    if getattr(_libc, function)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")
+    mount("pyfreeze-tests", directory, "tmpfs", data=options)
 
 
 def assert_ours(path: str) -> None:
