@@ -51,7 +51,7 @@ def _enter() -> None:
 
 
 def _make_root_a_mount_point() -> None:
-    """In a chroot it may be a plain directory: without a mount there is no unshare --mount there."""
+    """In a chroot it may be a plain directory, and then unshare --mount is refused."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
         if any(line.split()[4] == "/" for line in table):
             return
