@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
 from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
 from pyfreeze._codes import C
+from pyfreeze._errors import UsageError
 
 if TYPE_CHECKING:
     from pyfreeze._backup import Backup
@@ -178,7 +180,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
             parallel=not no_parallel,
             flush_rounds=flush_rounds,
             environment=dict(os.environ),
-            directory=os.getcwd(),
+            directory=_working_directory(),
         )
     )
     if dry_run:
@@ -200,6 +202,15 @@ def command(  # noqa: PLR0913 - one parameter for each option
         if as_json or not quiet or status:
             _show(backup.report, as_json=as_json)
     return status
+
+
+def _working_directory() -> str:
+    """The snapshot command's, too."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        text = "found the working directory removed, expected one that is there: cd to another"
+        raise UsageError(errno.ENOENT, text) from None
 
 
 def _perform(backup: Backup) -> int:

@@ -1,7 +1,8 @@
 """The process that a pre-script leaves behind: it keeps the application quiet, and lets go.
 
 It lets go when the post-script says so, when its deadline passes, when it is told to end (SIGTERM)
-and, because what it holds is a session of its own, when it is killed.
+and, because what it holds is a session of its own, when it is killed. If it is stopped, and so can
+do nothing at its deadline, the kernel kills it soon after.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from pyfreeze._quiesce.errors import QuiesceError
+from pyfreeze._quiesce.guard import Guard
 from pyfreeze._quiesce.hold import Record, is_release_of
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from pyfreeze._quiesce.application import Quiescer
     from pyfreeze._quiesce.hold import Hold
+
+#: So long after its deadline the kernel ends a holder that is stopped.
+_GRACE_S = 1.0
 
 HELD = "held"
 FAILED = "failed"
@@ -57,13 +62,21 @@ class Holder:
             os._exit(0)
 
     def _run(self, answer_fd: int) -> None:
+        guard = Guard()
         try:
             text = self._quiescer.quiesce()
+            guard.set(self._hold_at_most_s + _GRACE_S)
             fifo = self._hold.open_fifo()
-        except (QuiesceError, OSError) as error:
+        except _ToldToEndError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the pre-script has to say it
+            known = isinstance(error, (QuiesceError, OSError))
+            text = str(error) if known else f"unexpected {type(error).__name__}: {error}"
             self._quiescer.abandon()
-            self._record("failed", str(error))
-            _answer(answer_fd, FAILED, str(error))
+            try:
+                self._record("failed", text)
+            finally:
+                _answer(answer_fd, FAILED, text)
             return
         held_from_s = time.monotonic()
         self._record("holding")
@@ -71,9 +84,9 @@ class Holder:
             self._quiescer.abandon()
             self._record("failed", "the pre-script was gone before it could be told")
             return
-        self._wait(fifo, held_from_s)
+        self._wait(fifo, held_from_s, guard)
 
-    def _wait(self, fifo: int, held_from_s: float) -> None:
+    def _wait(self, fifo: int, held_from_s: float, guard: Guard) -> None:
         until_s = held_from_s + self._hold_at_most_s
         poller = select.poll()
         watched = self._quiescer.watched_fds()
@@ -82,6 +95,7 @@ class Holder:
         while (left_s := until_s - time.monotonic()) > 0:
             ready = {fd for fd, _ in poller.poll(left_s * 1000 + 1)}
             if fifo in ready and self._is_asked_to_release(fifo):
+                guard.take_back()
                 self._release(held_from_s)
                 return
             if ready.intersection(watched):

@@ -37,21 +37,23 @@ It connects once, holds back all commits with that connection, and has InnoDB wr
 disk, whatever innodb_flush_log_at_trx_commit says (where that is 0 it is set to 1 for a moment,
 which takes the privilege SUPER or SYSTEM_VARIABLES_ADMIN). The post-script, the first thing it
 does, lets commits go on. So they wait as long as flush, freeze and snapshot take, and never
-longer than hold_at_most_s.
+longer than hold_at_most_s and a second.
 
 Two ways to hold them back (the setting method):
 
 stage    BACKUP STAGE START, FLUSH, BLOCK_DDL, BLOCK_COMMIT; MariaDB 10.4 and newer. What was
          committed is in the snapshot, and nothing that was not. Queries go on, and so do
          changes inside transactions, which wait only when they commit. Tables without
-         transactions (MyISAM, Aria) are closed, DDL waits. Neither a long statement nor an
-         open transaction is in its way.
+         transactions (MyISAM, Aria) are closed, DDL waits. It waits for statements under way
+         that change such tables; no other one, and no open transaction, is in its way.
 ftwrl    FLUSH TABLES WITH READ LOCK; any version, and MySQL. The same guarantee, but every
          change waits at once. It has to wait for every statement under way that changes
          something (in MySQL also for queries), and until then every new change waits behind it:
          hence lock_wait_s.
 
 If the lock is not to be had within lock_wait_s the script fails, and the application goes on.
+
+Tested with MariaDB 10.11. What is said to MySQL is by its manual: no MySQL has been tried yet.
 
 On a replica the applier waits at its commits, too: it need not be stopped, and the position
 that is noted in the report, from SHOW REPLICA STATUS, is the one that the snapshot has. Only
@@ -221,10 +223,13 @@ class MariaDB:
             rows = self._either("SHOW REPLICA STATUS;", "SHOW SLAVE STATUS;")
         if not rows:
             return []
-        (status,) = self._rows("SHOW GLOBAL STATUS LIKE '%_open_temp_tables';")
-        if status["Value"] != "0":
+        # MySQL has it under its old name and its new one.
+        counts = [
+            row["Value"] for row in self._rows("SHOW GLOBAL STATUS LIKE '%_open_temp_tables';")
+        ]
+        if opened := [count for count in counts if count != "0"]:
             raise QuiesceError(
-                f"the replica's applier has {status['Value']} temporary tables open, which no "
+                f"the replica's applier has {opened[0]} temporary tables open, which no "
                 "snapshot has: try again later, or use row-based replication"
             )
         return [replica_position(row) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,9 @@ def _pre(name: str, path: str, words: Sequence[str]) -> str:
 def _leave_the_script() -> None:
     """Nothing of the script's own is kept, or it would not be seen to have ended."""
     os.setsid()
+    # A descriptor or more for each database, where there are many.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

@@ -33,8 +33,9 @@ for it.
 
 What the snapshot is worth. pyfreeze freezes all filesystems before the snapshot and thaws them
 after it, so data directory, WAL and tablespaces are of one moment, also on different
-filesystems, as long as all of them are in the same run. A commit that was acknowledged with
-synchronous_commit on (the default) is in the snapshot if it was acknowledged before the freeze.
+filesystems, as long as all of them are frozen in the same run (not with --no-freeze). A commit
+that was acknowledged with synchronous_commit on (the default) is in the snapshot if that was
+before the freeze.
 With synchronous_commit off the server acknowledges what is only in its memory; of that,
 everything acknowledged before the flush, the pre-script's last step, is in the snapshot.
 
@@ -52,7 +53,10 @@ To restore, choose one of two ways:
    server's own user), empty pg_wal, set restore_command, create recovery.signal and start the
    server. This works even if the snapshots of several filesystems were not of the same moment.
 
-On a standby the same works: its restartpoints stand in for checkpoints."""
+On a standby the same works: its restartpoints stand in for checkpoints.
+
+Tested with PostgreSQL 15. What is said to 12, 13 and 14, whose functions have other names, is by
+their manuals."""
 
 _SETTINGS = (
     Setting(

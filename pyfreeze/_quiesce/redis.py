@@ -62,7 +62,9 @@ class Mark(NamedTuple):
     run_id: str
     """The server's life."""
     changes: str
-    """Since the last snapshot of its own: the end of another one counts anew."""
+    """Since the last snapshot of its own."""
+    saves: str
+    """Which one that was: the end of another one counts anew."""
     appended: str
     """Bytes in the append-only file, or about to be; a rewrite changes them, too. Empty: none."""
 
@@ -73,7 +75,7 @@ class _Redis:
     def __init__(self, given: Given) -> None:
         self._values = given.values
         self._redis: Redis | None = None
-        self._mark = Mark("", "", "")
+        self._mark = Mark("", "", "", "")
 
     # ---- quiesce -----------------------------------------------------------------------------
 
@@ -84,8 +86,11 @@ class _Redis:
         version = server.get("redis_version", "0")
         if version_of(version) < _OLDEST:
             raise QuiesceError(f"found Redis {version}, expected 6.2 or newer")
-        if not self._is_appending():
-            # One that began before the pause delays the one that has everything.
+        # While nobody waits yet. A snapshot under way delays the one that has everything; and an
+        # append-only file just switched on is none before its first rewrite has ended.
+        if self._is_appending():
+            self._wait_for(_is_rewritten, "a rewrite of the append-only file that was under way")
+        else:
             self._wait_for(_is_saved, "a snapshot that was under way")
         self._redis.ask(*_pause(self._hold_s + self._save_s + _GRACE_S))
         try:
@@ -186,9 +191,10 @@ def mark_of(server: Mapping[str, str], persistence: Mapping[str, str]) -> Mark:
     if persistence.get("aof_enabled") == "1":
         parts = ("aof_current_size", "aof_buffer_length")
         appended = str(sum(int(persistence.get(part, "0")) for part in parts))
-    return Mark(
-        server.get("run_id", ""), persistence.get("rdb_changes_since_last_save", ""), appended
-    )
+    # The time alone, in seconds, is what 6.2 has.
+    saves = [persistence.get(name, "") for name in ("rdb_last_save_time", "rdb_saves")]
+    changes = persistence.get("rdb_changes_since_last_save", "")
+    return Mark(server.get("run_id", ""), changes, "/".join(saves), appended)
 
 
 def is_unchanged(before: Mark, now: Mark) -> bool:
@@ -199,7 +205,8 @@ def is_unchanged(before: Mark, now: Mark) -> bool:
     """
     if now.run_id != before.run_id:
         return False
-    return now.changes == before.changes or (now.appended == before.appended != "")
+    is_counted = (now.changes, now.saves) == (before.changes, before.saves)
+    return is_counted or now.appended == before.appended != ""
 
 
 def _pause(seconds: float) -> tuple[str, ...]:
@@ -215,6 +222,11 @@ def _is_appended(persistence: dict[str, str]) -> bool:
     return all(
         persistence.get(name, "0") == "0" for name in ("aof_buffer_length", "aof_pending_bio_fsync")
     )
+
+
+def _is_rewritten(persistence: dict[str, str]) -> bool:
+    names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    return all(persistence.get(name, "0") == "0" for name in names)
 
 
 def _is_saved(persistence: dict[str, str]) -> bool:

@@ -23,8 +23,9 @@ _PRE = """\
 {about}
 #
 # How it works: this leaves a process behind, the holder, which keeps the application quiet until
-# the post-script tells it to let go. The holder lets go by itself when hold_at_most_s has passed,
-# and when it dies; the post-script then fails, and the backup is not application-consistent.
+# the post-script tells it to let go. The holder lets go by itself when hold_at_most_s has passed;
+# the post-script then fails, and the backup is not application-consistent. Stopped (SIGSTOP), it is
+# killed a second later; what is still held then is let go of by the kernel or the server.
 set -eu
 
 # ---- settings ------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ class Session:
             if not piece:
                 raise self._ended()
             answer += piece
-        return answer.removesuffix(self._end).decode("utf-8", "replace").splitlines()
+        return answer.removesuffix(self._end).decode("utf-8", "replace").split("\n")[:-1]
 
     def _read(self, until_s: float) -> bytes:
         left_s = max(until_s - time.monotonic(), 0)

@@ -74,7 +74,7 @@ class _SQLite:
             found = list(databases(directory, self._held))
             if not found:
                 break
-            self._hold([(identity, _open(path)) for identity, path in found], until_s)
+            self._hold(self._open_all(found), until_s)
         else:
             raise QuiesceError(f"{directory}: new databases are made faster than they are locked")
         if not self._held:
@@ -82,6 +82,21 @@ class _SQLite:
         names = "\n".join(shown(held.path) for held in self._held.values())
         count = len(self._held)
         return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
+
+    def _open_all(
+        self, found: list[tuple[tuple[int, int], str]]
+    ) -> list[tuple[tuple[int, int], _Held]]:
+        opened: list[tuple[tuple[int, int], _Held]] = []
+        try:
+            for identity, path in found:
+                if (one := _open(path)) is not None:
+                    opened.append((identity, one))
+        except QuiesceError:
+            # Their descriptors may be what is lacking, also for saying so.
+            for _, one in opened:
+                one.connection.close()
+            raise
+        return opened
 
     def _hold(self, wanted: list[tuple[tuple[int, int], _Held]], until_s: float) -> None:
         """Lock them all, each as soon as its writers leave a gap.
@@ -159,17 +174,28 @@ def databases(
         for name in sorted(names):
             path = os.path.join(parent, name)
             identity = _identity(path)
-            if identity is None or identity in held or identity in seen or _is_beside_one(path):
+            if (
+                identity is None
+                or identity in held
+                or identity in seen
+                or _is_beside_one(path, held)
+            ):
                 continue
             if _is_database(path):
                 seen.add(identity)
                 yield identity, path
 
 
-def _open(path: str) -> _Held:
+def _open(path: str) -> _Held | None:
+    """A connection; None if there is no such file any more."""
     # As root, SQLite gives the files that it makes beside a database to the database's owner.
     uri = f"file:{quote(os.fsencode(path))}?mode=rw"
-    connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
+    try:
+        connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
+    except sqlite3.Error as error:
+        if os.path.exists(path):
+            raise QuiesceError(f"{path}: {error}") from None
+        return None
     # As far as it goes without waiting: the rest is in the snapshot beside the database. What else
     # may be wrong, BEGIN tells.
     with contextlib.suppress(sqlite3.Error):
@@ -177,10 +203,13 @@ def _open(path: str) -> _Held:
     return _Held(path, connection)
 
 
-def _is_beside_one(path: str) -> bool:
-    return any(
-        path.endswith(suffix) and os.path.exists(path.removesuffix(suffix)) for suffix in _BESIDE
-    )
+def _is_beside_one(path: str, held: Container[tuple[int, int]]) -> bool:
+    """Whether it is a log or a journal, by its name, and there is the database that has it."""
+    for base in [path.removesuffix(suffix) for suffix in _BESIDE if path.endswith(suffix)]:
+        identity = _identity(base)
+        if identity is not None and (identity in held or _is_database(base)):
+            return True
+    return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -194,7 +223,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 def _is_database(path: str) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return False
     with open(fd, "rb", buffering=0) as file:
         return file.read(len(_MAGIC)) == _MAGIC

@@ -28,8 +28,9 @@ For services that have no way of their own to become quiet (setting method):
 freeze   systemctl freeze: the kernel stops all processes of the unit's control group where they
          are (cgroup.freeze), and lets them go on afterwards. Takes milliseconds, and no
          connection is lost. The service does not hear of it, so what it has in its memory only
-         is not in the snapshot: it is as after a power failure of this service alone. Needs
-         systemd 246 and control groups of version 2.
+         is not in the snapshot: it is as after a power failure of this service alone, and
+         application-consistent only if the service makes do with that. Needs systemd 246 and
+         control groups of version 2.
 stop     systemctl stop, and start afterwards. What a service writes when it stops is in the
          snapshot. It is away for as long as stopping, flush, freeze, snapshot and starting take.
 
@@ -64,8 +65,15 @@ class _Systemd:
     def quiesce(self) -> str:
         """Set the guard, then freeze or stop."""
         self._check()
-        if self._ask("is-active", self._unit, may_fail=True) != "active":
+        loaded, active = self._show("LoadState"), self._show("ActiveState")
+        if loaded != "loaded":
+            raise QuiesceError(f"{self._unit}: found a unit that is {loaded}, expected one loaded")
+        if active in ("inactive", "failed"):
             return f"{self._unit} is not running: nothing to hold"
+        if active != "active":
+            raise QuiesceError(
+                f"{self._unit}: found it {active}, expected active or inactive: try again later"
+            )
         self._set_guard()
         self._is_held = True
         verb = "freeze" if self._freezes else "stop"
@@ -93,9 +101,12 @@ class _Systemd:
 
     def _state(self) -> str:
         if self._freezes:
-            return self._ask("show", "--property=FreezerState", "--value", self._unit)
-        state = self._ask("is-active", self._unit, may_fail=True)
+            return self._show("FreezerState")
+        state = self._show("ActiveState")
         return "inactive" if state == "failed" else state
+
+    def _show(self, key: str) -> str:
+        return self._ask("show", f"--property={key}", "--value", self._unit)
 
     def _set_guard(self) -> None:
         after_s = self._values.seconds("hold_at_most_s") + self._values.seconds("wait_s")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
+import time
 
 from pyfreeze._errors import UsageError
+
+_PART = ".part"
+#: Nobody takes so long to write one: it was left by somebody who was killed.
+_LEFT_AFTER_S = 3600.0
 
 
 def check_target(path: str) -> None:
@@ -49,7 +55,9 @@ def save(path: str, content: str, *, mode: int | None = None) -> None:
         OSError: it is as it was before.
     """
     real = os.path.realpath(path)
-    part = os.path.join(os.path.dirname(real), f".{os.path.basename(real)}.{os.getpid()}.part")
+    directory, name = os.path.split(real)
+    _sweep(directory, name)
+    part = os.path.join(directory, f".{name}.{secrets.token_hex(4)}{_PART}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(part, flags, 0o666)
     try:
@@ -64,3 +72,12 @@ def save(path: str, content: str, *, mode: int | None = None) -> None:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise
+
+
+def _sweep(directory: str, name: str) -> None:
+    """Remove the parts of this file that killed runs have left."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            is_part = entry.name.startswith(f".{name}.") and entry.name.endswith(_PART)
+            if is_part and entry.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT_AFTER_S:
+                os.unlink(entry.path)

@@ -129,7 +129,9 @@ class Systemd:
         variables = [f"{name}={shlex.quote(str(path))}" for name, path in places.items()]
         namespaces = "--pid --fork --kill-child=KILL --mount --mount-proc --uts --ipc --cgroup"
         script = self._place.script("boot", "\n".join([*variables, _BOOT]))
-        entering = f'echo $$ >{self._group}/cgroup.procs && exec unshare {namespaces} -- "$0"'
+        # Whatever becomes of the tests, it does not go on without them.
+        with_us = f"setpriv --pdeathsig=KILL unshare {namespaces}"
+        entering = f'echo $$ >{self._group}/cgroup.procs && exec {with_us} -- "$0"'
         with self._place.path("boot.log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["sh", "-c", entering, script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -169,7 +171,10 @@ class Systemd:
 
     def words(self, *words: str) -> list[str]:
         """What has a command line run in its namespaces."""
-        return ["nsenter", f"--target={self._pid}", "-p", "-m", "-u", "-i", "-C", "--", *words]
+        # With its root, which in a chroot is not the namespace's.
+        namespaces = ("--pid", "--mount", "--uts", "--ipc", "--cgroup", "--root")
+        where = f"--wd=/proc/{self._pid}/root"
+        return ["nsenter", f"--target={self._pid}", *namespaces, where, "--", *words]
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`systemctl`, whatever comes of it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +103,20 @@ def test_the_post_script_releases_before_its_program_has_started(
     # And then says so; as often as it is asked, for a post-script may be run again.
     for _ in range(2):
         subprocess.run([scripts.post], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
+    one: Database, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = one.scripts(pyfreeze, place, hold_at_most_s="0.2")
+    running = pyfreeze.start_run(one.disks, [place.held()], "--no-freeze", config=scripts.config)
+    wait_until(lambda: place.holds, "the snapshot is being taken")
+    os.kill(scripts.holder, signal.SIGSTOP)
+    wait_until(lambda: one.server.sessions_of_pyfreeze() == 0, "its session has ended")
+    place.go()
+    report = running.finish().report
+    assert report["code"] == 301
+    assert "was killed" in failed_script(report, "post")
 
 
 # ---- pre-scripts that fail -----------------------------------------------------------------------

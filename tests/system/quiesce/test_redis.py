@@ -116,6 +116,9 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "deadline of 0.2 s" in failed_script(report, "post")
     writers.wait_for_more()
+    # And not only the server's own end of the pause: the other call is the pre-script's.
+    with contextlib.closing(server.connect()) as client:
+        assert client.info("commandstats")["cmdstat_client|unpause"].startswith("calls=2,")
 
 
 def test_the_server_itself_ends_the_pause_of_a_holder_that_was_killed(
@@ -145,6 +148,51 @@ def test_a_pause_that_somebody_else_ended_is_found_out(
     with contextlib.closing(server.connect()) as client:
         client.ask("CLIENT", "UNPAUSE")
     writers.wait_for_more()
+    place.go()
+    report = running.finish().report
+    assert report["code"] == 301
+    assert "data was changed meanwhile" in failed_script(report, "post")
+
+
+def test_an_append_only_file_just_switched_on_is_waited_for(
+    start: Start, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Until its first rewrite has ended, a restart would find nothing in it."""
+    server = start("--appendonly", "no", "--save", "")
+    with contextlib.closing(server.connect()) as client:
+        for number in range(1, 201):
+            client.ask("SET", f"0:{number}", "x")
+        client.ask("CONFIG", "SET", "rdb-key-save-delay", "5000")  # microseconds, each
+        client.ask("CONFIG", "SET", "appendonly", "yes")
+        assert client.info("persistence")["aof_rewrite_in_progress"] == "1"
+    scripts = scripts_of(pyfreeze, place, server)
+    done = pyfreeze.run([server.disk], snapshot(place, [server.disk]), config=scripts.config)
+    assert_application(done.report)
+    server.kill()
+    with mounted_instead([server.disk], copies_of(place, [server.disk])):
+        restored = Server(server.disk, place, "--appendonly", "yes", "--save", "")
+        restored.start()
+        assert restored.numbers(0) == list(range(1, 201))
+        restored.kill()
+
+
+def test_a_change_that_a_snapshot_of_the_servers_own_covers_up_is_found_out(
+    start: Start, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    server = start(*_OPTIONS["snapshots"])
+    scripts = scripts_of(pyfreeze, place, server)
+    running = pyfreeze.start_run(
+        [server.disk], [place.held()], "--no-freeze", config=scripts.config
+    )
+    wait_until(lambda: place.holds, "the snapshot is being taken")
+    with contextlib.closing(server.connect()) as client:
+        client.ask("CLIENT", "UNPAUSE")
+        client.ask("SET", "key", "value")
+        client.ask("BGSAVE")
+        wait_until(
+            lambda: client.info("persistence")["rdb_changes_since_last_save"] == "0",
+            "Redis has saved",
+        )
     place.go()
     report = running.finish().report
     assert report["code"] == 301

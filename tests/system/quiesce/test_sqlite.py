@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,18 +111,18 @@ def test_every_committed_row_is_restored_and_none_from_after_the_window(
     shop: Shop, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     scripts = scripts_of(pyfreeze, place, shop)
-    config = scripts.noting(shop.noting("before"), shop.noting("quiet"))
+    config = scripts.noting(":", shop.noting("quiet"))
     command = snapshot(place, [shop.disk], shop.noting("frozen"))
     done = pyfreeze.run([shop.disk], command, config=config)
     assert_application(done.report)
     assert "3 databases" in output_of(done.report, "pre")
     shop.wait_for_more()
     shop.stop()
-    before, frozen = shop.committed("before"), shop.committed("frozen")
-    assert shop.committed("quiet") == frozen  # nobody could write in between
+    quiet, frozen = shop.committed("quiet"), shop.committed("frozen")
+    assert quiet == frozen  # nobody could write in between
     assert shop.committed() > frozen
     with mounted_instead([shop.disk], copies_of(place, [shop.disk])):
-        assert_rows(shop.numbers, before, frozen)
+        assert_rows(shop.numbers, quiet, frozen)
         # Not even a journal is left to be rolled back.
         assert not shop.paths[2].with_name("journal.sqlite-journal").exists()
 
@@ -170,6 +174,106 @@ def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "not application-consistent" in failed_script(report, "post")
     shop.wait_for_more()
+
+
+def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
+    shop: Shop, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    scripts = scripts_of(pyfreeze, place, shop, hold_at_most_s="0.2")
+    running = pyfreeze.start_run([shop.disk], [place.held()], "--no-freeze", config=scripts.config)
+    wait_until(lambda: place.holds, "the snapshot is being taken")
+    os.kill(scripts.holder, signal.SIGSTOP)
+    wait_until(scripts.has_no_holder, "the kernel kills it")
+    shop.wait_for_more()
+    place.go()
+    report = running.finish().report
+    assert report["code"] == 301
+    assert "was killed" in failed_script(report, "post")
+
+
+def test_a_database_that_is_replaced_meanwhile_was_not_held(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    root = ext4.path("replaced")
+    root.mkdir()
+    with sqlite3.connect(root / "shop.db") as database:
+        database.execute("CREATE TABLE t (n)")
+    database.close()
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+    command = [place.script("snapshot", f"cd {root}; cp shop.db new; mv new shop.db")]
+    report = pyfreeze.run([ext4], command, "--no-freeze", config=scripts.config).report
+    assert report["code"] == 301
+    line = failed_script(report, "post")
+    assert "replaced or removed meanwhile" in line
+    assert "shop.db" in line
+    shutil.rmtree(root)
+
+
+def test_names_that_look_like_a_log(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Beside a directory, or a file that is no database, they are databases of their own."""
+    root = ext4.path("names")
+    (root / "shop").mkdir(parents=True)
+    (root / "text").write_text("not a database\n", encoding="ascii")
+    for name in ("shop-journal", "text-wal"):
+        with sqlite3.connect(root / name) as database:
+            database.execute("CREATE TABLE t (n)")
+        database.close()
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert_application(report)
+    assert "2 databases" in output_of(report, "pre")
+    shutil.rmtree(root)
+
+
+def test_more_databases_than_descriptors_are_allowed_at_first(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    root = ext4.path("many")
+    root.mkdir()
+    for number in range(60):
+        with sqlite3.connect(root / f"{number}.db") as database:
+            database.execute("PRAGMA journal_mode=wal")
+            database.execute("CREATE TABLE t (n)")
+        database.close()
+    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+    for limit, code in (("100:4096", 0), ("100:100", 300)):
+        prefix = ["prlimit", f"--nofile={limit}"]
+        report = pyfreeze.run([ext4], ["true"], config=scripts.config, prefix=prefix).report
+        assert report["code"] == code, output_of(report, "pre")
+    assert ".db" in failed_script(report, "pre")
+    shutil.rmtree(root)
+
+
+def test_databases_that_come_and_go(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """A program's temporary ones are nobody's loss."""
+    root = ext4.path("temporary")
+    root.mkdir()
+    with sqlite3.connect(root / "kept.db") as kept:
+        kept.execute("CREATE TABLE t (n)")
+    kept.close()
+    program = (
+        "import itertools, os, sqlite3, sys\n"
+        "os.chdir(sys.argv[1])\n"
+        "for number in itertools.count():\n"
+        "    database = sqlite3.connect(f'{number % 50}.db')\n"
+        "    database.execute('CREATE TABLE t (n)')\n"
+        "    database.close()\n"
+        "    os.unlink(f'{number % 50}.db')\n"
+    )
+    words = [sys.executable, "-c", program, str(root)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+        for _ in range(8):
+            report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+            assert report["code"] in (0, 300, 301)
+            outputs = output_of(report, "pre") + output_of(report, "post")
+            assert "without a word" not in outputs
+            assert "unexpected" not in outputs
+    finally:
+        process.kill()
+        process.wait(timeout=60)
+        shutil.rmtree(root)
 
 
 def test_files_stay_their_owners(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:

@@ -90,6 +90,35 @@ def test_one_that_is_not_running_stays_so(
     assert shop.show(UNIT, "ActiveState") == "inactive"
 
 
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ("shpo.service", "found a unit that is not-found, expected one loaded"),
+        ("slow.service", "found it activating, expected active or inactive"),
+    ],
+)
+def test_one_that_is_not_known_to_be_quiet(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, systemd: Systemd, unit: str, words: str
+) -> None:
+    systemd.add("slow.service", "[Service]\nExecStartPre=sleep 600\nExecStart=sleep 600\n")
+    systemd.boot()
+    systemd.do("start", "--no-block", "slow.service")
+    scripts = scripts_of(pyfreeze, place)
+    scripts.set(unit=unit)
+    prefix = systemd.words()
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config, prefix=prefix).report
+    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert words in failed_script(report, "pre")
+
+
+def test_one_that_cannot_be_asked_about(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    refusing = place.script("systemctl", "echo no bus >&2; exit 1")
+    scripts = scripts_of(pyfreeze, place, systemctl=refusing)
+    report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
+    assert report["code"] == 300
+    assert "no bus" in failed_script(report, "pre")
+
+
 def test_one_that_cannot_be_frozen_in_time_goes_on(
     ext4: Disk, place: Place, pyfreeze: Pyfreeze, systemd: Systemd
 ) -> None:
