@@ -133,7 +133,7 @@ class Backup:
     def _interrupt(self, error: BaseException) -> None:
         self._interruption = error
         self._interrupted = self._taken is None
-        self.story.fail(f"interrupted: {type(error).__name__} {error}".rstrip())
+        self.story.fail(f"interrupted by {str(error) or type(error).__name__}")
 
     def _work(self) -> None:
         targets_ = targets(self.plan.selection)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._errors import UsageError
@@ -64,6 +66,19 @@ class Outputs(NamedTuple):
                 failures.append(f"{path}: not written: {error.strerror}")
         return failures
 
+    def write_refusal(self, code: int) -> None:
+        """Let the metrics tell of a run that was refused: nobody looks at a night's messages."""
+        if self.metrics is None or find_spec("prometheus_client") is None:
+            return
+        from pyfreeze._view.metrics import as_metrics_of_refusal
+
+        # What refused it may be this very file, and is told already.
+        with contextlib.suppress(OSError, UsageError):
+            check_target(self.metrics)
+            before = read_if_there(self.metrics)
+            content = as_metrics_of_refusal(code, now_s=time.time(), before=before)
+            save(self.metrics, content, mode=_METRICS_MODE)
+
     def _picture(self, report: Report) -> str:
         from pyfreeze._view.page import as_html, as_svg
 
@@ -83,8 +98,6 @@ class Outputs(NamedTuple):
 
 
 def _need_prometheus(path: str) -> None:
-    from importlib.util import find_spec
-
     if find_spec("prometheus_client") is None:
         text = "--metrics needs the Python package prometheus-client: pip install 'pyfreeze[cli]'"
         raise UsageError(errno.ENOENT, text, path)

@@ -157,42 +157,47 @@ def command(  # noqa: PLR0913 - one parameter for each option
     from pyfreeze._plan import make_plan
     from pyfreeze._settings import Settings, parse_level
 
-    plan = make_plan(
-        Settings(
-            snapshot=command,
-            config=config,
-            host_config=host_config,
-            freeze_config=freeze_config,
-            mounts=mounts,
-            skip=skip,
-            max_window_s=max_window,
-            freeze_timeout_s=freeze_timeout,
-            flush_timeout_s=flush_timeout,
-            snapshot_timeout_s=snapshot_timeout,
-            scripts=not no_scripts,
-            freeze=not no_freeze,
-            require=parse_level(require or "none"),
-            single_disk=single_disk,
-            crash_fallback=crash_fallback,
-            expedite=not no_expedite,
-            realtime=not no_realtime,
-            wakeful=not no_wakeful,
-            parallel=not no_parallel,
-            flush_rounds=flush_rounds,
-            environment=dict(os.environ),
-            directory=_working_directory(),
-        )
-    )
-    if dry_run:
-        from pyfreeze._cli.dry_run import show_plan
-
-        show_plan(plan, as_json=as_json)
-        return exits.SUCCESS
     outputs = Outputs(report, trace, metrics)
-    outputs.check()
-    with progress(wanted=not quiet) as observer:
-        backup = Backup(plan, observer)
-        status = _perform(backup)
+    try:
+        plan = make_plan(
+            Settings(
+                snapshot=command,
+                config=config,
+                host_config=host_config,
+                freeze_config=freeze_config,
+                mounts=mounts,
+                skip=skip,
+                max_window_s=max_window,
+                freeze_timeout_s=freeze_timeout,
+                flush_timeout_s=flush_timeout,
+                snapshot_timeout_s=snapshot_timeout,
+                scripts=not no_scripts,
+                freeze=not no_freeze,
+                require=parse_level(require or "none"),
+                single_disk=single_disk,
+                crash_fallback=crash_fallback,
+                expedite=not no_expedite,
+                realtime=not no_realtime,
+                wakeful=not no_wakeful,
+                parallel=not no_parallel,
+                flush_rounds=flush_rounds,
+                environment=dict(os.environ),
+                directory=_working_directory(),
+            )
+        )
+        if dry_run:
+            from pyfreeze._cli.dry_run import show_plan
+
+            show_plan(plan, as_json=as_json)
+            return exits.SUCCESS
+        outputs.check()
+        with progress(wanted=not quiet) as observer:
+            backup = Backup(plan, observer)
+            status = _perform(backup)
+    except (OSError, exits.EndedBySignal) as error:
+        if not dry_run:
+            outputs.write_refusal(exits.code_of_error(error))
+        raise
     assert backup.report is not None
     failures = outputs.write(backup.report)
     for failure in failures:

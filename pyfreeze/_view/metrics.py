@@ -30,20 +30,9 @@ def as_metrics(report: Report, *, now_s: float, before: str = "") -> str:
         before: what the file held so far: it knows of the last success. Anything else is ignored.
     """
     metrics = _Metrics()
-    good = report.status == "success"
-    metrics.one("pyfreeze_last_run_timestamp_seconds", "When the last run ended.", now_s)
-    last_success_s = now_s if good else _last_success(before)
-    if last_success_s is not None:
-        metrics.one(_LAST_SUCCESS, "When the last successful run ended.", last_success_s)
-    metrics.one("pyfreeze_run_success", "Whether the last run was a success.", good)
-    metrics.one("pyfreeze_run_code", "The last run's outcome code, 0: application-consistent.",
-                report.code)  # fmt: skip
-    metrics.many(
-        "pyfreeze_run_consistency",
-        "1 for the consistency level that the last run reached.",
-        ("level",),
-        [((level,), level == report.consistency) for level in _LEVELS],
-    )
+    is_good = report.status == "success"
+    _add_times(metrics, now_s, now_s if is_good else _last_success(before))
+    _add_outcome(metrics, report.code, report.consistency, is_good=is_good)
     metrics.one(
         "pyfreeze_run_duration_seconds",
         "From the run's begin to the end of its last step.",
@@ -55,6 +44,20 @@ def as_metrics(report: Report, *, now_s: float, before: str = "") -> str:
     _add_window(metrics, report)
     _add_filesystems(metrics, report.window.filesystems)
     _add_scripts(metrics, report.scripts)
+    return generate_latest(metrics.registry).decode()
+
+
+def as_metrics_of_refusal(code: int, *, now_s: float, before: str = "") -> str:
+    """The metrics file's content after a run that was refused before it had anything to report.
+
+    Args:
+        code: the outcome code.
+        now_s: the time, in seconds since the epoch.
+        before: what the file held so far, as for `as_metrics`.
+    """
+    metrics = _Metrics()
+    _add_times(metrics, now_s, _last_success(before))
+    _add_outcome(metrics, code, "none", is_good=False)
     return generate_latest(metrics.registry).decode()
 
 
@@ -82,6 +85,24 @@ class _Metrics:
         gauge = Gauge(name, text, labels, registry=self.registry)
         for own, value in known:
             gauge.labels(*map(_encodable, own)).set(value)
+
+
+def _add_times(metrics: _Metrics, now_s: float, last_success_s: float | None) -> None:
+    metrics.one("pyfreeze_last_run_timestamp_seconds", "When the last run ended.", now_s)
+    if last_success_s is not None:
+        metrics.one(_LAST_SUCCESS, "When the last successful run ended.", last_success_s)
+
+
+def _add_outcome(metrics: _Metrics, code: int, consistency: str, *, is_good: bool) -> None:
+    metrics.one("pyfreeze_run_success", "Whether the last run was a success.", is_good)
+    metrics.one("pyfreeze_run_code", "The last run's outcome code, 0: application-consistent.",
+                code)  # fmt: skip
+    metrics.many(
+        "pyfreeze_run_consistency",
+        "1 for the consistency level that the last run reached.",
+        ("level",),
+        [((level,), level == consistency) for level in _LEVELS],
+    )
 
 
 def _add_window(metrics: _Metrics, report: Report) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
 from tests.support.place import Place
+from tests.support.waiting import wait_until
 
 _SUCCESS = "pyfreeze_last_success_timestamp_seconds"
 
@@ -84,8 +85,16 @@ def test_all_three_say_what_the_report_says(disk: Disk, place: Place, pyfreeze: 
     labels = (filesystem["device"], disk.fstype, disk.mount_point)
     frozen_s = filesystem["frozen_ms"] / 1000
     assert metrics["pyfreeze_filesystem_frozen_seconds", *labels] == pytest.approx(frozen_s)
-    window_s = report["window"]["window_ms"] / 1000
-    assert metrics["pyfreeze_window_seconds",] == pytest.approx(window_s)
+    for name in ("flush", "freeze", "thaw"):
+        row = (f"pyfreeze_filesystem_{name}_seconds", *labels)
+        assert metrics[row] == pytest.approx(filesystem[f"{name}_ms"] / 1000)
+    for name, of_window in (
+        ("window", "window_ms"),
+        ("window_overhead", "overhead_ms"),
+        ("window_frozen_together", "frozen_together_ms"),
+    ):
+        took_s = report["window"][of_window] / 1000
+        assert metrics[f"pyfreeze_{name}_seconds",] == pytest.approx(took_s)
     assert metrics["pyfreeze_run_consistency", "application"] == 1
     for script in report["scripts"]:
         key = ("pyfreeze_script_duration_seconds", script["path"], script["phase"])
@@ -107,6 +116,30 @@ def test_a_failure_is_told_and_the_last_success_remembered(
     assert after[_SUCCESS,] == before[_SUCCESS,]
     assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
     assert "exited with status 1" in place.read("page.html")
+
+
+@pytest.mark.parametrize("why", ["usage", "locked"])
+def test_a_run_that_was_refused_is_no_success(
+    ext4: Disk, place: Place, pyfreeze: Pyfreeze, why: str
+) -> None:
+    """A timer's run that is refused every night: its metrics are all that anybody looks at."""
+    path = place.path("metrics.prom")
+    assert pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status == 0
+    before = metrics_of(path)
+    if why == "locked":
+        running = pyfreeze.start_run([ext4], [place.held()])
+        wait_until(lambda: place.holds, "another run's snapshot is being taken")
+        status = pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status
+        place.go()
+        assert running.finish().status == 0
+    else:
+        status = pyfreeze.run([ext4], ["/no/such/program"], "--metrics", str(path)).status
+    assert status == {"usage": 2, "locked": 4}[why]
+    check_metrics(path)
+    after = metrics_of(path)
+    assert (after["pyfreeze_run_success",], after["pyfreeze_run_code",]) == (0, 2)
+    assert after[_SUCCESS,] == before[_SUCCESS,]
+    assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
 
 
 def test_a_picture(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:

@@ -72,6 +72,15 @@ def test_file(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
     refuse(pyfreeze, place, ["--mount", noted[0]], noted, noted[0], "mount point")
 
 
+def test_working_directory_that_was_removed(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    gone = place.path("gone")
+    gone.mkdir()
+    prefix = ["sh", "-c", f'cd {gone}; rmdir {gone}; exec "$@"', "sh"]
+    done = pyfreeze.run([ext4], ["true"], prefix=prefix)
+    assert done.status == 2
+    done.assert_one_line("working directory removed", "cd to another")
+
+
 def test_directory_that_is_no_mount_point(
     ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:

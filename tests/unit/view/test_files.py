@@ -32,6 +32,17 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["directory"]
 
 
+def test_what_killed_runs_have_left_is_swept_up(tmp_path: Path) -> None:
+    left, fresh = tmp_path / ".report.0a1b2c3d.part", tmp_path / ".report.4e5f6a7b.part"
+    others = tmp_path / ".another.0a1b2c3d.part"
+    for path in (left, fresh, others):
+        path.touch()
+    for path in (left, others):
+        os.utime(path, (0, 0))
+    save(str(tmp_path / "report"), "text")
+    assert sorted(os.listdir(tmp_path)) == sorted([fresh.name, others.name, "report"])
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     link.symlink_to(real)

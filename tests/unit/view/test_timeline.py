@@ -28,7 +28,7 @@ def text_of(what: RenderableType, width: int) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("width", [60, 80, 110])
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
 @pytest.mark.parametrize("unicode", [False, True])
 def test_a_timeline_fits(width: int, unicode: bool) -> None:
     text = text_of(timeline(SPANS, width, unicode=unicode), width)
