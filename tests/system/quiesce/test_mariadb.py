@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ from tests.support.database import Writers, assert_rows, copies_of, mounted_inst
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.mariadb import OWN_NETWORK, Database, Server, fresh_directory, network_of
 from tests.support.place import Place
-from tests.support.quiesce import assert_application, output_of
+from tests.support.quiesce import assert_application, failed_script, output_of
 from tests.support.waiting import wait_until
 
 Make = Callable[[str], Database]
@@ -112,9 +113,9 @@ def test_filesystems_copied_one_after_another_do_not_fit(
     two.server.start()
 
 
-def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
-) -> None:
+@contextlib.contextmanager
+def replicated(disks: Disks) -> Iterator[tuple[Database, Database]]:
+    """A primary and its replica, which follows it."""
     primary = Database.make(disks, "primary", OWN_NETWORK)
     disk = disks.make("replica", "xfs")
     replica = Database(Server(disk.path("data"), fresh_directory(), settings=REPLICA), [disk])
@@ -129,12 +130,24 @@ def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
             " MASTER_PASSWORD='replica', MASTER_LOG_FILE='binlog.000001', MASTER_LOG_POS=4;"
             " START SLAVE"
         )
+        yield primary, replica
+    finally:
+        replica.server.stop()
+        primary.server.stop()
+        for name in ("replica", "primary-data"):
+            disks.drop(name)
+
+
+def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
+) -> None:
+    with replicated(disks) as (primary, replica):
         writers = writing(primary.writers(place, 2))
         wait_until(lambda: len(_rows(replica, 1)) > 20, "the replica has caught up")
         config = replica.scripts(pyfreeze, place).config
         look = shlex.join([*replica.server.client_words(), "-e", "SELECT @@gtid_slave_pos"])
-        command = snapshot(place, [disk], f'{look} >"$D/first"', f'{look} >"$D/last"')
-        done = pyfreeze.run([disk], command, config=config)
+        command = snapshot(place, replica.disks, f'{look} >"$D/first"', f'{look} >"$D/last"')
+        done = pyfreeze.run(replica.disks, command, config=config)
         assert_application(done.report)
         writers.wait_for_more()
         writers.stop()
@@ -152,9 +165,28 @@ def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
             )
             assert_rows(replica.numbers, rows, rows)
             assert "Duplicate" not in "".join(replica.server.sql("SHOW SLAVE STATUS"))
-    finally:
-        replica.server.stop()
-        primary.server.stop()
+
+
+def test_a_replica_with_temporary_tables_open_is_refused(
+    disks: Disks, place: Place, pyfreeze: Pyfreeze
+) -> None:
+    """Statements that use them are still to come, and no snapshot has them."""
+    with replicated(disks) as (primary, replica):
+        client = primary.server.client("SET SESSION binlog_format = 'STATEMENT';")
+        assert client.execute("CREATE TEMPORARY TABLE passing (id INT);")
+        opened = "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'"
+        wait_until(
+            lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t1"], "it is open"
+        )
+        config = replica.scripts(pyfreeze, place).config
+        report = pyfreeze.run(replica.disks, ["true"], config=config).report
+        assert report["code"] == 300
+        assert "has 1 temporary tables open" in failed_script(report, "pre")
+        client.close()
+        wait_until(
+            lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t0"], "it is gone"
+        )
+        assert_application(pyfreeze.run(replica.disks, ["true"], config=config).report)
 
 
 def _rows(database: Database, writer: int) -> list[int]:
