@@ -43,9 +43,12 @@ def test_one_that_never_gets_there(ext4: Disk, place: Place, pyfreeze: Pyfreeze)
 
 
 def test_one_that_dies_on_the_way(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+    """Its working directory goes after the command line was found to be right."""
     gone = place.path("gone")
     gone.mkdir()
-    words = ["sh", "-c", f'cd "{gone}" && rmdir "{gone}" && exec "$@"', "sh"]
-    done = pyfreeze.run([ext4], ["true"], prefix=words)
+    config = place.config(pre=place.script("pre", 'rmdir "$D/gone"'))
+    done = pyfreeze.run([ext4], ["true"], config=config, directory=str(gone))
     assert (done.status, done.report["consistency"]) == (1, "none")
+    assert not gone.exists()
+    assert place.outcomes == ["none"]
     ext4.assert_writable()
