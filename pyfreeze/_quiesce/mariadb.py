@@ -22,6 +22,8 @@ from pyfreeze._quiesce.session import (
 from pyfreeze._quiesce.settings import Setting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyfreeze._quiesce.application import Given
 
 _FIRST_WITH_STAGES = (10, 4)
@@ -31,6 +33,10 @@ _PROMPT_S = 10.0
 _GRACE_S = 5
 _STAGES = ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT")
 _LOCK_WAIT_TIMEOUT = "ERROR 1205"
+#: Of SHOW PROCESSLIST: its own threads, and those that wait as we did.
+_SERVERS_OWN = ("system user", "event_scheduler")
+_WAITING = ("Waiting for backup lock", "Waiting for global read lock")
+_SUSPECTS = 3
 
 _ABOUT = """\
 It connects once, holds back all commits with that connection, and has InnoDB write its log to
@@ -186,17 +192,11 @@ class MariaDB:
         """Who may have been in the way: the server does not say."""
         try:
             self._session = self._connect()
-            rows = self._rows(
-                "SELECT ID, USER, COMMAND, TIME, STATE FROM information_schema.PROCESSLIST"
-                " WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')"
-                " AND STATE NOT LIKE 'Waiting for backup lock'"
-                " ORDER BY COMMAND = 'Sleep', TIME DESC LIMIT 3;"
-            )
+            rows = self._rows("SHOW PROCESSLIST;")
         except QuiesceError:
             return "Look for long queries and locked tables (SHOW PROCESSLIST)"
-        text = "connection {ID} of {USER} ({COMMAND} {STATE}, {TIME} s)"
-        seen = [text.format(**row) for row in rows]
-        return f"In the way may be: {', '.join(seen) or 'nobody any more'}; wait, or KILL its query"
+        seen = ", ".join(suspects(rows)) or "nobody any more"
+        return f"In the way may be: {seen}; wait, or KILL its query"
 
     def _flush_innodb_log(self) -> None:
         """Write to disk what was acknowledged without having been."""
@@ -293,6 +293,29 @@ def knows_stages(version: str) -> bool:
 def _numbers(version: str) -> tuple[int, ...]:
     found = re.search(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in found[0].split(".")) if found else ()
+
+
+def suspects(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Who of SHOW PROCESSLIST may keep a lock from being had, a phrase each: pure."""
+    others = [
+        row
+        for row in rows
+        if row["User"] not in _SERVERS_OWN
+        and row["State"] not in _WAITING
+        and row["Info"] != "SHOW PROCESSLIST"
+    ]
+    # Who is doing something, and the longest of them, before those who only may have locked it.
+    others.sort(key=lambda row: (row["Command"] == "Sleep", -_seconds(row["Time"])))
+    return [
+        f"connection {row['Id']} of {row['User']} "
+        f"({' '.join([row['Command'], row['State']]).strip()}, {_seconds(row['Time'])} s)"
+        for row in others[:_SUSPECTS]
+    ]
+
+
+def _seconds(time: str) -> int:
+    """A connection that is only being made has none: "NULL"."""
+    return int(time) if time.isdigit() else 0
 
 
 def replica_position(row: dict[str, str]) -> str:

@@ -194,4 +194,5 @@ def assert_rows(
     for writer, (least, most) in enumerate(zip(at_least, at_most, strict=True)):
         found = numbers(writer)
         assert found == list(range(1, len(found) + 1)), f"writer {writer} has gaps"
-        assert least <= len(found) <= most + 1, f"writer {writer}: {len(found)} rows"
+        expected = f"expected {least} to {most + 1}"
+        assert least <= len(found) <= most + 1, f"writer {writer}: {len(found)} rows, {expected}"

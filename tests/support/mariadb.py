@@ -40,6 +40,9 @@ class Server(ServerProcess):
     """One server. Its data lies in `data`, InnoDB's and the binary log in `logs` or there too."""
 
     ENDING = signal.SIGTERM
+    CLIENT, CHECK = "mariadb", "mariadb-check"
+    #: What the script says that it needs.
+    BACKUP_RIGHTS = "RELOAD, PROCESS, SUPER, BINLOG MONITOR, REPLICA MONITOR"
 
     def __init__(
         self, data: Path, directory: Path, *, logs: Path | None = None, settings: Sequence[str] = ()
@@ -59,20 +62,23 @@ class Server(ServerProcess):
         """Make the system tables; root of the system is root of the database, and nobody else."""
         words = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db"]
         words += ["--auth-root-authentication-method=socket", "--auth-root-socket-user=root"]
-        output_of_program([*_drop(), *words, *self._where()])
+        output_of_program([*drop(), *words, *self._log_words()])
 
-    def _where(self) -> list[str]:
+    def _log_words(self) -> list[str]:
         size = "--innodb-log-file-size=16M"
         return [size, *([f"--innodb-log-group-home-dir={self.logs}"] if self.logs else [])]
 
+    def _daemon(self) -> list[str]:
+        """The server program, and what it needs to be told in any case."""
+        return ["mariadbd", "--no-defaults", f"--datadir={self.data}", *self._log_words()]
+
     def start(self, *settings: str) -> None:
-        words = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}"]
-        words += [f"--pid-file={self.directory}/pid", *self._where()]
+        words = [*self._daemon(), f"--socket={self.socket}", f"--pid-file={self.directory}/pid"]
         words.append("--bind-address=127.0.0.1" if self.network else "--skip-networking")
         words += [f"--log-bin={self.logs or self.data}/binlog", f"--log-error={self.log_path}"]
         self.log_path.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            [*self.network, *_drop(), *words, *self.settings, *settings],
+            [*self.network, *drop(), *words, *self.settings, *settings],
             stdin=subprocess.DEVNULL,
             cwd="/",
         )
@@ -87,7 +93,12 @@ class Server(ServerProcess):
 
     def client_words(self) -> list[str]:
         options = ["--no-defaults", "--batch", "--skip-column-names", "--unbuffered"]
-        return ["mariadb", *options, f"--socket={self.socket}", "--user=root"]
+        return [self.CLIENT, *options, f"--socket={self.socket}", "--user=root"]
+
+    def check(self) -> str:
+        """What the server's own check says."""
+        words = [self.CHECK, "--no-defaults", f"--socket={self.socket}", "--user=root"]
+        return output_of_program([*words, "--check", "--extended", "--databases", "shop", "mysql"])
 
     def sql(self, statement: str) -> list[str]:
         """Run a statement; returns its rows."""
@@ -118,8 +129,8 @@ def network_of(server: Server) -> tuple[str, ...]:
     return ("nsenter", "--net", f"--target={server.pid}", "--")
 
 
-def _drop() -> list[str]:
-    # Whatever becomes of the tests, a server does not go on without them.
+def drop() -> list[str]:
+    """The words before a program that is to run as the server's user, and to end with the tests."""
     who = (f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups")
     return ["setpriv", *who, "--pdeathsig=KILL", "--"]
 
@@ -132,16 +143,25 @@ class Database:
         self.disks = disks
 
     @classmethod
-    def make(cls, disks: Disks, layout: str, network: Sequence[str] = ()) -> Database:
+    def make(
+        cls,
+        disks: Disks,
+        layout: str,
+        network: Sequence[str] = (),
+        *,
+        kind: type[Server] = Server,
+        settings: Sequence[str] = (),
+    ) -> Database:
         """Data and logs on one filesystem, or on two if the layout is "two"."""
-        data = disks.make(f"{layout}-data", "xfs")
-        logs = disks.make(f"{layout}-logs", "ext4") if layout == "two" else None
-        settings = ["--innodb-buffer-pool-size=32M", "--open-files-limit=1024"]
+        name = f"{layout}-{Path(kind.CLIENT).name}"
+        data = disks.make(f"{name}-data", "xfs")
+        logs = disks.make(f"{name}-logs", "ext4") if layout == "two" else None
+        settings = [*settings, "--innodb-buffer-pool-size=32M", "--open-files-limit=1024"]
         # Once a second at best: what is acknowledged is in memory only. And nothing is mended
         # before it is looked at.
         settings += ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-log-at-timeout=2700"]
         settings += ["--myisam-recover-options=OFF", "--server-id=1"]
-        server = Server(
+        server = kind(
             data.path("data"),
             fresh_directory(),
             logs=logs.path("logs") if logs else None,
@@ -158,7 +178,8 @@ class Database:
         return cls(server, [data, *([logs] if logs else [])])
 
     def scripts(self, pyfreeze: Pyfreeze, place: Place, **settings: object) -> QuiesceScripts:
-        return QuiesceScripts(pyfreeze, place, "mariadb", socket=self.server.socket, **settings)
+        where = {"socket": self.server.socket, "client": self.server.CLIENT}
+        return QuiesceScripts(pyfreeze, place, "mariadb", **{**where, **settings})
 
     def writers(self, place: Place, count: int) -> Writers:
         accounts = ", ".join(f"({number}, 0)" for number in range(2 * count))
@@ -178,13 +199,15 @@ class Database:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write("SELECT CONNECTION_ID();\n")
+        process.stdin.write(f"SELECT CONNECTION_ID();\n{statement}\nSELECT 'done';\n")
         connection = int(process.stdout.readline())
         try:
-            process.stdin.write(f"{statement}\n")
-            where = f"ID = {connection} AND (STATE = 'User sleep' OR COMMAND = 'Sleep')"
-            query = f"SELECT 1 FROM information_schema.PROCESSLIST WHERE {where} AND TIME_MS > 50"
-            wait_until(lambda: self.server.sql(query), "the connection is busy")
+            if "SLEEP" in statement:
+                where = f"ID = {connection} AND STATE = 'User sleep'"
+                query = f"SELECT 1 FROM information_schema.PROCESSLIST WHERE {where}"
+                wait_until(lambda: self.server.sql(query), "the connection is busy")
+            else:
+                assert process.stdout.readline() == "done\n"
             yield connection
         finally:
             process.kill()
@@ -198,8 +221,7 @@ class Database:
 
     def complaints(self) -> list[str]:
         """What the server's own check says, but for what is in order."""
-        words = ("mariadb-check", "--no-defaults", f"--socket={self.server.socket}", "--user=root")
-        lines = output_of_program([*words, "--check", "--extended", "--databases", "shop", "mysql"])
+        lines = self.server.check()
         lines += "".join(
             f"\n{line}" for line in self.server.log.splitlines() if "in the future" in line
         )

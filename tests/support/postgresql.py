@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.support import versions
 from tests.support.command import Pyfreeze
 from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
 from tests.support.disks import Disk, Disks
@@ -22,13 +23,36 @@ from tests.support.servers import ServerProcess, output_of_program
 from tests.support.waiting import wait_until
 
 USER = "postgres"
+#: What pg_amcheck does, by what every version has: all of the heap is read for it.
+_CHECK_INDEXES = (
+    "CREATE EXTENSION IF NOT EXISTS amcheck;"
+    " SELECT bt_index_check(i.indexrelid, true) FROM pg_index i JOIN pg_class c"
+    " ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree'"
+)
+#: Little is flushed that no script asks for.
+_SETTINGS = (
+    "autovacuum=off",
+    "max_connections=20",
+    "max_wal_size=24MB",
+    "wal_writer_delay=10s",
+)
 _numbers = itertools.count()
 
 
-def find_programs() -> Path | None:
-    """Where the newest installed server has its programs; Debian has them out of PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    return found[-1].parent if found else None
+#: Major versions beside the system's; their servers come without any client.
+OTHER_MAJORS = (12, 13, 14, 16, 17, 18)
+
+
+def find_programs(major: int | None = None) -> Path | None:
+    """Where the newest installed server has its programs; Debian has them out of PATH.
+
+    Or where those of one major version have been fetched to.
+    """
+    if major is None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        return found[-1].parent if found else None
+    fetched = versions.find("postgresql")
+    return fetched and fetched / f"node_modules/postgresql-{major}/native/bin"
 
 
 def drop(*words: str) -> list[str]:
@@ -43,12 +67,21 @@ class Server(ServerProcess):
     ENDING = signal.SIGINT  # a fast shutdown; SIGQUIT is an immediate one
 
     def __init__(
-        self, data: Path, directory: Path, *, wal: Path | None = None, settings: Sequence[str] = ()
+        self,
+        data: Path,
+        directory: Path,
+        *,
+        wal: Path | None = None,
+        settings: Sequence[str] = (),
+        major: int | None = None,
     ) -> None:
         super().__init__(directory)
-        programs = find_programs()
+        programs, clients = find_programs(major), find_programs()
         assert programs, "no PostgreSQL server: sh ./bootstrap test installs it"
+        assert clients, "no PostgreSQL client: sh ./bootstrap test installs it"
         self._programs = programs
+        self._clients = clients
+        self.major = major
         self.data = data
         self.wal = wal
         self.settings = list(settings)
@@ -63,7 +96,7 @@ class Server(ServerProcess):
             path.mkdir(mode=0o700)
             shutil.chown(path, USER, USER)
         where = ["-D", str(self.data), *(["-X", str(self.wal)] if self.wal else [])]
-        self.run("initdb", *where, "-A", "peer", "-N", "--no-instructions", *options)
+        self.run("initdb", *where, "-A", "peer", "-N", *options)
 
     def launch(self, *settings: str) -> None:
         """Start it and do not wait until it is ready; it may not become so."""
@@ -90,9 +123,14 @@ class Server(ServerProcess):
 
     # ---- its programs ------------------------------------------------------------------------
 
+    def has(self, program: str) -> bool:
+        """Whether a program is there in the server's own version."""
+        return (self._programs / program).exists()
+
     def words(self, program: str, *arguments: str) -> list[str]:
         """A command line of one of its programs, as the server's user."""
-        return drop(str(self._programs / program), *arguments)
+        directory = self._programs if self.has(program) else self._clients
+        return drop(str(directory / program), *arguments)
 
     def run(self, program: str, *arguments: str) -> str:
         return output_of_program(self.words(program, *arguments))
@@ -170,7 +208,10 @@ class Database:
         """What the server's own checks say."""
         assert self.server.sql("SELECT sum(balance), count(*) > 0 FROM account") == ["0|t"]
         assert "checksum" not in self.server.log
-        self.server.run("pg_amcheck", *self.amcheck_words())
+        if self.server.has("pg_amcheck"):
+            self.server.run("pg_amcheck", *self.amcheck_words())
+        else:
+            self.server.sql(_CHECK_INDEXES)
 
     def amcheck_words(self) -> list[str]:
         words = ["-h", str(self.server.directory), "--install-missing", "--heapallindexed"]
@@ -188,20 +229,22 @@ class Database:
                     yield
                 finally:
                     self.server.stop()
-                self.server.run("pg_checksums", "--check", "-D", str(self.server.data))
+                if self.server.has("pg_checksums"):
+                    self.server.run("pg_checksums", "--check", "-D", str(self.server.data))
         finally:
             self.server.start()
 
     @classmethod
-    def make(cls, disks: Disks, layout: str) -> Database:
+    def make(cls, disks: Disks, layout: str, major: int | None = None) -> Database:
         """Data and WAL on "one" filesystem, or on "two"."""
-        data = disks.make(f"{layout}-data", "xfs")
-        wal = disks.make(f"{layout}-wal", "ext4") if layout == "two" else None
+        data = disks.make(f"{layout}-data{major or ''}", "xfs")
+        wal = disks.make(f"{layout}-wal{major or ''}", "ext4") if layout == "two" else None
         server = Server(
             data.path("cluster"),
             fresh_directory(),
             wal=wal.path("wal") if wal else None,
-            settings=["max_wal_size=24MB", "wal_writer_delay=10s", "max_connections=20"],
+            settings=_SETTINGS,
+            major=major,
         )
         server.init("--data-checksums", "--wal-segsize=1")
         server.start()

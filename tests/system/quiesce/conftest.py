@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import mariadb, postgresql
+from tests.support import mariadb, mysql, postgresql
 from tests.support.database import Writers
 from tests.support.disks import Disks
 
@@ -23,15 +23,16 @@ def _need(programs: object, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgresqls(disks: Disks) -> Iterator[Callable[[str], postgresql.Database]]:
+def postgresqls(disks: Disks) -> Iterator[Callable[..., postgresql.Database]]:
     """Makes servers, each layout's once: data and WAL on "one" filesystem, or on "two"."""
-    _need(postgresql.find_programs(), "PostgreSQL's server programs")
-    made: dict[str, postgresql.Database] = {}
+    made: dict[tuple[str, int | None], postgresql.Database] = {}
 
-    def make(layout: str) -> postgresql.Database:
-        if layout not in made:
-            made[layout] = postgresql.Database.make(disks, layout)
-        return made[layout]
+    def make(layout: str, major: int | None = None) -> postgresql.Database:
+        what = f"the server programs of PostgreSQL {major or ''}"
+        _need(postgresql.find_programs(major), what)
+        if (layout, major) not in made:
+            made[layout, major] = postgresql.Database.make(disks, layout, major)
+        return made[layout, major]
 
     yield make
     for one in made.values():
@@ -39,15 +40,32 @@ def postgresqls(disks: Disks) -> Iterator[Callable[[str], postgresql.Database]]:
 
 
 @pytest.fixture(scope="module")
-def mariadbs(disks: Disks) -> Iterator[Callable[[str], mariadb.Database]]:
-    """The same for MariaDB: data and logs."""
-    _need(mariadb.find_programs(), "MariaDB's programs")
-    made: dict[str, mariadb.Database] = {}
+def kind_of() -> Callable[[str], type[mariadb.Server]]:
+    """What makes a server of MariaDB, or of MySQL."""
 
-    def make(layout: str) -> mariadb.Database:
-        if layout not in made:
-            made[layout] = mariadb.Database.make(disks, layout)
-        return made[layout]
+    def kind_of(name: str) -> type[mariadb.Server]:
+        programs, kind = {
+            "MariaDB": (mariadb.find_programs, mariadb.Server),
+            "MySQL": (mysql.find_programs, mysql.Server),
+        }[name]
+        _need(programs(), f"the programs of {name}")
+        return kind
+
+    return kind_of
+
+
+@pytest.fixture(scope="module")
+def mariadbs(
+    disks: Disks, kind_of: Callable[[str], type[mariadb.Server]]
+) -> Iterator[Callable[..., mariadb.Database]]:
+    """Makes servers of either, each layout's once: data and logs."""
+    made: dict[tuple[str, str], mariadb.Database] = {}
+
+    def make(layout: str, name: str = "MariaDB") -> mariadb.Database:
+        kind = kind_of(name)
+        if (layout, name) not in made:
+            made[layout, name] = mariadb.Database.make(disks, layout, kind=kind)
+        return made[layout, name]
 
     yield make
     for one in made.values():

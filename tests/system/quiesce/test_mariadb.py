@@ -1,11 +1,13 @@
-"""MariaDB's quiesce scripts, with a real server, under load: what its snapshots are worth."""
+"""MariaDB's and MySQL's scripts, with real servers, under load: what their snapshots are worth."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import pytest
 
@@ -17,11 +19,8 @@ from tests.support.place import Place
 from tests.support.quiesce import assert_application, failed_script, output_of
 from tests.support.waiting import wait_until
 
-Make = Callable[[str], Database]
+Make = Callable[..., Database]
 Writing = Callable[[Writers], Writers]
-
-#: It does not begin by itself: first it is looked at.
-REPLICA = ["--server-id=2", "--port=3307", "--skip-slave-start", "--innodb-buffer-pool-size=32M"]
 
 
 def _more_than(before: int, count: Callable[[], int]) -> bool:
@@ -29,20 +28,33 @@ def _more_than(before: int, count: Callable[[], int]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("layout", "method"), [("one", "stage"), ("one", "ftwrl"), ("two", "auto")]
+    ("kind", "layout", "method", "how"),
+    [
+        ("MariaDB", "one", "stage", "BACKUP STAGE BLOCK_COMMIT"),
+        ("MariaDB", "one", "ftwrl", "FLUSH TABLES WITH READ LOCK"),
+        ("MariaDB", "two", "auto", "BACKUP STAGE BLOCK_COMMIT"),
+        ("MySQL", "one", "auto", "FLUSH TABLES WITH READ LOCK"),
+        ("MySQL", "two", "ftwrl", "FLUSH TABLES WITH READ LOCK"),
+    ],
 )
 def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
-    mariadbs: Make, layout: str, method: str, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    mariadbs: Make,
+    kind: str,
+    layout: str,
+    method: str,
+    how: str,
+    place: Place,
+    pyfreeze: Pyfreeze,
+    writing: Writing,
 ) -> None:
-    database = mariadbs(layout)
+    database = mariadbs(layout, kind)
     writers = writing(database.writers(place, 4))
     scripts = database.scripts(pyfreeze, place, method=method)
     config = scripts.noting(":", writers.noting("quiet"))
     command = snapshot(place, database.disks, writers.noting("frozen"), writers.noting("copied"))
     done = pyfreeze.run(database.disks, command, config=config)
     assert_application(done.report)
-    how = "FLUSH TABLES WITH READ LOCK" if method == "ftwrl" else "BACKUP STAGE BLOCK_COMMIT"
-    assert how in output_of(done.report, "pre")
+    assert re.search(rf"^{kind} [0-9.]+: {how}$", output_of(done.report, "pre"), re.MULTILINE)
     writers.wait_for_more()
     writers.stop()
     quiet, copied = writers.acknowledged("quiet"), writers.acknowledged("copied")
@@ -57,10 +69,11 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
         assert database.complaints() == []
 
 
+@pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
 def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
-    mariadbs: Make, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    mariadbs: Make, kind: str, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    one = mariadbs("one")
+    one = mariadbs("one", kind)
     # InnoDB may have written its log a moment before the freeze; hardly every time.
     assert any(_is_worse_without_scripts(one, place, pyfreeze, writing) for _ in range(6))
 
@@ -80,11 +93,12 @@ def _is_worse_without_scripts(
         return lost and any("plain" in line or "closed" in line for line in one.complaints())
 
 
+@pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
 def test_filesystems_copied_one_after_another_do_not_fit(
-    mariadbs: Make, place: Place, writing: Writing
+    mariadbs: Make, kind: str, place: Place, writing: Writing
 ) -> None:
     """Each is frozen while it is copied, and the server goes on in between."""
-    two = mariadbs("two")
+    two = mariadbs("two", kind)
     writers = writing(two.writers(place, 4))
     data, logs = two.disks
     for disk in (logs, data):
@@ -113,80 +127,127 @@ def test_filesystems_copied_one_after_another_do_not_fit(
     two.server.start()
 
 
+class Replication(NamedTuple):
+    """How one of the two says it."""
+
+    kind: str
+    settings: Sequence[str]
+    """Both servers'."""
+    not_yet: str
+    """The replica's, which is looked at before it begins."""
+    follow: str
+    resume: str
+    """As the script's comments say for a replica that was restored."""
+    executed: str
+    state: str
+
+
+MARIADB = Replication(
+    "MariaDB",
+    (),
+    "--skip-slave-start",
+    "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='replica',"
+    " MASTER_PASSWORD='replica', MASTER_LOG_FILE='binlog.000001', MASTER_LOG_POS=4; START SLAVE",
+    "CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE",
+    "SELECT @@GLOBAL.gtid_slave_pos",
+    "SHOW SLAVE STATUS",
+)
+MYSQL = Replication(
+    "MySQL",
+    ("--gtid-mode=ON", "--enforce-gtid-consistency=ON"),
+    "--skip-replica-start",
+    "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_USER='replica',"
+    " SOURCE_PASSWORD='replica', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1; START REPLICA",
+    "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
+    "SELECT @@GLOBAL.gtid_executed",
+    "SHOW REPLICA STATUS",
+)
+
+
+Replicated = Callable[[Replication], tuple[Database, Database]]
+
+
+@pytest.fixture
+def replicated(disks: Disks, kind_of: Callable[[str], type[Server]]) -> Iterator[Replicated]:
+    """Makes a primary and its replica, which follows it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda how: stack.enter_context(_replicated(disks, kind_of(how.kind), how))
+
+
 @contextlib.contextmanager
-def replicated(disks: Disks) -> Iterator[tuple[Database, Database]]:
-    """A primary and its replica, which follows it."""
-    primary = Database.make(disks, "primary", OWN_NETWORK)
+def _replicated(
+    disks: Disks, kind: type[Server], how: Replication
+) -> Iterator[tuple[Database, Database]]:
+    primary = Database.make(disks, "primary", OWN_NETWORK, kind=kind, settings=how.settings)
     disk = disks.make("replica", "xfs")
-    replica = Database(Server(disk.path("data"), fresh_directory(), settings=REPLICA), [disk])
+    settings = [*how.settings, how.not_yet, "--server-id=2", "--port=3307"]
+    settings.append("--innodb-buffer-pool-size=32M")
+    replica = Database(kind(disk.path("data"), fresh_directory(), settings=settings), [disk])
     replica.server.network = network_of(primary.server)
     try:
         replica.server.init()
         replica.server.start()
         primary.server.sql("CREATE USER replica IDENTIFIED BY 'replica'")
         primary.server.sql("GRANT REPLICATION SLAVE ON *.* TO replica")
-        replica.server.sql(
-            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='replica',"
-            " MASTER_PASSWORD='replica', MASTER_LOG_FILE='binlog.000001', MASTER_LOG_POS=4;"
-            " START SLAVE"
-        )
+        replica.server.sql(how.follow)
         yield primary, replica
     finally:
         replica.server.stop()
         primary.server.stop()
-        for name in ("replica", "primary-data"):
-            disks.drop(name)
+        for one in (disk, *primary.disks):
+            disks.drop(one.image.stem)
 
 
+@pytest.mark.parametrize("how", [MARIADB, MYSQL], ids=["MariaDB", "MySQL"])
 def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    replicated: Replicated,
+    how: Replication,
+    place: Place,
+    pyfreeze: Pyfreeze,
+    writing: Writing,
 ) -> None:
-    with replicated(disks) as (primary, replica):
-        writers = writing(primary.writers(place, 2))
-        wait_until(lambda: len(_rows(replica, 1)) > 20, "the replica has caught up")
-        config = replica.scripts(pyfreeze, place).config
-        look = shlex.join([*replica.server.client_words(), "-e", "SELECT @@gtid_slave_pos"])
-        command = snapshot(place, replica.disks, f'{look} >"$D/first"', f'{look} >"$D/last"')
-        done = pyfreeze.run(replica.disks, command, config=config)
-        assert_application(done.report)
-        writers.wait_for_more()
-        writers.stop()
-        position = place.read("first").strip()
-        assert position == place.read("last").strip(), "the applier went on"
-        assert f"GTID {position}" in output_of(done.report, "pre")
-        with replica.restored(place):
-            assert replica.server.sql("SELECT @@gtid_slave_pos") == [position]
-            # The receiver was not held back: its relay log may end anywhere.
-            replica.server.sql("CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE")
-            rows = writers.acknowledged()
-            wait_until(
-                lambda: [len(replica.numbers(writer)) for writer in range(2)] == rows,
-                "the restored replica has what the primary has",
-            )
-            assert_rows(replica.numbers, rows, rows)
-            assert "Duplicate" not in "".join(replica.server.sql("SHOW SLAVE STATUS"))
+    primary, replica = replicated(how)
+    writers = writing(primary.writers(place, 2))
+    wait_until(lambda: len(_rows(replica, 1)) > 20, "the replica has caught up")
+    config = replica.scripts(pyfreeze, place).config
+    look = shlex.join([*replica.server.client_words(), "-e", how.executed])
+    command = snapshot(place, replica.disks, f'{look} >"$D/first"', f'{look} >"$D/last"')
+    done = pyfreeze.run(replica.disks, command, config=config)
+    assert_application(done.report)
+    writers.wait_for_more()
+    writers.stop()
+    position = place.read("first").strip()
+    assert position == place.read("last").strip(), "the applier went on"
+    assert f"GTID {position}\n" in output_of(done.report, "pre") + "\n"
+    with replica.restored(place):
+        assert replica.server.sql(how.executed) == [position]
+        # The receiver was not held back: its relay log may end anywhere.
+        replica.server.sql(how.resume)
+        rows = writers.acknowledged()
+        wait_until(
+            lambda: [len(replica.numbers(writer)) for writer in range(2)] == rows,
+            "the restored replica has what the primary has",
+        )
+        assert_rows(replica.numbers, rows, rows)
+        assert "Duplicate" not in "".join(replica.server.sql(how.state))
 
 
 def test_a_replica_with_temporary_tables_open_is_refused(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze
+    replicated: Replicated, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     """Statements that use them are still to come, and no snapshot has them."""
-    with replicated(disks) as (primary, replica):
-        client = primary.server.client("SET SESSION binlog_format = 'STATEMENT';")
-        assert client.execute("CREATE TEMPORARY TABLE passing (id INT);")
-        opened = "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'"
-        wait_until(
-            lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t1"], "it is open"
-        )
-        config = replica.scripts(pyfreeze, place).config
-        report = pyfreeze.run(replica.disks, ["true"], config=config).report
-        assert report["code"] == 300
-        assert "has 1 temporary tables open" in failed_script(report, "pre")
-        client.close()
-        wait_until(
-            lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t0"], "it is gone"
-        )
-        assert_application(pyfreeze.run(replica.disks, ["true"], config=config).report)
+    primary, replica = replicated(MARIADB)
+    client = primary.server.client("SET SESSION binlog_format = 'STATEMENT';")
+    assert client.execute("CREATE TEMPORARY TABLE passing (id INT);")
+    opened = "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'"
+    wait_until(lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t1"], "it is open")
+    config = replica.scripts(pyfreeze, place).config
+    report = pyfreeze.run(replica.disks, ["true"], config=config).report
+    assert report["code"] == 300
+    assert "has 1 temporary tables open" in failed_script(report, "pre")
+    client.close()
+    wait_until(lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t0"], "it is gone")
+    assert_application(pyfreeze.run(replica.disks, ["true"], config=config).report)
 
 
 def _rows(database: Database, writer: int) -> list[int]:

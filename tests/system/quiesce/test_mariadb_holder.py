@@ -1,4 +1,4 @@
-"""MariaDB's quiesce scripts: what is held and until when, what cannot be, what stays secret."""
+"""MariaDB's and MySQL's scripts: what is held until when, what cannot be, what stays secret."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ Writing = Callable[[Writers], Writers]
 
 
 @pytest.fixture
-def one(mariadbs: Callable[[str], Database]) -> Database:
-    return mariadbs("one")
+def one(request: pytest.FixtureRequest, mariadbs: Callable[..., Database]) -> Database:
+    return mariadbs("one", getattr(request, "param", "MariaDB"))
+
+
+of_both = pytest.mark.parametrize("one", ["MariaDB", "MySQL"], indirect=True)
 
 
 # ---- what is held, and what is not ---------------------------------------------------------------
 
 
+@of_both
 def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -43,7 +47,11 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     writers.wait_for_more()
 
 
-@pytest.mark.parametrize("method", ["stage", "ftwrl"])
+@pytest.mark.parametrize(
+    ("one", "method"),
+    [("MariaDB", "stage"), ("MariaDB", "ftwrl"), ("MySQL", "auto")],
+    indirect=["one"],
+)
 @pytest.mark.parametrize("victim", ["holder", "client", "server's session"])
 def test_what_held_it_is_killed_and_the_post_script_fails(
     one: Database, place: Place, pyfreeze: Pyfreeze, victim: str, method: str
@@ -51,13 +59,11 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
     scripts = one.scripts(pyfreeze, place, method=method)
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
     sql = " ".join(one.server.client_words())
-    sessions = (
-        "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep' AND USER = 'root'"
-    )
+    sessions = f"""{sql} -e 'SHOW PROCESSLIST' | awk '$2 == "root" && /Sleep/ {{ print $1 }}'"""
     kill = {
         "holder": f"{pid}; kill -9 $pid",
         "client": f"{pid}; kill -9 $(cat /proc/$pid/task/$pid/children)",
-        "server's session": f'{sql} -e "KILL $({sql} -e "{sessions}")"',
+        "server's session": f'{sql} -e "KILL $({sessions})"',
     }
     command = [place.script("snapshot", f"set -e\n{kill[victim]}")]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
@@ -67,6 +73,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
     one.server.sql("DELETE FROM shop.account WHERE id = 1000")
 
 
+@of_both
 def test_a_holder_that_is_stopped_loses_its_session_at_the_servers_deadline(
     one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -83,6 +90,7 @@ def test_a_holder_that_is_stopped_loses_its_session_at_the_servers_deadline(
     assert "not application-consistent" in done.stderr
 
 
+@of_both
 def test_nothing_is_held_any_more_when_all_of_pyfreeze_was_killed(
     one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -114,17 +122,30 @@ def test_nothing_is_held_any_more_when_all_of_pyfreeze_was_killed(
 # ---- pre-scripts that fail -----------------------------------------------------------------------
 
 
-BLOCKERS = {
-    "locked table": ("stage", "LOCK TABLES plain WRITE;", "Sleep"),
-    "long change": ("ftwrl", "UPDATE idle SET id = 2 WHERE SLEEP(600);", "Query"),
-}
+LOCKED, CHANGE = "LOCK TABLES plain WRITE;", "UPDATE idle SET id = 2 WHERE SLEEP(600);"
+QUERY = "SELECT COUNT(*) FROM idle WHERE SLEEP(600);"
 
 
-@pytest.mark.parametrize("what", BLOCKERS)
+@pytest.mark.parametrize(
+    ("one", "method", "statement", "shown"),
+    [
+        ("MariaDB", "stage", LOCKED, "Sleep"),
+        ("MariaDB", "ftwrl", CHANGE, "Query"),
+        ("MySQL", "auto", LOCKED, "Sleep"),
+        ("MySQL", "auto", CHANGE, "Query"),
+        ("MySQL", "auto", QUERY, "Query"),
+    ],
+    indirect=["one"],
+)
 def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing, what: str
+    one: Database,
+    place: Place,
+    pyfreeze: Pyfreeze,
+    writing: Writing,
+    method: str,
+    statement: str,
+    shown: str,
 ) -> None:
-    method, statement, shown = BLOCKERS[what]
     writers = writing(one.writers(place, 2))
     with one.busy(statement) as connection:
         scripts = one.scripts(pyfreeze, place, method=method, lock_wait_s="1")
@@ -137,14 +158,7 @@ def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
     writers.wait_for_more()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT COUNT(*) FROM idle WHERE SLEEP(600);",
-        "UPDATE idle SET id = 2 WHERE SLEEP(600);",
-        "BEGIN; INSERT INTO idle VALUES (3);",
-    ],
-)
+@pytest.mark.parametrize("statement", [QUERY, CHANGE, "BEGIN; INSERT INTO idle VALUES (3);"])
 def test_stages_wait_neither_for_long_statements_nor_for_an_open_transaction(
     one: Database, place: Place, pyfreeze: Pyfreeze, statement: str
 ) -> None:
@@ -176,13 +190,13 @@ def test_a_pre_script_that_cannot_says_why_on_one_line(
 # ---- secrets -------------------------------------------------------------------------------------
 
 
+@of_both
 def test_a_password_is_in_no_command_line_and_in_no_environment(
     one: Database, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     secret = "correct-horse-battery"
-    one.server.sql(f"CREATE OR REPLACE USER backup@localhost IDENTIFIED BY '{secret}'")
-    rights = "RELOAD, PROCESS, SUPER, BINLOG MONITOR, REPLICA MONITOR"
-    one.server.sql(f"GRANT {rights} ON *.* TO backup@localhost")
+    one.server.sql(f"CREATE USER backup@localhost IDENTIFIED BY '{secret}'")
+    one.server.sql(f"GRANT {one.server.BACKUP_RIGHTS} ON *.* TO backup@localhost")
     options = place.path("options")
     options.write_text(f"[client]\nuser=backup\npassword={secret}\n", encoding="ascii")
     options.chmod(0o640)

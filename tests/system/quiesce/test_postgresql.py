@@ -21,26 +21,41 @@ from tests.support.database import (
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.namespace import ROOT
 from tests.support.place import Place
-from tests.support.postgresql import USER, Database, Server, fresh_directory
+from tests.support.postgresql import OTHER_MAJORS, USER, Database, Server, fresh_directory
 from tests.support.quiesce import assert_application, output_of
+from tests.support.waiting import wait_until
 
 #: Synchronous and asynchronous commits, each on connections of its own.
 _SYNC, _ASYNC = (0, 1), (2, 3)
 
 
-Make = Callable[[str], Database]
+Make = Callable[..., Database]
 Writing = Callable[[Writers], Writers]
 
 
-@pytest.fixture(params=["one", "two"])
+def _made(postgresqls: Make, layout: str, major: int | None) -> Database:
+    database = postgresqls(layout, major)
+    (version,) = database.server.sql("SHOW server_version")
+    assert major in (None, int(version.partition(".")[0]))
+    return database
+
+
+@pytest.fixture(
+    params=[("one", None), ("two", None), *(("one", major) for major in OTHER_MAJORS)],
+    ids=lambda made: f"{made[0]}-{made[1] or 'installed'}",
+)
 def database(request: pytest.FixtureRequest, postgresqls: Make) -> Database:
-    return postgresqls(request.param)
+    return _made(postgresqls, *request.param)
 
 
 @pytest.fixture
-def one(postgresqls: Make) -> Database:
-    """For what has nothing to do with where the WAL is."""
-    return postgresqls("one")
+def one(request: pytest.FixtureRequest, postgresqls: Make) -> Database:
+    """For what has nothing to do with where the WAL is; of the major version asked for."""
+    return _made(postgresqls, "one", getattr(request, "param", None))
+
+
+of_every_version = pytest.mark.parametrize("one", [None, *OTHER_MAJORS], indirect=True, ids=str)
+of_the_oldest = pytest.mark.parametrize("one", [None, OTHER_MAJORS[0]], indirect=True)
 
 
 def start_of_backup(output: str) -> str:
@@ -122,13 +137,13 @@ def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(
         writers = writing(one.writers(place, ["off", "off"]))
         (position,) = one.server.sql("SELECT pg_current_wal_insert_lsn()")
         writers.wait_for_more()
-        before = writers.acknowledged()
-        done = pyfreeze.run(one.disks, snapshot(place, one.disks))
+        done = pyfreeze.run(one.disks, snapshot(place, one.disks, writers.noting("frozen")))
     assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
     writers.stop()
+    frozen = writers.acknowledged("frozen")
     with one.restored(place):
         found = [len(one.numbers(writer)) for writer in range(2)]
-        assert any(there < least for there, least in zip(found, before, strict=True)), "none lost"
+        assert any(there < least for there, least in zip(found, frozen, strict=True)), "none lost"
         # All that was written since the last checkpoint, which may have been long ago.
         assert as_number(start_of_recovery(one.server.log)) <= as_number(position)
         one.assert_undamaged()
@@ -187,6 +202,7 @@ def put(content: str, path: Path) -> None:
     shutil.chown(path, USER, USER)
 
 
+@of_every_version
 def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
     one: Database, archive: Path, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -200,8 +216,7 @@ def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
     writers.stop()
     (segment,) = one.server.sql("SELECT pg_walfile_name(pg_switch_wal())")
     archived = "SELECT last_archived_wal >= '{}' FROM pg_stat_archiver"
-    while one.server.sql(archived.format(segment)) != ["t"]:
-        pass
+    wait_until(lambda: one.server.sql(archived.format(segment)) == ["t"], "it is archived")
     one.server.stop()
     label = (labels / str(done.report["run_id"]) / "backup_label").read_text(encoding="utf-8")
     assert label.strip() in output_of(done.report, "post")
@@ -230,6 +245,7 @@ def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
 # ---- a standby -----------------------------------------------------------------------------------
 
 
+@of_the_oldest
 def test_a_standby_is_backed_up_like_a_primary(
     one: Database, disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -240,15 +256,20 @@ def test_a_standby_is_backed_up_like_a_primary(
     one.server.run(
         "pg_basebackup", "-h", str(one.server.directory), "-D", str(data), "-R", "-c", "fast"
     )
-    server = Server(data, fresh_directory(), settings=one.server.settings)
+    # pg_basebackup may have written words that an older server does not know.
+    follow = f"primary_conninfo=host={one.server.directory} user={USER}"
+    settings = [*one.server.settings, follow]
+    server = Server(data, fresh_directory(), settings=settings, major=one.server.major)
     standby = Database(server, [disk])
     server.start()
     try:
         writers = writing(one.writers(place, ["on", "on"]))
         rows = writers.acknowledged()
         # A standby shows what it has replayed, later than the primary has acknowledged it.
-        while len(standby.numbers(0)) < rows[0] or len(standby.numbers(1)) < rows[1]:
-            pass
+        wait_until(
+            lambda: all(len(standby.numbers(writer)) >= rows[writer] for writer in range(2)),
+            "the standby has caught up",
+        )
         config = standby.scripts(pyfreeze, place).config
         done = pyfreeze.run(
             [disk], snapshot(place, [disk], writers.noting("frozen")), config=config
@@ -267,3 +288,4 @@ def test_a_standby_is_backed_up_like_a_primary(
             server.stop()
     finally:
         server.stop()
+        disks.drop("standby")

@@ -91,6 +91,30 @@ def test_which_versions_know_stages(version: str, knows: bool) -> None:
     assert mariadb.knows_stages(version) is knows
 
 
+def _connection(number: int, command: str, time: str, **others: str) -> dict[str, str]:
+    row = {"Id": str(number), "User": "shop", "Command": command, "Time": time}
+    return {**row, "State": "", "Info": "SELECT 1", **others}
+
+
+def test_who_may_have_been_in_the_way() -> None:
+    rows = [
+        _connection(1, "Sleep", "900", Info="NULL"),
+        _connection(2, "Query", "3", State="User sleep"),
+        _connection(3, "Query", "70", State="updating"),
+        _connection(4, "Query", "99", State="Waiting for backup lock"),
+        _connection(5, "Daemon", "99", User="event_scheduler"),
+        _connection(6, "Query", "0", Info="SHOW PROCESSLIST"),
+        _connection(7, "Connect", "NULL", User="unauthenticated user"),
+    ]
+    assert mariadb.suspects(rows) == [
+        "connection 3 of shop (Query updating, 70 s)",
+        "connection 2 of shop (Query User sleep, 3 s)",
+        "connection 7 of unauthenticated user (Connect, 0 s)",
+    ]
+    assert mariadb.suspects(rows[:1]) == ["connection 1 of shop (Sleep, 900 s)"]
+    assert mariadb.suspects(rows[3:6]) == []
+
+
 def test_a_replicas_position_by_either_name() -> None:
     maria = {
         "Connection_name": "",
