@@ -59,7 +59,7 @@ ftwrl    FLUSH TABLES WITH READ LOCK; any version, and MySQL. The same guarantee
 
 If the lock is not to be had within lock_wait_s the script fails, and the application goes on.
 
-Tested with MariaDB 10.11. What is said to MySQL is by its manual: no MySQL has been tried yet.
+Tested with MariaDB 10.11 and MySQL 9.7. What MySQL before 8.4 is told is by its manual.
 
 On a replica the applier waits at its commits, too: it need not be stopped, and the position
 that is noted in the report, from SHOW REPLICA STATUS, is the one that the snapshot has. Only

@@ -55,8 +55,7 @@ To restore, choose one of two ways:
 
 On a standby the same works: its restartpoints stand in for checkpoints.
 
-Tested with PostgreSQL 15. What is said to 12, 13 and 14, whose functions have other names, is by
-their manuals."""
+Tested with PostgreSQL 12 to 18."""
 
 _SETTINGS = (
     Setting(
