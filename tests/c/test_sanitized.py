@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.needs import give_up
 from tests.support.sanitized import MEMORY, THREADS, Build
 
 SKIPPED = 77
@@ -62,12 +63,6 @@ REGRESSIONS = [
 ]
 
 
-def _tool_missing(reason: str) -> None:
-    if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 class Builds:
     """One build for each sanitizer, made when it is first wanted."""
 
@@ -87,7 +82,7 @@ class Builds:
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Builds:
     if shutil.which("gcc") is None or shutil.which("ar") is None:
-        _tool_missing("gcc and ar are needed to compile the C tests")
+        give_up("gcc and ar are needed to compile the C tests")
     return Builds(tmp_path_factory)
 
 
@@ -119,7 +114,7 @@ def test_program(
     build = builds[sanitizer]
     status, stderr, findings = _run(build, build.program(name, options), tmp_path)
     if status == SKIPPED and not findings:
-        _tool_missing(stderr.strip())
+        give_up(stderr.strip())
     assert (status, findings) == (0, ""), stderr
 
 

@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.needs import give_up
+
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 #: Those in C, with the functions for which the harness has its own.
@@ -60,12 +62,6 @@ class Harness(NamedTuple):
     command: Sequence[str]
 
 
-def missing(what: str) -> None:
-    if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-        pytest.fail(f"missing: {what}")
-    pytest.skip(f"missing: {what}")
-
-
 def find_clang() -> str | None:
     """The compiler with libFuzzer; Debian also has it without the name that tells no version."""
     names = ("clang", *(f"clang-{version}" for version in range(30, 13, -1)))
@@ -75,8 +71,7 @@ def find_clang() -> str | None:
 def compile_c(*words: str) -> None:
     clang = find_clang()
     if clang is None:
-        missing("clang")
-        return
+        give_up("missing: clang")
     done = subprocess.run(
         [clang, *FLAGS, *words], capture_output=True, text=True, timeout=300, check=False
     )
@@ -114,7 +109,7 @@ def harness(request: pytest.FixtureRequest) -> Harness:
         compile_c(sanitizers, source, str(library), *wrapped, "-o", str(program))
         return Harness(name, [str(program)])
     if importlib.util.find_spec("atheris") is None:
-        missing("atheris")
+        give_up("missing: atheris")
     return Harness(name, [sys.executable, str(HERE / f"{name}.py")])
 
 

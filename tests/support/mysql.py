@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from tests.support import mariadb, versions
+from tests.support import foreign, mariadb
 from tests.support.namespace import ROOT
 from tests.support.servers import output_of_program
 
@@ -14,7 +14,7 @@ _PROGRAMS = Path(ROOT, "mysql-programs")
 
 def find_programs() -> Path | None:
     """A directory of commands that run them, made the first time."""
-    fetched = versions.find("mysql")
+    fetched = foreign.find("mysql")
     if fetched is None:
         return None
     if not _PROGRAMS.exists():
@@ -51,7 +51,7 @@ class Server(mariadb.Server):
         return ["--innodb-redo-log-capacity=16M", *where]
 
     def _daemon(self) -> list[str]:
-        fetched = versions.find("mysql")
+        fetched = foreign.find("mysql")
         assert fetched, "no MySQL server: sh ./bootstrap test fetches it"
         words = [f"--basedir={fetched}/usr", f"--plugin-dir={fetched}/usr/lib/mysql/plugin"]
         # As MariaDB's default: what the filesystem has is as good for these tests.

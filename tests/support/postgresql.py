@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.support import versions
+from tests.support import foreign
 from tests.support.command import Pyfreeze
 from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
 from tests.support.disks import Disk, Disks
@@ -51,7 +51,7 @@ def find_programs(major: int | None = None) -> Path | None:
     if major is None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         return found[-1].parent if found else None
-    fetched = versions.find("postgresql")
+    fetched = foreign.find("postgresql")
     return fetched and fetched / f"node_modules/postgresql-{major}/native/bin"
 
 

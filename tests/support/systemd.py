@@ -78,12 +78,12 @@ _DBUS = {
 }
 
 
-def missing() -> str:
-    """The first of the needed programs that is not there; empty: none."""
-    if not any(map(os.path.exists, _PROGRAMS)):
-        return "systemd"
+def missing() -> list[str]:
+    """Which of the needed programs are not there."""
     programs = ("systemctl", "systemd-run", "dbus-daemon", "nsenter", "unshare")
-    return next((program for program in programs if shutil.which(program) is None), "")
+    here = any(map(os.path.exists, _PROGRAMS))
+    lacking = [program for program in programs if shutil.which(program) is None]
+    return [*([] if here else ["systemd"]), *lacking]
 
 
 class Systemd:

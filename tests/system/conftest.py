@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import namespace
+from tests.support import foreign, namespace
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written
+from tests.support.machine import Machine
+from tests.support.needs import MUST_WORK, give_up, need
 from tests.support.place import Place
 from tests.support.processes import helpers, state_pages, strangers
-from tests.support.systemd import Systemd, missing
+from tests.support.systemd import Systemd
+from tests.support.systemd import missing as systemd_lacks
 from tests.support.waiting import holds_within
 from tests.support.writer import Writer
 
@@ -37,7 +40,6 @@ _TOOLS = (
     "unshare",
     "setpriv",
 )
-_MUST_WORK = os.environ.get("PYFREEZE_MUST_WORK") == "1"
 _RCU_EXPEDITED = Path("/sys/kernel/rcu_expedited")
 _numbers = itertools.count()
 
@@ -52,12 +54,7 @@ def able_machine() -> None:
         missing.append("/dev/loop-control")
     if namespace.Session.obstacle:
         missing.append(namespace.Session.obstacle)
-    if not missing:
-        return
-    reason = f"missing: {', '.join(missing)}"
-    if _MUST_WORK:
-        pytest.fail(reason)
-    pytest.skip(reason)
+    need(missing)
 
 
 def _rcu_expedited() -> str:
@@ -80,7 +77,7 @@ def nothing_left(able_machine: None, rcu_expedited: str) -> Iterator[None]:
     yield
     left = [*_frozen_disks(), *_helpers_left(), *_pages_left()]
     if not holds_within(lambda: _rcu_expedited() == rcu_expedited, 5):
-        if _MUST_WORK or not strangers():
+        if MUST_WORK or not strangers():
             left.append("rcu_expedited is raised")
         _RCU_EXPEDITED.write_text(rcu_expedited, encoding="ascii")
     assert not left, f"left behind: {', '.join(left)}"
@@ -183,10 +180,14 @@ def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
 @pytest.fixture
 def systemd(place: Place) -> Iterator[Systemd]:
     """To be given units and booted, when the filesystems that it is to see are mounted."""
-    if (program := missing()) and _MUST_WORK:
-        pytest.fail(f"missing: {program}")
-    elif program:
-        pytest.skip(f"missing: {program}")
+    need(systemd_lacks())
     made = Systemd(place)
     yield made
     made.close()
+
+
+@pytest.fixture
+def machine(place: Place) -> Machine:
+    """To be given a script."""
+    programs = foreign.find("machine")
+    return Machine(place, programs or give_up("missing: User Mode Linux and its programs"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.needs import need_program
 from tests.support.place import Place
 from tests.support.terminal import Terminal
 
@@ -27,10 +26,7 @@ _FILES = {"zsh": "zsh/_pyfreeze", "fish": ".config/fish/completions/pyfreeze.fis
 @pytest.fixture(params=_STARTS)
 def shell(request: pytest.FixtureRequest, place: Place, pyfreeze: Pyfreeze) -> Iterator[Terminal]:
     name = request.param
-    if shutil.which(name) is None:
-        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-            pytest.fail(f"missing: {name}")
-        pytest.skip(f"missing: {name}")
+    need_program(name)
     words, begin = _STARTS[name]
     if name in _FILES:
         file = place.path(_FILES[name])

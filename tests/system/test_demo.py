@@ -17,6 +17,7 @@ import pytest
 
 from pyfreeze._demo.needs import missing
 from tests.support.command import HANG_S, Pyfreeze
+from tests.support.needs import need
 from tests.support.processes import AS_NOBODY
 from tests.support.waiting import wait_until
 
@@ -26,11 +27,7 @@ _LONGEST_DEMO_S = 1.0
 
 @pytest.fixture(autouse=True)
 def able(able_machine: None) -> None:
-    if names := [one.name for one in missing()]:
-        reason = f"missing: {', '.join(names)}"
-        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need(one.name for one in missing())
 
 
 def traces() -> list[str]:

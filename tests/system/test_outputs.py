@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import stat
 import subprocess
 import xml.etree.ElementTree as ET
@@ -16,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.needs import need_program
 from tests.support.place import Place
 from tests.support.waiting import wait_until
 
@@ -33,11 +32,7 @@ def metrics_of(path: Path) -> dict[tuple[str, ...], float]:
 
 def check_metrics(path: Path) -> None:
     """By Prometheus' own judge."""
-    promtool = shutil.which("promtool")
-    if promtool is None and os.environ.get("PYFREEZE_MUST_WORK") == "1":
-        pytest.fail("missing: promtool")
-    if promtool is None:
-        pytest.skip("missing: promtool")
+    promtool = need_program("promtool")
     with path.open("rb") as file:
         done = subprocess.run(
             [promtool, "check", "metrics"], stdin=file, capture_output=True, text=True,

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, guard
 from tests.support.disks import Disk, copy_command, opened_copy, tool
+from tests.support.needs import need_program
 from tests.support.place import Place
 from tests.support.processes import is_alive, state_pages, supervisors_of
 from tests.support.systemd import Systemd
@@ -30,12 +30,7 @@ EXPOSURE = {"pyfreeze@.service": 67, "pyfreeze-thaw.service": 38}
 
 @pytest.fixture(scope="module")
 def analyze() -> str:
-    found = shutil.which("systemd-analyze")
-    if found is None and os.environ.get("PYFREEZE_MUST_WORK") == "1":
-        pytest.fail("missing: systemd-analyze")
-    if found is None:
-        pytest.skip("missing: systemd-analyze")
-    return found
+    return need_program("systemd-analyze")
 
 
 def installed(pyfreeze: Pyfreeze, root: Path) -> list[Path]:

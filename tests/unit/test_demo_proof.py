@@ -16,6 +16,7 @@ from pyfreeze._demo.play import measure_pauses
 from pyfreeze._demo.proof import Contents, Moments
 from pyfreeze._demo.shop import Order
 from pyfreeze._demo.stage import ORDERS
+from tests.support.needs import need
 
 MS = 1_000_000
 #: Ten orders, one each ms; a pause of 50 ms; ten more.
@@ -141,11 +142,9 @@ def test_damage_is_a_result_and_no_exception(tmp_path: Path, work: Path) -> None
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    tools = [shutil.which(name, path="/usr/sbin:/sbin") for name in ("mkfs.ext4", "e2fsck")]
-    if None in tools:
-        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-            pytest.fail("no mkfs.ext4 or e2fsck")
-        pytest.skip("no mkfs.ext4 or e2fsck")
+    names = ("mkfs.ext4", "e2fsck")
+    tools = [shutil.which(name, path="/usr/sbin:/sbin") for name in names]
+    need(name for name, found in zip(names, tools, strict=True) if found is None)
     path = tmp_path / "ext4.img"
     with path.open("xb") as file:
         file.truncate(ORDERS.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,16 +9,7 @@ import pytest
 from tests.support import mariadb, mysql, postgresql
 from tests.support.database import Writers
 from tests.support.disks import Disks
-
-_MUST_WORK = os.environ.get("PYFREEZE_MUST_WORK") == "1"
-
-
-def _need(programs: object, what: str) -> None:
-    if programs is None:
-        reason = f"missing: {what}"
-        if _MUST_WORK:
-            pytest.fail(reason)
-        pytest.skip(reason)
+from tests.support.needs import give_up
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +18,8 @@ def postgresqls(disks: Disks) -> Iterator[Callable[..., postgresql.Database]]:
     made: dict[tuple[str, int | None], postgresql.Database] = {}
 
     def make(layout: str, major: int | None = None) -> postgresql.Database:
-        what = f"the server programs of PostgreSQL {major or ''}"
-        _need(postgresql.find_programs(major), what)
+        if postgresql.find_programs(major) is None:
+            give_up(f"missing: the server programs of PostgreSQL {major or ''}")
         if (layout, major) not in made:
             made[layout, major] = postgresql.Database.make(disks, layout, major)
         return made[layout, major]
@@ -48,7 +38,8 @@ def kind_of() -> Callable[[str], type[mariadb.Server]]:
             "MariaDB": (mariadb.find_programs, mariadb.Server),
             "MySQL": (mysql.find_programs, mysql.Server),
         }[name]
-        _need(programs(), f"the programs of {name}")
+        if programs() is None:
+            give_up(f"missing: the programs of {name}")
         return kind
 
     return kind_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
+from tests.support.needs import need_program
 from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
-from tests.support.redis import Server, Writers, find_program
+from tests.support.redis import Server, Writers
 from tests.support.waiting import wait_until
 
 _OPTIONS = {
@@ -26,10 +26,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture
 def start(ext4: Disk, place: Place) -> Iterator[Start]:
-    if find_program() is None:
-        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-            pytest.fail("missing: redis-server")
-        pytest.skip("missing: redis-server")
+    need_program("redis-server")
     made: list[Server] = []
 
     def make(*options: str) -> Server:

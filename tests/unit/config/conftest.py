@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.needs import give_up
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,10 +35,7 @@ def root_dir() -> Iterator[Path]:
     """Make a directory that only root can write to, on a filesystem that runs programs."""
     places = [place for place in _CANDIDATES if _usable(place)] if os.geteuid() == 0 else []
     if not places:
-        reason = "needs root and a root-only directory on a filesystem not mounted noexec"
-        if os.environ.get("PYFREEZE_MUST_WORK") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        give_up("needs root and a root-only directory on a filesystem not mounted noexec")
     directory = tempfile.mkdtemp(dir=places[0], prefix="pyfreeze-test-")
     yield Path(directory)
     shutil.rmtree(directory)

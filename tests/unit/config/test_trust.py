@@ -21,6 +21,7 @@ from pyfreeze._config.trust import (
     TrustError,
     check,
 )
+from tests.support.needs import give_up
 
 NOBODY = 65534
 
@@ -328,9 +329,8 @@ def test_a_script_on_a_noexec_mount(root_dir: Path) -> None:
             text=True,
             check=False,
         )
-        if done.returncode != 0 and os.environ.get("PYFREEZE_MUST_WORK") != "1":
-            pytest.skip(f"cannot mount here: {done.stderr}")
-        assert done.returncode == 0, done.stderr
+        if done.returncode != 0:
+            give_up(f"cannot mount here: {done.stderr}")
         said.append(done.stdout)
     assert said[0].startswith("noexec ")
     assert "mounted noexec" in said[0]

@@ -1,4 +1,4 @@
-"""Programs of other versions than this system's, as tests/versions/fetch has unpacked them."""
+"""Programs that are not this system's, as tests/foreign/fetch has unpacked them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.disks import tool
 from tests.support.namespace import ROOT
 
-_FETCHED = Path(sys.prefix, "versions")
+_FETCHED = Path(sys.prefix, "foreign")
 
 
 def find(what: str) -> Path | None:
@@ -16,7 +16,7 @@ def find(what: str) -> Path | None:
     fetched = _FETCHED / what
     if not (fetched / "fetched").exists():
         return None
-    place = Path(ROOT, f"versions-{what}")
+    place = Path(ROOT, f"foreign-{what}")
     if not place.exists():
         place.mkdir()
         tool("mount", "--bind", str(fetched), str(place))

@@ -1,0 +1,68 @@
+"""On another kernel, which has device-mapper: a machine of its own (User Mode Linux)."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.machine import Machine
+
+#: A volume of the only disk, mounted on /srv/data.
+_VOLUME = """
+{
+pvcreate --quiet /dev/ubda
+vgcreate --quiet vg /dev/ubda
+lvcreate --quiet --size 32M --name data vg
+mkfs.ext4 -q /dev/vg/data
+mkdir -p /srv/data
+mount /dev/vg/data /srv/data
+echo important >/srv/data/ledger
+} >&2
+"""
+
+
+def _before(release: str, version: tuple[int, int]) -> bool:
+    major, minor = release.split(".")[:2]
+    return (int(major), int(minor)) < version
+
+
+def test_the_demo_holds_on_an_older_kernel(machine: Machine) -> None:
+    """One from before freezes nest (FREEZE_MAY_NEST, 6.8), and of another architecture (um)."""
+    done = machine.sh("uname -r >&2\npyfreeze demo --json")
+    performance = json.loads(done.out)
+    assert (done.status, performance["holds"]) == (0, True), performance
+    assert _before(done.err, (6, 8))
+
+
+def test_a_frozen_volume_cannot_be_suspended_and_is_thawed(machine: Machine) -> None:
+    """Why the recipe for LVM does not freeze: device-mapper does, and would be the second."""
+    snapshot = "lvcreate --snapshot --size 16M --name data-snapshot vg/data"
+    done = machine.sh(
+        f"{_VOLUME}\n"
+        f"pyfreeze run --no-scripts --mount /srv/data --json -- {snapshot} >/run/report ||"
+        " echo $?\n"
+        "echo more >>/srv/data/ledger\n"
+        "sync --file-system /srv/data\n"
+        "cat /run/report"
+    )
+    status, _, report = done.out.partition("\n")
+    assert (done.status, status) == (0, "1"), done
+    found = json.loads(report)
+    assert found["still_frozen"] == []
+    assert "Device or resource busy" in found["snapshot"]["output"]
+
+
+def test_what_lies_below_volumes_is_frozen_for_its_snapshot(machine: Machine) -> None:
+    """As for a cloud's disk that is the physical volume: nobody else freezes."""
+    done = machine.sh(
+        f"{_VOLUME}\n"
+        "pyfreeze run --no-scripts --mount /srv/data -- cp --sparse=always /dev/ubda /run/copy\n"
+        "losetup /dev/loop0 /run/copy\n"
+        "vgimportclone --basevgname copy /dev/loop0\n"
+        "vgchange --activate y copy\n"
+        "e2fsck -fn /dev/copy/data\n"
+        "mkdir /srv/copy\n"
+        "mount -o ro,noload /dev/copy/data /srv/copy\n"
+        "cat /srv/copy/ledger"
+    )
+    assert done.status == 0, done
+    assert done.out.splitlines()[-1] == "important"
