@@ -1,6 +1,6 @@
 """A machine with a kernel of its own: User Mode Linux, which is a process.
 
-It has what this machine's kernel may lack, device-mapper and nbd, and the programs for that. Its
+It has what this machine's kernel may lack (device-mapper, md, nbd) and the programs for that. Its
 `/` is an overlay: this machine's, those programs, and what it writes, which goes with it.
 """
 
@@ -33,7 +33,7 @@ mkdir -p /run/lib/modules /run/lock /run/programs /run/root /run/share /run/uppe
 mount -t hostfs -o "$share" none /run/share
 mount -t hostfs -o "$programs" none /run/programs
 ln -s "/run/programs/usr/lib/uml/modules/$(uname -r)" /run/lib/modules
-for module in overlay dm-snapshot fuse loop nbd; do
+for module in overlay dm-snapshot fuse loop nbd raid1; do
     modprobe --dirname=/run "$module"
 done
 mount -t overlay -o lowerdir=/run/programs:/,upperdir=/run/upper,workdir=/run/work none /run/root

@@ -51,6 +51,36 @@ def test_a_frozen_volume_cannot_be_suspended_and_is_thawed(machine: Machine) -> 
     assert "Device or resource busy" in found["snapshot"]["output"]
 
 
+def test_filesystems_over_md_and_device_mapper_are_frozen_before_what_they_lie_on(
+    machine: Machine,
+) -> None:
+    """In another order the inner freeze would wait for the outer thaw, until it is given up."""
+    done = machine.sh(
+        """
+mkdir -p /srv/base /srv/data
+{
+    mkfs.ext4 -q /dev/ubda
+    mount /dev/ubda /srv/base
+    for number in 0 1; do
+        truncate -s 64M "/srv/base/half$number"
+        losetup "/dev/loop$number" "/srv/base/half$number"
+    done
+    mdadm --create /dev/md0 --run --metadata=1.2 --level=1 --raid-devices=2 /dev/loop0 /dev/loop1
+    pvcreate --quiet /dev/md0
+    vgcreate --quiet vg /dev/md0
+    lvcreate --quiet --size 32M --name data vg
+    mkfs.ext4 -q /dev/vg/data
+    mount /dev/vg/data /srv/data
+    echo important >/srv/data/ledger
+} >&2
+pyfreeze run --no-scripts --mount /srv/base --mount /srv/data --freeze-timeout 5 --json -- true
+"""
+    )
+    assert done.status == 0, done
+    frozen = json.loads(done.out)["window"]["filesystems"]
+    assert [one["mount"] for one in frozen] == ["/srv/data", "/srv/base"]
+
+
 def test_what_lies_below_volumes_is_frozen_for_its_snapshot(machine: Machine) -> None:
     """As for a cloud's disk that is the physical volume: nobody else freezes."""
     done = machine.sh(
