@@ -1,13 +1,14 @@
 """A machine with a kernel of its own: User Mode Linux, which is a process.
 
-It has what this machine's kernel may lack (device-mapper, md, nbd) and the programs for that. Its
-`/` is an overlay: this machine's, those programs, and what it writes, which goes with it.
+Its `/` is this machine's, to be read only. With programs for volumes it is an overlay: this
+machine's, those programs, and what is written, which goes with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,8 +21,19 @@ _MEMORY = "512M"
 _DISK_BYTES = 256 << 20
 _HANG_S = 90.0
 
-#: The first process. `share` and `programs` are in its environment: words that the kernel was
-#: given, and did not know.
+#: The kernel's process is in a chroot with the libraries that it was built with; this system is
+#: below it.
+_ENTER = """
+cd "$1"
+shift
+mount --rbind / host
+mount --rbind /dev dev
+mount --rbind /proc proc
+exec chroot . /usr/bin/linux.uml "$@"
+"""
+
+#: The first process. `share` and `volumes` are in its environment: words that the kernel was given,
+#: and did not know.
 _BOOT = """#!/bin/sh
 set -e
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -29,21 +41,27 @@ export PATH
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t tmpfs -o mode=755 none /run
-mkdir -p /run/lib/modules /run/lock /run/programs /run/root /run/share /run/upper /run/work /run/zfs
-mount -t hostfs -o "$share" none /run/share
-mount -t hostfs -o "$programs" none /run/programs
-ln -s "/run/programs/usr/lib/uml/modules/$(uname -r)" /run/lib/modules
-for module in overlay dm-snapshot fuse loop nbd raid1; do
-    modprobe --dirname=/run "$module"
-done
-mount -t overlay -o lowerdir=/run/programs:/,upperdir=/run/upper,workdir=/run/work none /run/root
-cd /run/root
-for name in dev proc run sys; do
-    mount --rbind "/$name" "$name"
-done
-# There is no udev.
-printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 }' \\
-    'devices { obtain_device_list_from_udev=0 use_devicesfile=0 }' >etc/lvm/lvmlocal.conf
+cd /run
+mkdir -p lib/modules lock root share upper volumes work zfs
+mount -t hostfs -o "$share" none share
+mount -t hostfs -o /usr/lib/uml/modules none lib/modules
+modprobe --dirname=/run loop
+cd /
+if [ -n "$volumes" ]; then
+    for module in overlay dm-snapshot fuse nbd raid1; do
+        modprobe --dirname=/run "$module"
+    done
+    mount -t hostfs -o "$volumes" none /run/volumes
+    layers=lowerdir=/run/volumes:/,upperdir=/run/upper,workdir=/run/work
+    mount -t overlay -o "$layers" none /run/root
+    cd /run/root
+    for name in dev proc run sys; do
+        mount --rbind "/$name" "$name"
+    done
+    # There is no udev.
+    printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 }' \\
+        'devices { obtain_device_list_from_udev=0 use_devicesfile=0 }' >etc/lvm/lvmlocal.conf
+fi
 status=0
 chroot . sh /run/share/script >/run/share/out 2>/run/share/err </dev/null || status=$?
 echo "$status" >/run/share/status
@@ -55,14 +73,15 @@ sleep 60
 class Machine:
     """One machine, booted for one script; /dev/ubda is a disk of its own."""
 
-    def __init__(self, place: Place, programs: Path) -> None:
-        self._programs = programs
+    def __init__(self, place: Place, kernel: Path, volumes: Path | None = None) -> None:
+        self._kernel = kernel
+        self._volumes = volumes
         self._share = place.path("machine")
         self._share.mkdir()
 
     def sh(self, script: str) -> Done:
         """Boot, run a script as root to its end or its first failure, and switch off."""
-        directory = Path(sys.executable).parent
+        directory = shlex.quote(str(Path(sys.executable).parent))
         lines = [f"PATH={directory}:$PATH", "export PATH PYTHONDONTWRITEBYTECODE=1", "set -eu"]
         (self._share / "script").write_text("\n".join([*lines, script]), encoding="utf-8")
         boot = self._share / "boot"
@@ -70,22 +89,24 @@ class Machine:
         boot.chmod(0o700)
         with (self._share / "disk").open("wb") as disk:
             disk.truncate(_DISK_BYTES)
-        console = self._run()
+        self._run()
         status = self._share / "status"
-        assert status.exists(), f"it has not come to its script's end\n{console}"
-        out, err = (
-            (self._share / name).read_text(encoding="utf-8", errors="replace")
-            for name in ("out", "err")
-        )
-        return Done(int(status.read_text(encoding="ascii")), out, err)
+        assert status.exists(), f"it has not come to its script's end\n{self._read('console')}"
+        return Done(int(self._read("status")), self._read("out"), self._read("err"))
 
-    def _run(self) -> str:
-        words = [f"init={self._share}/boot", f"share={self._share}", f"programs={self._programs}"]
-        words += ["rootfstype=hostfs", "ro", f"mem={_MEMORY}", f"ubd0={self._share}/disk"]
-        words += [f"uml_dir={self._share}", "con=null", "con0=null,fd:1"]
-        with (self._share / "console").open("wb+") as console:
+    def _read(self, name: str) -> str:
+        return (self._share / name).read_text(encoding="utf-8", errors="replace")
+
+    def _run(self) -> None:
+        share = f"/host{self._share}"
+        words = ["rootfstype=hostfs", "rootflags=/host", "ro", f"init={self._share}/boot"]
+        words += [f"share={share}", f"volumes={f'/host{self._volumes}' if self._volumes else ''}"]
+        words += [f"mem={_MEMORY}", f"ubd0={share}/disk", f"uml_dir={share}/"]
+        words += ["con=null", "con0=null,fd:1"]
+        enter = ["unshare", "--mount", "--propagation=private", "sh", "-euc", _ENTER, "sh"]
+        with (self._share / "console").open("wb") as console:
             process = subprocess.Popen(
-                [str(self._programs / "usr/bin/linux.uml"), *words],
+                [*enter, str(self._kernel), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -98,4 +119,3 @@ class Machine:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait(_HANG_S)
-        return (self._share / "console").read_text(encoding="utf-8", errors="replace")

@@ -187,7 +187,19 @@ def systemd(place: Place) -> Iterator[Systemd]:
 
 
 @pytest.fixture
-def machine(place: Place) -> Machine:
-    """To be given a script."""
-    programs = foreign.find("machine")
-    return Machine(place, programs or give_up("missing: User Mode Linux and its programs"))
+def boot(place: Place) -> Callable[..., Machine]:
+    """Makes a machine with the kernel of a Debian release, with programs for volumes or without."""
+
+    def boot(suite: str, *, volumes: bool = False) -> Machine:
+        kernels, programs = foreign.find("kernels"), foreign.find("volumes")
+        if kernels is None or programs is None:
+            give_up("missing: User Mode Linux and its programs")
+        return Machine(place, kernels / suite, programs if volumes else None)
+
+    return boot
+
+
+@pytest.fixture
+def machine(boot: Callable[..., Machine]) -> Machine:
+    """One with Linux 6.1, and with programs for volumes; to be given a script."""
+    return boot("bookworm", volumes=True)
