@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 #: One run of a contender; returns the figure that it has measured itself.
 Contender = Callable[[], float]
 
-_SHORT_BUDGET_S = 3.0
+_SHORT_BUDGET_S = 2.0
 _SHORT_LEAST_ROUNDS = 5
 _SHORT_MOST_ROUNDS = 30
 #: Whatever a document quotes comes from at least so many.

@@ -54,7 +54,7 @@ FLAGS = (
 #: Of one input: a guard against hanging.
 INPUT_S = 60
 LONG_S = int(os.environ.get("PYFREEZE_FUZZ_SECONDS", "0"))
-SECONDS = LONG_S or 8
+SECONDS = LONG_S or 5
 
 
 class Harness(NamedTuple):

@@ -201,5 +201,5 @@ def boot(place: Place) -> Callable[..., Machine]:
 
 @pytest.fixture
 def machine(boot: Callable[..., Machine]) -> Machine:
-    """One with Linux 6.1, and with programs for volumes; to be given a script."""
-    return boot("bookworm", volumes=True)
+    """One with Linux 6.12, and with programs for volumes; to be given a script."""
+    return boot("trixie", volumes=True)

@@ -23,6 +23,8 @@ echo important >/srv/data/ledger
 """
 
 
+_SNAPSHOT = "lvcreate --snapshot --size 16M --name data-snapshot vg/data"
+
 #: Of Debian 11 to 14, with the versions that they had.
 KERNELS = {"bullseye": (5, 10), "bookworm": (6, 1), "trixie": (6, 12), "forky": (7, 2)}
 
@@ -37,12 +39,13 @@ def test_the_demo_holds(boot: Callable[..., Machine], suite: str) -> None:
     assert (int(major), int(minor)) >= KERNELS[suite]
 
 
-def test_a_frozen_volume_cannot_be_suspended_and_is_thawed(machine: Machine) -> None:
+def test_before_freezes_nest_a_frozen_volume_cannot_be_suspended_and_is_thawed(
+    boot: Callable[..., Machine],
+) -> None:
     """Why the recipe for LVM does not freeze: device-mapper does, and would be the second."""
-    snapshot = "lvcreate --snapshot --size 16M --name data-snapshot vg/data"
-    done = machine.sh(
+    done = boot("bookworm", volumes=True).sh(
         f"{_VOLUME}\n"
-        f"pyfreeze run --no-scripts --mount /srv/data --json -- {snapshot} >/run/report ||"
+        f"pyfreeze run --no-scripts --mount /srv/data --json -- {_SNAPSHOT} >/run/report ||"
         " echo $?\n"
         "echo more >>/srv/data/ledger\n"
         "sync --file-system /srv/data\n"
@@ -53,6 +56,25 @@ def test_a_frozen_volume_cannot_be_suspended_and_is_thawed(machine: Machine) -> 
     found = json.loads(report)
     assert found["still_frozen"] == []
     assert "Device or resource busy" in found["snapshot"]["output"]
+
+
+@pytest.mark.parametrize("suite", ["trixie", "forky"])
+def test_since_freezes_nest_a_frozen_volume_is_suspended_and_is_as_before(
+    boot: Callable[..., Machine], suite: str
+) -> None:
+    done = boot(suite, volumes=True).sh(
+        f"{_VOLUME}\n"
+        f"pyfreeze run --no-scripts --mount /srv/data -- {_SNAPSHOT}\n"
+        "echo more >>/srv/data/ledger\n"
+        "umount /srv/data\n"
+        "mount /dev/vg/data /srv/data\n"
+        "e2fsck -fn /dev/vg/data-snapshot\n"
+        "mkdir /srv/copy\n"
+        "mount -o ro,noload /dev/vg/data-snapshot /srv/copy\n"
+        "cat /srv/copy/ledger\n"
+    )
+    assert done.status == 0, done
+    assert done.out.splitlines()[-1] == "important"
 
 
 def test_filesystems_over_md_and_device_mapper_are_frozen_before_what_they_lie_on(

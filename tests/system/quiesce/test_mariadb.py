@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -74,12 +75,14 @@ def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
     mariadbs: Make, kind: str, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     one = mariadbs("one", kind)
-    # InnoDB may have written its log a moment before the freeze; hardly every time.
-    assert any(_is_worse_without_scripts(one, place, pyfreeze, writing) for _ in range(6))
+    # InnoDB may have written its log a moment before the freeze; hardly every time. MySQL's writes
+    # it at once, and the flush makes it last: only tables without transactions are worse off there.
+    loses = kind == "MariaDB"
+    assert any(_is_worse_without_scripts(one, place, pyfreeze, writing, loses) for _ in range(6))
 
 
 def _is_worse_without_scripts(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing, loses: bool
 ) -> bool:
     writers = writing(one.writers(place, 2))
     command = snapshot(place, one.disks, writers.noting("frozen"))
@@ -90,7 +93,8 @@ def _is_worse_without_scripts(
     with one.restored(place):
         found = [len(one.numbers(writer)) for writer in range(2)]
         lost = any(there < least for there, least in zip(found, frozen, strict=True))
-        return lost and any("plain" in line or "closed" in line for line in one.complaints())
+        damaged = any("plain" in line or "closed" in line for line in one.complaints())
+        return damaged and (lost or not loses)
 
 
 @pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
@@ -138,6 +142,7 @@ class Replication(NamedTuple):
     follow: str
     resume: str
     """As the script's comments say for a replica that was restored."""
+    stop: str
     executed: str
     state: str
 
@@ -149,6 +154,7 @@ MARIADB = Replication(
     "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='replica',"
     " MASTER_PASSWORD='replica', MASTER_LOG_FILE='binlog.000001', MASTER_LOG_POS=4; START SLAVE",
     "CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE",
+    "STOP SLAVE",
     "SELECT @@GLOBAL.gtid_slave_pos",
     "SHOW SLAVE STATUS",
 )
@@ -159,6 +165,7 @@ MYSQL = Replication(
     "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_USER='replica',"
     " SOURCE_PASSWORD='replica', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1; START REPLICA",
     "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
+    "STOP REPLICA",
     "SELECT @@GLOBAL.gtid_executed",
     "SHOW REPLICA STATUS",
 )
@@ -192,8 +199,9 @@ def _replicated(
         replica.server.sql(how.follow)
         yield primary, replica
     finally:
-        replica.server.stop()
-        primary.server.stop()
+        # In order they would wait for each other.
+        replica.server.stop(signal.SIGKILL)
+        primary.server.stop(signal.SIGKILL)
         for one in (disk, *primary.disks):
             disks.drop(one.image.stem)
 
@@ -219,6 +227,7 @@ def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
     position = place.read("first").strip()
     assert position == place.read("last").strip(), "the applier went on"
     assert f"GTID {position}\n" in output_of(done.report, "pre") + "\n"
+    replica.server.sql(how.stop)
     with replica.restored(place):
         assert replica.server.sql(how.executed) == [position]
         # The receiver was not held back: its relay log may end anywhere.
@@ -230,6 +239,7 @@ def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
         )
         assert_rows(replica.numbers, rows, rows)
         assert "Duplicate" not in "".join(replica.server.sql(how.state))
+        replica.server.sql(how.stop)
 
 
 def test_a_replica_with_temporary_tables_open_is_refused(
