@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -77,70 +75,21 @@ def transaction(writer: int, number: int) -> str:
     )
 
 
-class Writers:
-    """Connections that write all the time; what was acknowledged is kept outside, a file each."""
+class Transactions:
+    """A writer of a database's: each of its numbers a row, and a transfer."""
 
-    def __init__(self, place: Place, clients: Sequence[Client], also: str = "") -> None:
-        """Start to write; `also` is a further statement of every other writer, with its number."""
-        self._also = also
-        self._place = place
-        self._clients = clients
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._write, args=(number, client), daemon=True)
-            for number, client in enumerate(clients)
-        ]
-        for writer in range(len(clients)):
-            self._file(writer).write_text("0", encoding="ascii")
-        for thread in self._threads:
-            thread.start()
-        self.wait_for_more()
+    def __init__(self, writer: int, client: Client, also: str = "") -> None:
+        """Use a connection; every other writer adds the statement `also`, with its number."""
+        self._writer = writer
+        self._client = client
+        self._also = also if writer % 2 else ""
 
-    def _file(self, writer: int, when: str = "now") -> Path:
-        return self._place.path(f"acknowledged-{writer}.{when}")
+    def commit(self, number: int) -> bool:
+        also = self._also.format(writer=self._writer, number=number)
+        return self._client.execute(f"{transaction(self._writer, number)} {also}")
 
-    def _write(self, writer: int, client: Client) -> None:
-        file = os.open(self._file(writer), os.O_WRONLY)
-        number = 0
-        while not self._stopping.is_set():
-            also = self._also.format(writer=writer, number=number + 1) if writer % 2 else ""
-            if not client.execute(f"{transaction(writer, number + 1)} {also}"):
-                break
-            number += 1
-            os.pwrite(file, b"%09d" % number, 0)
-        os.close(file)
-
-    def acknowledged(self, when: str = "now") -> list[int]:
-        """How many rows of each writer had been acknowledged; they are numbered from 1."""
-        return [
-            int(self._file(writer, when).read_text(encoding="ascii"))
-            for writer in range(len(self._clients))
-        ]
-
-    def wait_for_more(self, rows: int = 20) -> None:
-        """Wait until every writer has gone on."""
-        before = self.acknowledged()
-        wait_until(
-            lambda: all(
-                now >= then + rows for now, then in zip(self.acknowledged(), before, strict=True)
-            ),
-            "all writers write",
-        )
-
-    def noting(self, when: str) -> str:
-        """Shell lines that note what is acknowledged when they run."""
-        return "\n".join(
-            shlex.join(["cp", str(self._file(writer)), str(self._file(writer, when))])
-            for writer in range(len(self._clients))
-        )
-
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(_HANG_S)
-            assert not thread.is_alive(), "a writer hangs"
-        for client in self._clients:
-            client.close()
+    def close(self) -> None:
+        self._client.close()
 
 
 def copies_of(place: Place, disks: Sequence[Disk]) -> list[Path]:

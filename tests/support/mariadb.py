@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.support.command import Pyfreeze
-from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
+from tests.support.database import TABLES, PipedClient, Transactions, copies_of, mounted_instead
 from tests.support.disks import Disk, Disks
+from tests.support.load import Writers
 from tests.support.namespace import ROOT
 from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts
@@ -188,7 +189,8 @@ class Database:
             f" INSERT INTO account VALUES {accounts}"
         )
         clients = [self.server.client() for _ in range(count)]
-        return Writers(place, clients, also="INSERT INTO plain VALUES ({writer}, {number});")
+        also = "INSERT INTO plain VALUES ({writer}, {number});"
+        return Writers(place, [Transactions(*one, also) for one in enumerate(clients)])
 
     @contextlib.contextmanager
     def busy(self, statement: str) -> Iterator[int]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.support import foreign
 from tests.support.command import Pyfreeze
-from tests.support.database import TABLES, PipedClient, Writers, copies_of, mounted_instead
+from tests.support.database import TABLES, PipedClient, Transactions, copies_of, mounted_instead
 from tests.support.disks import Disk, Disks
+from tests.support.load import Writers
 from tests.support.namespace import ROOT
 from tests.support.place import Place
 from tests.support.processes import is_asleep
@@ -196,9 +197,8 @@ class Database:
         for statement in ("DELETE FROM written", "DELETE FROM account"):
             self.server.sql(statement)
         self.server.sql(f"INSERT INTO account VALUES {accounts}")
-        return Writers(
-            place, [self.server.client(f"SET synchronous_commit = {kind};") for kind in kinds]
-        )
+        clients = [self.server.client(f"SET synchronous_commit = {kind};") for kind in kinds]
+        return Writers(place, [Transactions(*one) for one in enumerate(clients)])
 
     def numbers(self, writer: int) -> list[int]:
         query = f"SELECT number FROM written WHERE writer = {writer} ORDER BY number"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.resp import Redis
 from tests.support.disks import Disk
+from tests.support.load import Writers
 from tests.support.place import Place
 from tests.support.waiting import wait_until
 
@@ -55,6 +53,9 @@ class Server:
     def connect(self) -> Redis:
         return Redis(self.socket, _HANG_S)
 
+    def writers(self, place: Place, count: int = 3) -> Writers:
+        return Writers(place, [_Keys(writer, self.connect()) for writer in range(count)])
+
     def kill(self) -> None:
         """As a power failure would."""
         if self._process is not None:
@@ -71,54 +72,19 @@ class Server:
         return sorted(int(str(key).partition(":")[2]) for key in keys)
 
 
-class Writers:
-    """Connections that set one key after the other; how many were acknowledged is kept outside."""
+class _Keys:
+    """One writer's keys: a number each."""
 
-    def __init__(self, place: Place, server: Server, count: int = 3) -> None:
-        self._place = place
-        self._files = [place.path(f"acknowledged-{writer}") for writer in range(count)]
-        self._stopping = threading.Event()
-        for file in self._files:
-            file.write_text("0", encoding="ascii")
-        self._threads = [
-            threading.Thread(target=self._write, args=(writer, server.connect()), daemon=True)
-            for writer in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
-        self.wait_for_more()
+    def __init__(self, writer: int, client: Redis) -> None:
+        self._writer = writer
+        self._client = client
 
-    def _write(self, writer: int, client: Redis) -> None:
-        number = 0
-        while not self._stopping.is_set():
-            try:
-                client.ask("SET", f"{writer}:{number + 1}", "x" * (number % 300))
-            except QuiesceError:
-                break
-            number += 1
-            part = self._files[writer].with_suffix(".part")
-            part.write_text(str(number), encoding="ascii")
-            part.rename(self._files[writer])
-        client.close()
+    def commit(self, number: int) -> bool:
+        try:
+            self._client.ask("SET", f"{self._writer}:{number}", "x" * (number % 300))
+        except QuiesceError:
+            return False
+        return True
 
-    def acknowledged(self, when: str = "") -> list[int]:
-        files = [Path(f"{file}{when and '.' + when}") for file in self._files]
-        return [int(file.read_text(encoding="ascii")) for file in files]
-
-    def noting(self, when: str) -> str:
-        """Shell lines that note what is acknowledged when they run."""
-        return "\n".join(f"cp {file} {file}.{when}" for file in self._files)
-
-    def wait_for_more(self, more: int = 20) -> None:
-        before = self.acknowledged()
-        wait_until(lambda: _is_beyond(self.acknowledged(), before, more), "all writers write")
-
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(_HANG_S)
-            assert not thread.is_alive(), "a writer hangs"
-
-
-def _is_beyond(now: Sequence[int], then: Sequence[int], more: int) -> bool:
-    return all(a >= b + more for a, b in zip(now, then, strict=True))
+    def close(self) -> None:
+        self._client.close()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support import mariadb, mysql, postgresql
-from tests.support.database import Writers
 from tests.support.disks import Disks
+from tests.support.load import Writers
 from tests.support.needs import give_up
 
 

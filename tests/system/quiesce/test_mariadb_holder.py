@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.command import Pyfreeze
-from tests.support.database import Writers
+from tests.support.load import Writers
 from tests.support.mariadb import Database
 from tests.support.place import Place
 from tests.support.processes import helpers, is_alive

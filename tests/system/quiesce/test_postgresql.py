@@ -12,13 +12,13 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.database import (
-    Writers,
     assert_rows,
     copies_of,
     mounted_instead,
     snapshot,
 )
 from tests.support.disks import Disks, copy_command, tool
+from tests.support.load import Writers
 from tests.support.namespace import ROOT
 from tests.support.place import Place
 from tests.support.postgresql import OTHER_MAJORS, USER, Database, Server, fresh_directory

@@ -10,10 +10,11 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
+from tests.support.load import Writers
 from tests.support.needs import need_program
 from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
-from tests.support.redis import Server, Writers
+from tests.support.redis import Server
 from tests.support.waiting import wait_until
 
 _OPTIONS = {
@@ -22,6 +23,7 @@ _OPTIONS = {
     "nothing": ("--appendonly", "no", "--save", ""),
 }
 Start = Callable[..., Server]
+Writing = Callable[[Writers], Writers]
 
 
 @pytest.fixture
@@ -43,19 +45,6 @@ def start(ext4: Disk, place: Place) -> Iterator[Start]:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
-@pytest.fixture
-def writing() -> Iterator[Callable[[Writers], Writers]]:
-    started: list[Writers] = []
-
-    def note(writers: Writers) -> Writers:
-        started.append(writers)
-        return writers
-
-    yield note
-    for writers in started:
-        writers.stop()
-
-
 def scripts_of(pyfreeze: Pyfreeze, place: Place, server: Server, **more: object) -> QuiesceScripts:
     return QuiesceScripts(pyfreeze, place, "redis", socket=server.socket, **more)
 
@@ -66,31 +55,31 @@ def test_every_acknowledged_key_is_restored_and_none_from_after_the_window(
     start: Start,
     place: Place,
     pyfreeze: Pyfreeze,
-    writing: Callable[[Writers], Writers],
+    writing: Writing,
 ) -> None:
     server = start(*_OPTIONS[kept])
     scripts = scripts_of(pyfreeze, place, server)
-    writers = writing(Writers(place, server))
-    config = scripts.noting(writers.noting("before"), writers.noting("quiet"))
+    writers = writing(server.writers(place))
+    config = scripts.noting(":", writers.noting("quiet"))
     command = snapshot(place, [server.disk], writers.noting("frozen"))
     done = pyfreeze.run([server.disk], command, config=config)
     assert_application(done.report)
     writers.wait_for_more()
     writers.stop()
-    quiet, frozen = writers.acknowledged("quiet"), writers.acknowledged("frozen")
-    assert quiet == frozen  # nobody could write in between
+    writers.assert_nobody_wrote("quiet", "frozen")
     server.kill()
     with mounted_instead([server.disk], copies_of(place, [server.disk])):
         server.start()
+        quiet = writers.acknowledged("quiet")
         assert_rows(server.numbers, quiet, quiet)
         server.kill()
 
 
 def test_without_scripts_acknowledged_keys_are_lost(
-    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     server = start(*_OPTIONS["snapshots"])
-    writers = writing(Writers(place, server))
+    writers = writing(server.writers(place))
     before = writers.acknowledged()
     done = pyfreeze.run([server.disk], snapshot(place, [server.disk]))
     assert done.report["consistency"] == "filesystem"
@@ -103,11 +92,11 @@ def test_without_scripts_acknowledged_keys_are_lost(
 
 
 def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
-    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     server = start(*_OPTIONS["append-only file"])
     scripts = scripts_of(pyfreeze, place, server, hold_at_most_s="0.2")
-    writers = writing(Writers(place, server))
+    writers = writing(server.writers(place))
     command = [place.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run([server.disk], command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
@@ -119,11 +108,11 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
 
 
 def test_the_server_itself_ends_the_pause_of_a_holder_that_was_killed(
-    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     server = start(*_OPTIONS["append-only file"])
     scripts = scripts_of(pyfreeze, place, server, hold_at_most_s="0.5")
-    writers = writing(Writers(place, server))
+    writers = writing(server.writers(place))
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
     command = [place.script("snapshot", f"{pid}; kill -9 $pid")]
     report = pyfreeze.run([server.disk], command, config=scripts.config).report
@@ -133,11 +122,11 @@ def test_the_server_itself_ends_the_pause_of_a_holder_that_was_killed(
 
 
 def test_a_pause_that_somebody_else_ended_is_found_out(
-    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     server = start(*_OPTIONS["append-only file"])
     scripts = scripts_of(pyfreeze, place, server)
-    writers = writing(Writers(place, server))
+    writers = writing(server.writers(place))
     running = pyfreeze.start_run(
         [server.disk], [place.held()], "--no-freeze", config=scripts.config
     )
@@ -197,11 +186,11 @@ def test_a_change_that_a_snapshot_of_the_servers_own_covers_up_is_found_out(
 
 
 def test_a_snapshot_of_the_servers_own_meanwhile_is_no_change(
-    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Callable[[Writers], Writers]
+    start: Start, place: Place, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     """It begins by itself on a busy server, and its count of changes begins anew at its end."""
     server = start("--appendonly", "yes", "--save", "3600 1000000")
-    writing(Writers(place, server))
+    writing(server.writers(place))
     scripts = scripts_of(pyfreeze, place, server)
     running = pyfreeze.start_run(
         [server.disk], [place.held()], "--no-freeze", config=scripts.config

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
+from tests.support.load import Writers
 from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
 from tests.support.waiting import wait_until
@@ -25,59 +25,36 @@ _NAMES = ("orders.db", "deep/er/no-suffix", "journal.sqlite")
 _BUSY_S = 30.0
 
 
+class _Rows:
+    """One database's writer."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(
+            path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        mode = "delete" if "journal" in path.name else "wal"
+        self._database.execute(f"PRAGMA journal_mode={mode}")
+        self._database.execute("CREATE TABLE written (number INTEGER PRIMARY KEY, text)")
+
+    def commit(self, number: int) -> bool:
+        row = (number, "x" * (number % 500))
+        self._database.execute("INSERT INTO written VALUES (?, ?)", row)
+        return True
+
+    def close(self) -> None:
+        self._database.close()
+
+
 class Shop:
-    """Some databases on a disk, each with a writer; what was committed is known outside."""
+    """Some databases on a disk, each with a writer."""
 
     def __init__(self, disk: Disk, place: Place) -> None:
         self.disk = disk
         self.root = disk.path("shop")
         self.paths = [self.root / name for name in _NAMES]
-        self._notes = [place.path(f"committed-{number}") for number in range(len(_NAMES))]
-        self._stopping = threading.Event()
-        for path in self.paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with sqlite3.connect(path) as database:
-                mode = "delete" if "journal" in path.name else "wal"
-                database.execute(f"PRAGMA journal_mode={mode}")
-                database.execute("CREATE TABLE written (number INTEGER PRIMARY KEY, text)")
-            database.close()
+        self.writers = Writers(place, [_Rows(path) for path in self.paths])
         (self.root / "SQLite format 3").write_text("no database", encoding="ascii")
-        self._threads = [
-            threading.Thread(target=self._write, args=one, daemon=True)
-            for one in zip(self.paths, self._notes, strict=True)
-        ]
-        for note in self._notes:
-            note.write_text("0", encoding="ascii")
-        for thread in self._threads:
-            thread.start()
-        self.wait_for_more()
-
-    def _write(self, path: Path, note: Path) -> None:
-        database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-        number = 0
-        while not self._stopping.is_set():
-            number += 1
-            database.execute("INSERT INTO written VALUES (?, ?)", (number, "x" * (number % 500)))
-            part = note.with_suffix(".part")
-            part.write_text(str(number), encoding="ascii")
-            part.rename(note)
-        database.close()
-
-    def committed(self, when: str = "") -> list[int]:
-        return [
-            int(Path(f"{note}{when and '.' + when}").read_text(encoding="ascii"))
-            for note in self._notes
-        ]
-
-    def noting(self, when: str) -> str:
-        return "\n".join(f"cp {note} {note}.{when}" for note in self._notes)
-
-    def wait_for_more(self) -> None:
-        before = self.committed()
-        wait_until(
-            lambda: all(now > then + 5 for now, then in zip(self.committed(), before, strict=True)),
-            "all writers write",
-        )
 
     def numbers(self, which: int) -> list[int]:
         database = sqlite3.connect(self.paths[which])
@@ -86,18 +63,12 @@ class Shop:
         database.close()
         return found
 
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a writer hangs"
-
 
 @pytest.fixture
 def shop(ext4: Disk, place: Place) -> Iterator[Shop]:
     made = Shop(ext4, place)
     yield made
-    made.stop()
+    made.writers.stop()
     for path in sorted(made.root.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     made.root.rmdir()
@@ -111,18 +82,17 @@ def test_every_committed_row_is_restored_and_none_from_after_the_window(
     shop: Shop, place: Place, pyfreeze: Pyfreeze
 ) -> None:
     scripts = scripts_of(pyfreeze, place, shop)
-    config = scripts.noting(":", shop.noting("quiet"))
-    command = snapshot(place, [shop.disk], shop.noting("frozen"))
+    config = scripts.noting(":", shop.writers.noting("quiet"))
+    command = snapshot(place, [shop.disk], shop.writers.noting("frozen"))
     done = pyfreeze.run([shop.disk], command, config=config)
     assert_application(done.report)
     assert "3 databases" in output_of(done.report, "pre")
-    shop.wait_for_more()
-    shop.stop()
-    quiet, frozen = shop.committed("quiet"), shop.committed("frozen")
-    assert quiet == frozen  # nobody could write in between
-    assert shop.committed() > frozen
+    shop.writers.wait_for_more()
+    shop.writers.stop()
+    shop.writers.assert_nobody_wrote("quiet", "frozen")
+    quiet = shop.writers.acknowledged("quiet")
     with mounted_instead([shop.disk], copies_of(place, [shop.disk])):
-        assert_rows(shop.numbers, quiet, frozen)
+        assert_rows(shop.numbers, quiet, quiet)
         # Not even a journal is left to be rolled back.
         assert not shop.paths[2].with_name("journal.sqlite-journal").exists()
 
@@ -161,7 +131,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "deadline of 0.2 s" in failed_script(report, "post")
-    shop.wait_for_more()
+    shop.writers.wait_for_more()
 
 
 def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
@@ -173,7 +143,7 @@ def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "not application-consistent" in failed_script(report, "post")
-    shop.wait_for_more()
+    shop.writers.wait_for_more()
 
 
 def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
@@ -184,7 +154,7 @@ def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
     wait_until(lambda: place.holds, "the snapshot is being taken")
     os.kill(scripts.holder, signal.SIGSTOP)
     wait_until(scripts.has_no_holder, "the kernel kills it")
-    shop.wait_for_more()
+    shop.writers.wait_for_more()
     place.go()
     report = running.finish().report
     assert report["code"] == 301
