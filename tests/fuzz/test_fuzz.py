@@ -6,9 +6,9 @@ hear      messages to the client, from a supervisor that then dies
 record    a state page that a dead run has left
 mountinfo the mount table, and choosing from it; in Python, with Atheris
 
-Each is tried with the committed corpus and then for a while with what libFuzzer makes of it, from
-a fixed seed; `make fuzz` tries far longer, and each time from another one. A finding's input is in
-the message, base64, as libFuzzer prints it.
+Each is tried with the committed corpus and then with a number of inputs that libFuzzer makes of it,
+from a fixed seed; `make fuzz` tries for far longer, and each time from another one. A finding's
+input is in the message, base64, as libFuzzer prints it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ from tests.support.needs import give_up
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 #: Those in C, with the functions for which the harness has its own.
-HARNESSES = {
+WRAPPED = {
     "request": (),
     "obey": ("ioctl", "syncfs", "pf_open_mount", "fork", "pf_load_is_high"),
     "hear": (),
     "record": (),
 }
 PYTHON_HARNESS = "mountinfo"
+#: How many inputs each is tried with: some seconds' worth.
+RUNS = {"request": 20_000, "obey": 6_000, "hear": 2_000, "record": 2_000, "mountinfo": 10_000}
+#: Of all inputs, at least this share has to be accepted: others are refused early, and try little.
+ACCEPTED = 1 / 200
 FLAGS = (
     "-std=gnu11",
     "-O1",
@@ -54,7 +58,8 @@ FLAGS = (
 #: Of one input: a guard against hanging.
 INPUT_S = 60
 LONG_S = int(os.environ.get("PYFREEZE_FUZZ_SECONDS", "0"))
-SECONDS = LONG_S or 5
+#: Of one harness: likewise.
+HANG_S = LONG_S + 300
 
 
 class Harness(NamedTuple):
@@ -97,13 +102,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=[*HARNESSES, PYTHON_HARNESS])
+@pytest.fixture(scope="module", params=[*WRAPPED, PYTHON_HARNESS])
 def harness(request: pytest.FixtureRequest) -> Harness:
     name = request.param
     if name != PYTHON_HARNESS:
         library = request.getfixturevalue("library")
         program = library.with_name(name)
-        wrapped = [f"-Wl,--wrap={function}" for function in HARNESSES[name]]
+        wrapped = [f"-Wl,--wrap={function}" for function in WRAPPED[name]]
         source = str(HERE / f"{name}.c")
         sanitizers = "-fsanitize=fuzzer,address,undefined"
         compile_c(sanitizers, source, str(library), *wrapped, "-o", str(program))
@@ -123,7 +128,7 @@ def run(harness: Harness, directory: Path, *words: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=SECONDS + 100,
+        timeout=HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -135,6 +140,11 @@ def accepted_by(told: str) -> int:
     return int(counts[-1])
 
 
+def executed_by(told: str) -> int:
+    (count,) = re.findall(r"^stat::number_of_executed_units: *(\d+)$", told, flags=re.MULTILINE)
+    return int(count)
+
+
 def test_corpus(harness: Harness, tmp_path: Path) -> None:
     """It is of today's layout, or it would lead nowhere: see `make fuzz-seeds`."""
     seeds = sorted((HERE / "corpus" / harness.name).iterdir())
@@ -142,11 +152,18 @@ def test_corpus(harness: Harness, tmp_path: Path) -> None:
     assert accepted_by(run(harness, tmp_path, *map(str, seeds))) >= 2
 
 
-@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.timeout(HANG_S + 20)
 def test_inputs_made_of_it(harness: Harness, tmp_path: Path) -> None:
     found = tmp_path / "found"
     found.mkdir()
-    seed = f"-seed={0 if LONG_S else 1}"  # 0: another one each time
-    limits = (seed, f"-max_total_time={SECONDS}", "-max_len=4096", "-print_final_stats=1")
-    told = run(harness, tmp_path, *limits, str(found), str(HERE / "corpus" / harness.name))
-    assert accepted_by(told) >= 1000, told
+    # Seed 0: another one each time.
+    short = ("-seed=1", f"-runs={RUNS[harness.name]}")
+    limits = ("-seed=0", f"-max_total_time={LONG_S}") if LONG_S else short
+    words = (
+        "-max_len=4096",
+        "-print_final_stats=1",
+        str(found),
+        str(HERE / "corpus" / harness.name),
+    )
+    told = run(harness, tmp_path, *limits, *words)
+    assert accepted_by(told) >= executed_by(told) * ACCEPTED, told
