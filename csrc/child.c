@@ -117,9 +117,8 @@ void pf_child_on_parked(struct pf_child *child)
     if (child->park_fd < 0)
         return;
     /* If it is gone, its keeper is about to say so. */
-    (void)!PF_RETRY(recv(child->park_fd, &word, 1, MSG_DONTWAIT));
+    child->is_waiting = PF_RETRY(recv(child->park_fd, &word, 1, MSG_DONTWAIT)) == 1;
     epoll_ctl(child->epoll_fd, EPOLL_CTL_DEL, child->park_fd, NULL);
-    child->is_waiting = 1;
 }
 
 void pf_child_release(struct pf_child *child)
@@ -201,6 +200,10 @@ static enum pf_child_news on_attempt_end(struct pf_child *child, const struct pf
     child->page->wait_status = end->wait_status;
     if (!child->has_exited)
         child->page->end_ns = end->ended_ns;
+    if (child->stage == PF_STAGE_PARKED) { /* it has said why, unless somebody killed it */
+        int32_t none = 0;
+        atomic_compare_exchange_strong(&child->page->exec_error, &none, ESRCH);
+    }
     if (child->stage != PF_STAGE_RUNNING)
         return PF_CHILD_NOTHING;
     pf_timer_disarm(child->timer_fd);

@@ -46,7 +46,7 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
 /* Fork the keeper and the next attempt; a parked child then waits for pf_child_release(). The
  * caller watches control_fd and output_fd. */
 int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault);
-/* What its park_fd has to tell: that it is parked, or is gone. */
+/* What its park_fd has to tell: that it is waiting, or that it is gone; then control_fd tells. */
 void pf_child_on_parked(struct pf_child *child);
 /* Let a parked child execve, then open pid_fd for the caller to watch: inside the window its
  * keeper's word would be one hop too many. */

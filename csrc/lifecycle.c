@@ -38,8 +38,10 @@ static void thaw_if_snapshot_ended(struct pf_supervisor *supervisor, int index)
     const struct pf_child *child = supervisor->children[index];
     if (index == supervisor->snapshot_child &&
         (child->has_exited || child->attempt_ended || child->stage == PF_STAGE_ENDING ||
-         child->stage == PF_STAGE_OVER))
+         child->stage == PF_STAGE_OVER)) {
+        pf_window_lose_command(&supervisor->window);
         pf_window_finish(&supervisor->window);
+    }
 }
 
 void pf_on_child_news(struct pf_supervisor *supervisor, int index, enum pf_child_news news)

@@ -111,7 +111,7 @@ static void on_child(struct pf_supervisor *supervisor, enum pf_source source, in
         pf_child_on_output(child);
     else if (source == PF_SOURCE_PARKED) {
         pf_child_on_parked(child);
-        if (index == supervisor->snapshot_child)
+        if (index == supervisor->snapshot_child && child->is_waiting)
             pf_window_stop_awaiting(&supervisor->window);
     } else if (source == PF_SOURCE_EXIT) {
         pf_child_on_exit(child);

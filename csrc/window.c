@@ -305,6 +305,15 @@ void pf_window_stop_awaiting(struct pf_window *window)
         begin_freezing(window);
 }
 
+void pf_window_lose_command(struct pf_window *window)
+{
+    if (!window->awaits_command)
+        return;
+    window->awaits_command = 0;
+    pf_fail(&window->fault, PF_STEP_CHILD_FORK, ECHILD);
+    pf_window_give_up(window, PF_VERDICT_FREEZE_FAILED);
+}
+
 void pf_window_finish(struct pf_window *window)
 {
     if (window->stage != PF_WINDOW_OPEN)

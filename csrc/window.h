@@ -64,8 +64,10 @@ int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault);
 
 /* Go on as far as the workers allow; to be called until it returns PF_NEWS_NONE. */
 enum pf_window_news pf_window_advance(struct pf_window *window);
-/* The snapshot command is parked, or has died on the way. */
+/* The snapshot command is parked. */
 void pf_window_stop_awaiting(struct pf_window *window);
+/* The snapshot command has ended: if that was on its way to being parked, nothing is frozen for it. */
+void pf_window_lose_command(struct pf_window *window);
 /* The snapshot has ended well, the peer has answered: thaw. Late is PF_VERDICT_EXPIRED. */
 void pf_window_finish(struct pf_window *window);
 /* Give up and thaw what is frozen; the first reason given stays the verdict. */
