@@ -104,7 +104,7 @@ def _by_command(
     lost = _wait_for_end(run, child)
     end = run.child_end(child)
     if closed and closed.verdict == "freeze-failed" and end.exec_error:
-        closed = None  # it could not even be forked, so nothing was frozen for it
+        closed = None  # it was never parked, so nothing was frozen for it
     return Taken(
         kind="command",
         verdict="rescued" if lost else closed.verdict if closed else "unfrozen",
