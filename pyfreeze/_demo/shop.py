@@ -25,8 +25,9 @@ ANSWER = os.path.join(STAGE, "answer")
 WITNESS = os.path.join(STAGE, "witness")
 DATABASES = {ORDERS.name: "orders.db", AUDIT.name: "audit.db"}
 
-_WRITER_TIMEOUT_S = 5.0
-_SCRIPT_TIMEOUT_S = 5
+# Patience, not a measure: a crowded or an emulated machine may be a hundred times slower.
+_WRITER_TIMEOUT_S = 30.0
+_SCRIPT_TIMEOUT_S = 30
 
 _PRE_SCRIPT = """\
 #!/bin/sh
@@ -169,7 +170,7 @@ def write_configuration() -> Files:
         "[pre_post]\ntimeoutInSeconds = 60\nnumberOfPlugins = 1\n"
         f"pluginName0 = ScriptRunner\npluginConfigPath0 = {config_path}\n"
     )
-    freeze = "[SnapshotThread]\ntimeout = 10\nSafeFreezeWaitInSeconds = 10\n"
+    freeze = "[SnapshotThread]\ntimeout = 30\nSafeFreezeWaitInSeconds = 30\n"
     return Files(
         config_path, _write("host.conf", host, 0o600), _write("freeze.conf", freeze, 0o600)
     )

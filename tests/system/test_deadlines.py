@@ -29,7 +29,8 @@ def test_command_past_the_deadline(disk: Disk, place: Place, pyfreeze: Pyfreeze)
     assert (done.status, report["status"], report["code"]) == (1, "error", 2)
     assert (report["consistency"], report["window"]["expired"]) == ("none", True)
     assert report["window"]["max_window_s"] == 1
-    assert report["window"]["window_ms"] >= 1000
+    # The deadline is set before the first FIFREEZE's entry, which the window is measured from.
+    assert report["window"]["window_ms"] > 500
     assert report["message"].startswith("Snapshots are inconsistent")
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["thawed"]
     assert place.outcomes == ["failed"]
