@@ -26,6 +26,7 @@ SHARED_SOURCES = ["fault.c", "page.c", "thaw.c", "rcu.c", "wire.c", "childpage.c
 CLIENT_SOURCES = [
     *SHARED_SOURCES,
     "start.c",
+    "spawn.c",
     "ask.c",
     "hear.c",
     "watch.c",
@@ -35,6 +36,7 @@ CLIENT_SOURCES = [
 SUPERVISOR_SOURCES = [
     *SHARED_SOURCES,
     "supervisor.c",
+    "heir.c",
     "setup.c",
     "requests.c",
     "tell.c",

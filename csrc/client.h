@@ -13,6 +13,7 @@
 
 struct pf_run {
     pid_t supervisor;
+    char *program; /* the supervisor's */
     int pidfd;
     int socket_fd;
     int directory_fd;
@@ -27,6 +28,9 @@ struct pf_run {
     _Atomic uint64_t asked_ns;
     uint64_t flush_limit_ns;
     uint64_t max_window_ns;
+    /* It is overdue: how often that was seen, and when last. */
+    _Atomic int overdue_looks;
+    _Atomic uint64_t overdue_look_ns;
 
     /* The guard watches the supervisor while the caller is busy in an open window. */
     pthread_t guard;
@@ -44,6 +48,13 @@ struct pf_run {
 
 struct pf_message;
 
+/* spawn.c: the supervisor's program with `fds` from PF_FD_PAGE to `end`, by number; -1: none. Returns
+ * 0 or an errno value. */
+int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end, pid_t *pid);
+/* Somebody to thaw what a lost supervisor's last thread is still in FIFREEZE for. Where that cannot
+ * be, the page stays for `pyfreeze thaw`. */
+void pf_spawn_heir(const struct pf_run *run);
+
 /* hear.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
  * and rescued; -EINTR: a signal handler ran, let in by `mask`. */
 int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf_message *message,
@@ -53,7 +64,7 @@ int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf
 int pf_ask_simply(pf_run *run, int kind, int index, pf_fault *fault);
 
 /* watch.c: whether the supervisor does its duty, and what to do when it does not. */
-int pf_is_mute(const struct pf_run *run);
+int pf_is_mute(struct pf_run *run);
 int pf_leader_is_dead(const struct pf_run *run);
 /* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
 uint64_t pf_look_again_at(const struct pf_run *run);

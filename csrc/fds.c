@@ -13,6 +13,11 @@ static int close_between(unsigned first, unsigned last)
     return syscall(SYS_close_range, first, last, 0) < 0 ? -errno : 0;
 }
 
+int pf_close_from(int first)
+{
+    return close_between((unsigned)first, UINT_MAX);
+}
+
 int pf_close_all_but(const int *keep, int count)
 {
     unsigned from = 3;

@@ -4,5 +4,7 @@
 
 /* Close every descriptor from 3 on but these. -1s among them are passed over. 0 or -errno. */
 int pf_close_all_but(const int *keep, int count);
+/* Close every descriptor from that number on. 0 or -errno. */
+int pf_close_from(int first);
 
 #endif

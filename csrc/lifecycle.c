@@ -122,12 +122,10 @@ static void say_bye(struct pf_supervisor *supervisor)
 
 static void remove_page(struct pf_supervisor *supervisor)
 {
-    char name[PF_ID_SIZE + 8];
     if (pf_page_count_needing_thaw(supervisor->page) > 0 ||
         pf_rcu_restore(supervisor->page, supervisor->window.rcu_fd) < 0)
         return; /* it is the record for `pyfreeze thaw` */
-    pf_page_file_name(name, supervisor->page->run_id);
-    unlinkat(PF_FD_DIRECTORY, name, 0);
+    pf_page_remove(supervisor->page, PF_FD_DIRECTORY);
 }
 
 int pf_has_left(struct pf_supervisor *supervisor)

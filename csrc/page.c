@@ -137,6 +137,13 @@ void pf_page_unmap(struct pf_page *page)
         munmap(page, page->size);
 }
 
+void pf_page_remove(const struct pf_page *page, int directory_fd)
+{
+    char name[PF_ID_SIZE + 8];
+    pf_page_file_name(name, page->run_id);
+    unlinkat(directory_fd, name, 0);
+}
+
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot)
 {
     return (const char *)page + slot->mount_offset;

@@ -60,6 +60,8 @@ int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_optio
  * only, if that is all that the descriptor is for. */
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault);
 void pf_page_unmap(struct pf_page *page);
+/* Remove its file: nothing that it tells of may be frozen any more. */
+void pf_page_remove(const struct pf_page *page, int directory_fd);
 
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot);
 void pf_page_file_name(char name[PF_ID_SIZE + 8], const char *run_id);

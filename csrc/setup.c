@@ -29,9 +29,8 @@ int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, in
     return epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* The OOM killer must find somebody else while something is frozen. Lowering needs
- * CAP_SYS_RESOURCE; without it the supervisor is merely small. */
-static int lower_oom_score(void)
+/* Lowering needs CAP_SYS_RESOURCE; without it the supervisor is merely small. */
+int pf_lower_oom_score(void)
 {
     char text[16] = "0";
     PF_AUTO_FD fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
@@ -70,10 +69,9 @@ static int may_lock_without_limit(void)
     return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_IPC_LOCK);
 }
 
-/* No page of ours may have to be read from, or make room on, a frozen filesystem. Where RLIMIT_MEMLOCK
- * binds, MCL_FUTURE would make later mappings fail, those of scripts' pages above all: then what is
- * there now is locked if it fits, and else it goes on unlocked. */
-static void lock_memory(void)
+/* Where RLIMIT_MEMLOCK binds, MCL_FUTURE would make later mappings fail, those of scripts' pages
+ * above all: then what is there now is locked if it fits, and else it goes on unlocked. */
+void pf_lock_memory(void)
 {
     (void)!mlockall(MCL_CURRENT | (may_lock_without_limit() ? MCL_FUTURE : 0));
 }
@@ -93,11 +91,11 @@ static int take_signals(void)
 
 static int take_inherited(struct pf_supervisor *supervisor, pf_fault *fault)
 {
-    const int keep[] = {PF_FD_SOCKET, PF_FD_PAGE, PF_FD_CLIENT, PF_FD_LOCK, PF_FD_DIRECTORY};
+    const int keep[] = {PF_FD_PAGE, PF_FD_CLIENT, PF_FD_LOCK, PF_FD_DIRECTORY, PF_FD_SOCKET};
     int result = pf_close_all_but(keep, sizeof keep / sizeof *keep);
     if (result < 0)
         return pf_fail(fault, PF_STEP_SETUP, -result);
-    for (int fd = PF_FD_SOCKET; fd < PF_FD_END; fd++)
+    for (int fd = PF_FD_PAGE; fd < PF_FD_END; fd++)
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
             return pf_fail_errno(fault, PF_STEP_SETUP);
     if (fcntl(PF_FD_SOCKET, F_SETFL, O_NONBLOCK) < 0)
@@ -137,7 +135,7 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
         return result;
 
     supervisor->signal_fd = take_signals();
-    supervisor->heritage.oom_score_adj = lower_oom_score();
+    supervisor->heritage.oom_score_adj = pf_lower_oom_score();
     mallopt(M_ARENA_MAX, 1); /* else worker threads reserve heaps of their own */
     supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     supervisor->crew.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -152,7 +150,7 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
         result = pf_window_init(&supervisor->window, supervisor->page, supervisor->workers, fault);
     if (result < 0)
         return result;
-    lock_memory(); /* with the workers' stacks */
+    pf_lock_memory(); /* with the workers' stacks */
     result = watch_all(supervisor);
     return result < 0 ? pf_fail(fault, PF_STEP_SETUP, -result) : 0;
 }

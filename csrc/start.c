@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -35,14 +34,8 @@ static void release(pf_run *run)
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         pf_close_fd(fds[i]);
     pthread_mutex_destroy(&run->rescue_lock);
+    free(run->program);
     free(run);
-}
-
-static void remove_page(pf_run *run)
-{
-    char name[PF_ID_SIZE + 8];
-    pf_page_file_name(name, run->page->run_id);
-    unlinkat(run->directory_fd, name, 0);
 }
 
 static int take_lock(pf_run *run, const pf_start_options *options, pf_fault *fault)
@@ -73,57 +66,13 @@ static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fa
         run->filesystem_fds[i] = -1;
     if (run->guard_fd < 0 || !run->filesystem_fds) {
         pf_fail(fault, PF_STEP_PAGE, run->guard_fd < 0 ? errno : ENOMEM);
-        remove_page(run);
+        pf_page_remove(run->page, run->directory_fd);
         return -fault->error;
     }
     return 0;
 }
 
-/* Descriptors for the supervisor go through numbers above the ones it expects them at, so that
- * none is overwritten before it has been copied. */
-static int add_descriptors(posix_spawn_file_actions_t *actions, int high[PF_FD_END],
-                           const int fds[PF_FD_END])
-{
-    int error = 0;
-    for (int fd = 0; fd < PF_FD_SOCKET && error == 0; fd++)
-        error = posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_RDWR, 0);
-    for (int fd = PF_FD_SOCKET; fd < PF_FD_END && error == 0; fd++) {
-        high[fd] = fcntl(fds[fd], F_DUPFD_CLOEXEC, PF_FD_END);
-        error = high[fd] < 0 ? errno : posix_spawn_file_actions_adddup2(actions, high[fd], fd);
-    }
-    return error;
-}
-
-static int spawn(pf_run *run, const char *program, const int fds[PF_FD_END])
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int high[PF_FD_END] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    int error = posix_spawn_file_actions_init(&actions);
-    if (error != 0)
-        return error;
-    error = posix_spawnattr_init(&attributes);
-    if (error == 0) {
-        /* A session of its own: the terminal's Ctrl-C is for the client, which then decides. All
-         * signals blocked from the first instruction: none can end it before it has a signalfd. */
-        sigset_t all;
-        sigfillset(&all);
-        posix_spawnattr_setsigmask(&attributes, &all);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-        error = add_descriptors(&actions, high, fds);
-        char *const argv[] = {(char *)(uintptr_t)program, run->page->run_id, NULL};
-        char *const envp[] = {NULL};
-        if (error == 0)
-            error = posix_spawn(&run->supervisor, program, &actions, &attributes, argv, envp);
-        posix_spawnattr_destroy(&attributes);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    for (int fd = 0; fd < PF_FD_END; fd++)
-        pf_close_fd(&high[fd]);
-    return error;
-}
-
-static int start_supervisor(pf_run *run, const pf_start_options *options, pf_fault *fault)
+static int start_supervisor(pf_run *run, pf_fault *fault)
 {
     int pair[2];
     const int queue_bytes = QUEUE_BYTES;
@@ -140,12 +89,12 @@ static int start_supervisor(pf_run *run, const pf_start_options *options, pf_fau
     if (self < 0)
         return pf_fail_errno(fault, PF_STEP_PIDFD);
 
-    const int fds[PF_FD_END] = {[PF_FD_SOCKET] = theirs,
-                                [PF_FD_PAGE] = run->page_fd,
+    const int fds[PF_FD_END] = {[PF_FD_PAGE] = run->page_fd,
                                 [PF_FD_CLIENT] = self,
                                 [PF_FD_LOCK] = run->lock_fd,
-                                [PF_FD_DIRECTORY] = run->directory_fd};
-    int error = spawn(run, options->program, fds);
+                                [PF_FD_DIRECTORY] = run->directory_fd,
+                                [PF_FD_SOCKET] = theirs};
+    int error = pf_spawn(run, NULL, fds, PF_FD_END, &run->supervisor);
     if (error != 0)
         return pf_fail(fault, PF_STEP_SPAWN, error);
     atomic_store(&run->page->supervisor_pid, run->supervisor);
@@ -183,9 +132,11 @@ int pf_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
     run->guard_fd = -1;
     pthread_mutex_init(&run->rescue_lock, NULL);
 
-    int result = make_state(run, options, fault);
+    run->program = strdup(options->program);
+    int result = run->program ? make_state(run, options, fault)
+                              : pf_fail(fault, PF_STEP_PAGE, ENOMEM);
     if (result == 0) {
-        result = start_supervisor(run, options, fault);
+        result = start_supervisor(run, fault);
         if (result == 0)
             result = wait_until_ready(run, fault);
         if (result < 0 && run->pidfd >= 0) {
@@ -193,7 +144,7 @@ int pf_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
             waitpid(run->supervisor, NULL, WNOHANG);
         }
         if (result < 0)
-            remove_page(run);
+            pf_page_remove(run->page, run->directory_fd);
     }
     if (result < 0) {
         release(run);
@@ -248,7 +199,7 @@ int pf_close(pf_run *run, pf_fault *fault)
     int goes = pf_is_lost(run) ? run->owner_is_dead : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost && left == 0)
-        remove_page(run);
+        pf_page_remove(run->page, run->directory_fd);
     if (goes) {
         /* It is on its way out: only now is the run over. A fork of the embedding process may still
          * hold the lock's open file description, hence the explicit unlock. */

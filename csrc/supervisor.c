@@ -1,9 +1,11 @@
-/* supervisor.c - the program: one loop that owns every freeze, every thaw and every script. */
+/* supervisor.c - the program: one loop that owns every freeze, every thaw and every script. In its
+ * other role it is an heir (heir.c). */
 #define _GNU_SOURCE
 #include "supervisor.h"
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -177,8 +179,10 @@ static int has_left(struct pf_supervisor *supervisor)
     return pf_has_left(supervisor);
 }
 
-int main(void)
+int main(int count, char **words)
 {
+    if (count > 2 && strcmp(words[2], PF_HEIR) == 0)
+        return pf_heir_serve();
     static struct pf_supervisor supervisor;
     pf_fault fault;
     if (pf_setup(&supervisor, &fault) < 0) {

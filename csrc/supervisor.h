@@ -53,6 +53,13 @@ static inline struct pf_child *pf_child_at(struct pf_supervisor *supervisor, int
 /* setup.c: from a process just exec'd to one that can serve. */
 int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault);
 int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, int index);
+/* The OOM killer must find somebody else while something is frozen. Returns the score before. */
+int pf_lower_oom_score(void);
+/* No page of ours may have to be read from, or make room on, a frozen filesystem. */
+void pf_lock_memory(void);
+
+/* heir.c: the program's other role, after a supervisor that was lost. Returns the exit status. */
+int pf_heir_serve(void);
 
 /* peer.c: the snapshot taker who is told through descriptors. */
 int pf_peer_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault);

@@ -12,15 +12,20 @@
 #include "util.h"
 
 /* Beyond its deadline a supervisor that is alive has long begun to thaw. */
-#define MARGIN_NS (250 * PF_NS_PER_MS)
+#define MARGIN_NS (50 * PF_NS_PER_MS)
 /* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
 #define THAW_MARGIN_NS (30 * PF_NS_PER_S)
 #define DEATH_NS (1 * PF_NS_PER_S)
 /* How often we look for what nothing tells us of. */
 #define LOOK_NS (100 * PF_NS_PER_MS)
+/* Where the whole machine stood still (a hypervisor's pause, a processor that was not ours), the
+ * deadline has passed for everybody, and we may be the first to wake up. So one look is not enough:
+ * the supervisor gets the time between the first and the last of these to do its duty. */
+#define OVERDUE_LOOKS 5
+#define LOOK_AGAIN_NS (50 * PF_NS_PER_MS)
 
-/* From when on the silence of the supervisor means that it is not coming back. */
-static uint64_t mute_at(const struct pf_run *run)
+/* From when on the supervisor's silence is overdue. */
+static uint64_t overdue_at(const struct pf_run *run)
 {
     uint64_t asked = atomic_load(&run->asked_ns);
     if (asked == 0)
@@ -47,20 +52,32 @@ int pf_leader_is_dead(const struct pf_run *run)
     return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
 }
 
-int pf_is_mute(const struct pf_run *run)
+int pf_is_mute(struct pf_run *run)
 {
-    return pf_now_ns() >= mute_at(run);
+    uint64_t now = pf_now_ns();
+    if (now < overdue_at(run)) {
+        atomic_store(&run->overdue_looks, 0);
+        return 0;
+    }
+    /* The guard and the caller both look: of two looks at the same time one counts. */
+    uint64_t last = atomic_load(&run->overdue_look_ns);
+    if (now - last >= LOOK_AGAIN_NS &&
+        atomic_compare_exchange_strong(&run->overdue_look_ns, &last, now))
+        atomic_fetch_add(&run->overdue_looks, 1);
+    return atomic_load(&run->overdue_looks) >= OVERDUE_LOOKS;
 }
 
 uint64_t pf_look_again_at(const struct pf_run *run)
 {
-    uint64_t mute = mute_at(run);
-    if (mute == UINT64_MAX)
-        return mute;
+    uint64_t now = pf_now_ns(), overdue = overdue_at(run);
+    if (overdue == UINT64_MAX)
+        return overdue;
+    if (overdue <= now)
+        return now + LOOK_AGAIN_NS;
     /* The deadline is not there while it flushes, and nobody tells us when it is; nor does anybody
      * tell us of the leader's death. */
-    uint64_t soon = pf_add_ns(pf_now_ns(), LOOK_NS);
-    return soon < mute ? soon : mute;
+    uint64_t soon = pf_add_ns(now, LOOK_NS);
+    return soon < overdue ? soon : overdue;
 }
 
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
@@ -96,6 +113,8 @@ void pf_rescue(struct pf_run *run)
         pf_thaw_all(run->page, run->filesystem_fds, run->owner_is_dead);
         PF_AUTO_FD rcu_fd = pf_rcu_open();
         pf_rcu_restore(run->page, rcu_fd);
+        if (!run->owner_is_dead && pf_page_count_needing_thaw(run->page) > 0)
+            pf_spawn_heir(run);
         atomic_store(&run->asked_ns, 0);
         run->lost = 1;
     }

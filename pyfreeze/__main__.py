@@ -11,6 +11,7 @@ def main() -> int:
     try:
         return _main()
     except KeyboardInterrupt:  # while importing: nothing has been run yet
+        os.write(2, b"pyfreeze: ended by SIGINT\n")
         return 130
     except (MemoryError, SystemError):  # the latter where the interpreter itself ran out of it
         os.write(2, b"pyfreeze: out of memory\n")

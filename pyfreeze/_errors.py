@@ -66,8 +66,8 @@ class InconsistentError(FreezeError):
 class StillFrozenError(FreezeError):
     """Something may still be frozen: FIFREEZE or FITHAW hangs in the kernel, or FITHAW failed.
 
-    `filename` is the first mount. What hangs is thawed by the supervisor when it returns;
-    `pyfreeze thaw` tries the rest again.
+    `filename` is the first mount. What hangs in FIFREEZE is thawed when that returns, by the
+    supervisor or, if it was killed, by its heir; `pyfreeze thaw` tries the rest again.
     """
 
     mounts: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ PROGRAMS = [
     ("page", MEMORY, GUARDED),
     ("wire", MEMORY, []),
     ("deadline", MEMORY, []),
+    ("watch", MEMORY, []),
     ("fds", MEMORY, []),
     ("statedir", MEMORY, []),
     ("keeper", MEMORY, []),

@@ -79,6 +79,11 @@ def helpers() -> list[int]:
     return [pid for pid in _all() if _is_helper(pid)]
 
 
+def heirs() -> list[int]:
+    """Those among them that wait for what a killed supervisor's last thread may have frozen."""
+    return [pid for pid in helpers() if _name(pid) == "pyfreeze-heir"]
+
+
 def supervisors_of(client: int) -> list[int]:
     """The supervisors that a process has started, in whatever namespace, and that are alive."""
     found = []

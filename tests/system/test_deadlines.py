@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
 import pyfreeze as library
-from tests.support.command import Pyfreeze
+from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks, is_written
 from tests.support.frozen import frozen
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive, is_in_fifreeze, is_in_syncfs
+from tests.support.processes import (
+    heirs,
+    helpers,
+    is_alive,
+    is_in_fifreeze,
+    is_in_syncfs,
+    parent_of,
+    state_pages,
+    supervisors_of,
+)
 from tests.support.waiting import wait_until
 
 
@@ -147,25 +157,52 @@ def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreez
     release(lower, upper)
 
 
+def kill_while_freezing_hangs(running: Running) -> None:
+    wait_until(lambda: is_in_fifreeze(running.supervisor), "a worker hangs")
+    os.kill(running.supervisor, signal.SIGKILL)
+
+
 def test_supervisor_killed_while_freezing_hangs(
-    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+    stuck: tuple[Disk, Disk], place: Place, disks: Disks, pyfreeze: Pyfreeze
 ) -> None:
-    """Its thread cannot die: the page stays, until somebody can see to what came of it."""
+    """Its thread cannot die, and nobody is left in it to thaw: an heir waits for that."""
     lower, upper = stuck
+    good = disks["ext4"]
     words = ("--freeze-timeout", "300", "--max-window", "300")
-    running = pyfreeze.start_run([upper], ["true"], *words, config=place.config())
-    supervisor = running.supervisor
-    wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")
-    os.kill(supervisor, signal.SIGKILL)
+    running = pyfreeze.start_run([good, upper], ["true"], *words, config=place.config())
+    kill_while_freezing_hangs(running)
     done = running.finish()
     assert (done.status, done.report["consistency"]) == (5, "none")
     assert done.report["still_frozen"] == [upper.mount_point]
+    assert place.outcomes == ["none"]
+    good.assert_writable()
+    # As long as it may become frozen, the run is not over.
+    (heir,) = heirs()
+    assert str(heir) in pyfreeze("status").out
+    assert pyfreeze("thaw").status == 4
+    assert pyfreeze.run([good], ["true"]).status == 4
+    release(lower, upper)
+    assert not state_pages()
+    assert pyfreeze.run([good, upper], ["true"]).status == 0
+
+
+def test_heir_killed_too(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    """Then nobody is left, but whoever comes next."""
+    lower, upper = stuck
+    running = pyfreeze.start_run([upper], ["true"], "--freeze-timeout", "300")
+    kill_while_freezing_hangs(running)
+    assert running.finish().status == 5
+    (heir,) = heirs()
+    os.kill(heir, signal.SIGKILL)
+    wait_until(lambda: not heirs(), "the heir dies")
+    assert pyfreeze("thaw").status == 4
     lower.thaw()
-    wait_until(lambda: not is_alive(supervisor), "the supervisor dies")
+    wait_until(lambda: not helpers(), "the supervisor dies, and its keepers with it")
+    assert upper.is_frozen()
     assert pyfreeze("thaw").status == 0
     upper.assert_writable()
     assert not upper.is_frozen()
-    assert place.outcomes == ["none"]
+    assert not state_pages()
 
 
 def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:
@@ -175,3 +212,23 @@ def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:
     assert isinstance(caught.value, (library.FreezeTimeoutError, library.StillFrozenError))
     assert caught.value.filename == upper.mount_point
     release(lower, upper)
+
+
+def test_library_with_a_supervisor_killed_while_freezing_hangs(stuck: tuple[Disk, Disk]) -> None:
+    """The embedding process goes on: what hangs is not its business, nor is a zombie."""
+    lower, upper = stuck
+
+    def kill() -> None:
+        wait_until(lambda: any(map(is_in_fifreeze, supervisors_of(os.getpid()))), "it hangs")
+        os.kill(supervisors_of(os.getpid())[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(library.StillFrozenError) as caught, frozen([upper], freeze_timeout=300):
+        raise AssertionError("not frozen, and yet the block runs")
+    killer.join()
+    assert caught.value.mounts == (upper.mount_point,)
+    (heir,) = heirs()
+    assert parent_of(heir) != os.getpid()
+    release(lower, upper)
+    assert not state_pages()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,3 +137,29 @@ def test_files(
     assert named in text
     assert re.search(r"(?:, needed |, expected |: is missing)", text), text
     assert "What to do: " in text
+
+
+#: Ctrl-C as soon as the command begins to load what it needs.
+_INTERRUPTED = """
+import os, signal, sys
+from pyfreeze.__main__ import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+sys.exit(main())
+"""
+
+
+def test_interrupted_before_anything_was_run() -> None:
+    words = [sys.executable, "-c", _INTERRUPTED, "demo"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    status = 128 + signal.SIGINT
+    assert (done.returncode, done.stdout, done.stderr) == (
+        status,
+        "",
+        "pyfreeze: ended by SIGINT\n",
+    )

@@ -13,7 +13,7 @@ from pyfreeze import _client
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
 from tests.support.place import Place
-from tests.support.processes import helpers, is_alive, state_pages
+from tests.support.processes import heirs, helpers, is_alive, is_in_fifreeze, state_pages
 from tests.support.sanitized import MEMORY, Build
 from tests.support.waiting import wait_until
 
@@ -100,3 +100,20 @@ def test_signal_in_the_pre_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) 
     running.signal(signal.SIGTERM)
     assert running.finish().status == 128 + signal.SIGTERM
     assert place.outcomes == ["interrupted"]
+
+
+def test_heir(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    """The program's other role, after a supervisor that was killed while a FIFREEZE hangs."""
+    lower, upper = stuck
+    words = ("--freeze-timeout", "300")
+    running = pyfreeze.start_run([upper], ["true"], *words, prefix=UNLOCKED)
+    supervisor = running.supervisor
+    wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")
+    os.kill(supervisor, signal.SIGKILL)
+    assert running.finish().status == 5
+    (heir,) = heirs()
+    assert is_sanitized(heir)
+    lower.thaw()
+    wait_until(lambda: not helpers(), "the heir ends")
+    upper.assert_writable()
+    assert not state_pages()
