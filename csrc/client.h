@@ -43,17 +43,17 @@ struct pf_run {
 
     pthread_mutex_t rescue_lock;
     int lost; /* under rescue_lock: the supervisor is gone, what it froze was seen to */
-    int owner_is_dead; /* its last thread too */
+    int has_ended; /* its last thread too, and no heir is at work */
 };
 
 struct pf_message;
 
-/* spawn.c: the supervisor's program with `fds` from PF_FD_PAGE to `end`, by number; -1: none. Returns
- * 0 or an errno value. */
+/* spawn.c: the supervisor's program with `fds` from PF_FD_SOCKET to `end`, by number; -1: none.
+ * Returns 0 or an errno value. */
 int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end, pid_t *pid);
-/* Somebody to thaw what a lost supervisor's last thread is still in FIFREEZE for. Where that cannot
- * be, the page stays for `pyfreeze thaw`. */
-void pf_spawn_heir(const struct pf_run *run);
+/* Somebody who can wait for a lost supervisor's last threads and thaw what they have frozen. Returns
+ * a pipe's end, readable when that is done; -1: it cannot be. */
+int pf_spawn_heir(const struct pf_run *run);
 
 /* hear.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
  * and rescued; -EINTR: a signal handler ran, let in by `mask`. */

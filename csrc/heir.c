@@ -1,7 +1,9 @@
-/* heir.c - after a supervisor that was killed while a thread of it was in FIFREEZE.
+/* heir.c - after a supervisor that was killed while threads of it were in FIFREEZE or FITHAW.
  *
- * SIGKILL does not reach that thread before the call returns, and then nobody is left to thaw what
- * it has frozen. The client need not wait for that; the heir does. */
+ * SIGKILL does not reach such a thread before its call returns, and then nobody is left to thaw what
+ * it has frozen. The client need not wait for that; the heir does, with a thread for each filesystem:
+ * FITHAW, too, can hang, where what lies below is still to be thawed.
+ */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <stdlib.h>
@@ -14,18 +16,39 @@
 #include "thaw.h"
 #include "util.h"
 
-/* The descriptors by slot, as pf_thaw_all() wants them; -1: none. NULL: it cannot be. */
-static int *take_filesystems(const struct pf_page *page)
+#define LOOK_MS 20
+
+/* A filesystem that was left. */
+struct legacy {
+    struct pf_slot *slot;
+    int fd;
+    int has_thread;
+    pthread_t thread;
+};
+
+struct estate {
+    struct pf_page *page;
+    struct legacy *legacies;
+    uint32_t count;
+};
+
+static int take(struct estate *estate)
 {
-    int *fds = malloc((page->count + 1) * sizeof *fds);
-    int next = PF_FD_FILESYSTEMS;
-    for (uint32_t i = 0; fds && i < page->count; i++)
-        fds[i] = pf_state_needs_thaw(pf_slot_state(&page->slots[i])) ? next++ : -1;
-    if (pf_close_from(next) < 0) {
-        free(fds);
-        return NULL;
+    pf_fault fault;
+    if (chdir("/") < 0 || pf_page_map(&estate->page, PF_FD_PAGE, &fault) < 0)
+        return -1;
+    uint32_t most = pf_page_count_needing_thaw(estate->page);
+    estate->legacies = calloc(most + 1, sizeof *estate->legacies);
+    if (!estate->legacies)
+        return -1;
+    for (uint32_t i = 0; i < estate->page->count && estate->count < most; i++) {
+        struct pf_slot *slot = &estate->page->slots[i];
+        if (pf_state_needs_thaw(pf_slot_state(slot))) {
+            int fd = PF_FD_FILESYSTEMS + (int)estate->count;
+            estate->legacies[estate->count++] = (struct legacy){.slot = slot, .fd = fd};
+        }
     }
-    return fds;
+    return pf_close_from(PF_FD_FILESYSTEMS + (int)estate->count);
 }
 
 /* The client may live for years: it gets its child back at once, and has no zombie of the heir. */
@@ -36,43 +59,64 @@ static void leave_parent(struct pf_page *page)
         return;
     if (pid > 0)
         atomic_store(&page->supervisor_pid, pid);
-    _exit(pid < 0); /* without an heir the page stays: `pyfreeze thaw` will see to it */
+    _exit(pid < 0);
 }
 
-static void wait_for_death(void)
+static int owner_dies_within(int timeout_ms)
 {
     struct pollfd death = {.fd = PF_FD_OWNER, .events = POLLIN};
-    while (poll(&death, 1, -1) < 0) /* EINTR at most: a stop and a continue */
-        ;
+    return poll(&death, 1, timeout_ms) > 0; /* EINTR at most: a stop and a continue */
 }
 
-static uint32_t thaw(struct pf_page *page, const int *fds)
+static void *see_to(void *argument)
 {
-    uint32_t left = pf_thaw_all(page, fds, 1);
+    struct legacy *legacy = argument;
+    /* Its FIFREEZE may return long before the last thread of the owner dies; nobody tells us. */
+    while (pf_slot_state(legacy->slot) == PF_STATE_FREEZING && !owner_dies_within(LOOK_MS))
+        pf_thaw_if_frozen(legacy->slot, legacy->fd);
+    if (pf_state_needs_thaw(pf_slot_state(legacy->slot)))
+        pf_thaw_left(legacy->slot, legacy->fd);
+    return NULL;
+}
+
+static void see_to_all(struct estate *estate)
+{
+    for (uint32_t i = 0; i < estate->count; i++) {
+        struct legacy *legacy = &estate->legacies[i];
+        legacy->has_thread = pf_thread_start(&legacy->thread, see_to, legacy) == 0;
+    }
+    for (uint32_t i = 0; i < estate->count; i++) /* one after another is better than not at all */
+        if (!estate->legacies[i].has_thread)
+            see_to(&estate->legacies[i]);
+    for (uint32_t i = 0; i < estate->count; i++)
+        if (estate->legacies[i].has_thread)
+            pthread_join(estate->legacies[i].thread, NULL);
+}
+
+static void wind_up(struct estate *estate)
+{
     PF_AUTO_FD rcu_fd = pf_rcu_open();
-    if (pf_rcu_restore(page, rcu_fd) == 0 && left == 0)
-        pf_page_remove(page, PF_FD_DIRECTORY);
-    return left;
+    if (pf_rcu_restore(estate->page, rcu_fd) == 0 && pf_page_count_needing_thaw(estate->page) == 0)
+        pf_page_remove(estate->page, PF_FD_DIRECTORY);
+    free(estate->legacies);
+    pf_page_unmap(estate->page);
+    /* A fork of the embedding process may still have the lock's open file description. */
+    flock(PF_FD_LOCK, LOCK_UN);
+    (void)!write(PF_FD_DONE, "", 1); /* the client may have gone */
 }
 
 int pf_heir_serve(void)
 {
-    pf_fault fault;
-    struct pf_page *page;
+    static struct estate estate;
     prctl(PR_SET_NAME, "pyfreeze-heir");
-    if (chdir("/") < 0 || pf_page_map(&page, PF_FD_PAGE, &fault) < 0)
-        return 1;
-    int *fds = take_filesystems(page);
-    if (!fds)
-        return 1;
-    leave_parent(page);
+    if (take(&estate) < 0)
+        return 1; /* the client does what it can; the page stays for `pyfreeze thaw` */
+    leave_parent(estate.page);
     pf_lower_oom_score();
     pf_lock_memory();
-
-    wait_for_death();
-    uint32_t left = thaw(page, fds);
-    free(fds);
-    /* A fork of the embedding process may still have the lock's open file description. */
-    flock(PF_FD_LOCK, LOCK_UN);
-    return left > 0;
+    see_to_all(&estate);
+    while (!owner_dies_within(-1))
+        ;
+    wind_up(&estate);
+    return 0;
 }

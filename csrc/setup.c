@@ -91,11 +91,11 @@ static int take_signals(void)
 
 static int take_inherited(struct pf_supervisor *supervisor, pf_fault *fault)
 {
-    const int keep[] = {PF_FD_PAGE, PF_FD_CLIENT, PF_FD_LOCK, PF_FD_DIRECTORY, PF_FD_SOCKET};
+    const int keep[] = {PF_FD_SOCKET, PF_FD_PAGE, PF_FD_CLIENT, PF_FD_LOCK, PF_FD_DIRECTORY};
     int result = pf_close_all_but(keep, sizeof keep / sizeof *keep);
     if (result < 0)
         return pf_fail(fault, PF_STEP_SETUP, -result);
-    for (int fd = PF_FD_PAGE; fd < PF_FD_END; fd++)
+    for (int fd = PF_FD_SOCKET; fd < PF_FD_END; fd++)
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
             return pf_fail_errno(fault, PF_STEP_SETUP);
     if (fcntl(PF_FD_SOCKET, F_SETFL, O_NONBLOCK) < 0)

@@ -15,9 +15,9 @@
 static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const int *fds, int end)
 {
     int error = 0;
-    for (int fd = 0; fd < PF_FD_PAGE && error == 0; fd++)
+    for (int fd = 0; fd < PF_FD_SOCKET && error == 0; fd++)
         error = posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_RDWR, 0);
-    for (int fd = PF_FD_PAGE; fd < end && error == 0; fd++) {
+    for (int fd = PF_FD_SOCKET; fd < end && error == 0; fd++) {
         if (fds[fd] < 0) {
             error = posix_spawn_file_actions_addclose(actions, fd);
             continue;
@@ -69,22 +69,39 @@ int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end
     return error;
 }
 
-void pf_spawn_heir(const struct pf_run *run)
+/* The program's descriptors as an heir; NULL: no memory. */
+static int *heir_descriptors(const struct pf_run *run, int done, int *end)
 {
-    int end = PF_FD_FILESYSTEMS;
     int *fds = malloc((PF_FD_FILESYSTEMS + run->page->count) * sizeof *fds);
-    pid_t pid;
     if (!fds)
-        return;
+        return NULL;
+    fds[PF_FD_DONE] = done;
     fds[PF_FD_PAGE] = run->page_fd;
     fds[PF_FD_OWNER] = run->pidfd;
     fds[PF_FD_LOCK] = run->lock_fd;
     fds[PF_FD_DIRECTORY] = run->directory_fd;
+    *end = PF_FD_FILESYSTEMS;
     for (uint32_t i = 0; i < run->page->count; i++)
         if (pf_state_needs_thaw(pf_slot_state(&run->page->slots[i])))
-            fds[end++] = run->filesystem_fds[i];
-    /* What is spawned is only the heir's parent, and ends at once. */
-    if (pf_spawn(run, PF_HEIR, fds, end, &pid) == 0)
-        (void)!PF_RETRY(waitpid(pid, NULL, 0));
+            fds[(*end)++] = run->filesystem_fds[i];
+    return fds;
+}
+
+int pf_spawn_heir(const struct pf_run *run)
+{
+    int pair[2], end, status = 0;
+    pid_t pid;
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -1;
+    PF_AUTO_FD ours = pair[0];
+    PF_AUTO_FD theirs = pair[1];
+    int *fds = heir_descriptors(run, theirs, &end);
+    int error = fds ? pf_spawn(run, PF_HEIR, fds, end, &pid) : ENOMEM;
     free(fds);
+    if (error != 0)
+        return -1;
+    /* It is only the heir's parent, and ends at once. ECHILD: this process lets nobody wait. */
+    if (PF_RETRY(waitpid(pid, &status, 0)) == pid && status != 0)
+        return -1;
+    return pf_keep_fd(&ours);
 }

@@ -89,11 +89,11 @@ static int start_supervisor(pf_run *run, pf_fault *fault)
     if (self < 0)
         return pf_fail_errno(fault, PF_STEP_PIDFD);
 
-    const int fds[PF_FD_END] = {[PF_FD_PAGE] = run->page_fd,
+    const int fds[PF_FD_END] = {[PF_FD_SOCKET] = theirs,
+                                [PF_FD_PAGE] = run->page_fd,
                                 [PF_FD_CLIENT] = self,
                                 [PF_FD_LOCK] = run->lock_fd,
-                                [PF_FD_DIRECTORY] = run->directory_fd,
-                                [PF_FD_SOCKET] = theirs};
+                                [PF_FD_DIRECTORY] = run->directory_fd};
     int error = pf_spawn(run, NULL, fds, PF_FD_END, &run->supervisor);
     if (error != 0)
         return pf_fail(fault, PF_STEP_SPAWN, error);
@@ -181,7 +181,7 @@ static int part(pf_run *run)
         shutdown(run->socket_fd, SHUT_WR);
         pf_wait_for_death(run, farewell_ns(run));
         pf_rescue(run);
-        return run->owner_is_dead;
+        return run->has_ended;
     }
     do
         result = pf_next_message(run, until, NULL, &message, &fault);
@@ -189,14 +189,14 @@ static int part(pf_run *run)
     if (result == 1)
         return message.index == 0;
     pf_rescue(run);
-    return run->owner_is_dead;
+    return run->has_ended;
 }
 
 int pf_close(pf_run *run, pf_fault *fault)
 {
     *fault = (pf_fault){.index = -1};
     pf_guard_end(run);
-    int goes = pf_is_lost(run) ? run->owner_is_dead : part(run);
+    int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost && left == 0)
         pf_page_remove(run->page, run->directory_fd);

@@ -64,6 +64,25 @@ uint32_t pf_thaw(struct pf_slot *slot, int fd)
     return finish(slot, PF_STATE_STUCK, error);
 }
 
+int pf_thaw_if_frozen(struct pf_slot *slot, int fd)
+{
+    uint64_t begin = pf_now_ns();
+    if (ioctl(fd, FITHAW, 0) < 0)
+        return 0;
+    slot->thaw_enter_ns = begin;
+    finish(slot, PF_STATE_THAWED, 0);
+    return 1;
+}
+
+void pf_thaw_left(struct pf_slot *slot, int fd)
+{
+    /* Caught between the two: EINVAL then means that it never became frozen, or that the owner's own
+     * FITHAW had already worked. Neither is somebody else's doing. */
+    uint32_t before = pf_slot_state(slot);
+    if (pf_thaw(slot, fd) == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
+        atomic_store(&slot->state, before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED);
+}
+
 uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
 {
     uint32_t deepest = 0;
@@ -74,16 +93,10 @@ uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
     for (uint32_t level = deepest + 1; level-- > 0;)
         for (uint32_t i = 0; i < page->count; i++) {
             struct pf_slot *slot = &page->slots[i];
-            uint32_t before = pf_slot_state(slot);
-            if (slot->level != level || fds[i] < 0 || !pf_state_needs_thaw(before) ||
-                (before == PF_STATE_FREEZING && !owner_is_dead))
-                continue;
-            /* Caught between the two: EINVAL then means that it never became frozen, or that the
-             * supervisor's own FITHAW had already worked. Neither is somebody else's doing. */
-            uint32_t after = pf_thaw(slot, fds[i]);
-            if (after == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
-                atomic_store(&slot->state,
-                             before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED);
+            uint32_t state = pf_slot_state(slot);
+            if (slot->level == level && fds[i] >= 0 && pf_state_needs_thaw(state) &&
+                (state != PF_STATE_FREEZING || owner_is_dead))
+                pf_thaw_left(slot, fds[i]);
         }
     return pf_page_count_needing_thaw(page);
 }

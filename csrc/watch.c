@@ -15,7 +15,10 @@
 #define MARGIN_NS (50 * PF_NS_PER_MS)
 /* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
 #define THAW_MARGIN_NS (30 * PF_NS_PER_S)
-#define DEATH_NS (1 * PF_NS_PER_S)
+/* Death takes far less than the first, but for a thread that is in FIFREEZE or FITHAW; the second
+ * is for a machine that is short of processors, and for the heir. */
+#define DEATH_NS (50 * PF_NS_PER_MS)
+#define SLOW_DEATH_NS (1 * PF_NS_PER_S)
 /* How often we look for what nothing tells us of. */
 #define LOOK_NS (100 * PF_NS_PER_MS)
 /* Where the whole machine stood still (a hypervisor's pause, a processor that was not ours), the
@@ -80,19 +83,24 @@ uint64_t pf_look_again_at(const struct pf_run *run)
     return soon < overdue ? soon : overdue;
 }
 
-int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
+static int wait_readable(int fd, uint64_t timeout_ns)
 {
-    /* A pidfd is readable when the thread group's last thread has ended (do_notify_pidfd), not
-     * before: a thread that hangs in FIFREEZE counts. */
-    struct pollfd death = {.fd = run->pidfd, .events = POLLIN};
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
     uint64_t until = pf_now_ns() + timeout_ns;
     for (;;) {
         uint64_t now = pf_now_ns();
         struct timespec left = pf_timespec(until > now ? until - now : 0);
-        int result = ppoll(&death, 1, &left, NULL);
+        int result = ppoll(&readable, 1, &left, NULL);
         if (result >= 0)
             return result;
     }
+}
+
+int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
+{
+    /* A pidfd is readable when the thread group's last thread has ended (do_notify_pidfd), not
+     * before: a thread that hangs in FIFREEZE counts. */
+    return wait_readable(run->pidfd, timeout_ns);
 }
 
 int pf_is_lost(struct pf_run *run)
@@ -103,19 +111,29 @@ int pf_is_lost(struct pf_run *run)
     return lost;
 }
 
+/* Returns whether an heir is at work, who goes on without us. */
+static int leave_to_heir(struct pf_run *run)
+{
+    PF_AUTO_FD done = pf_spawn_heir(run);
+    return done >= 0 && !wait_readable(done, SLOW_DEATH_NS);
+}
+
 void pf_rescue(struct pf_run *run)
 {
     pthread_mutex_lock(&run->rescue_lock);
     if (!run->lost) {
         /* One owner: nobody thaws beside a supervisor that may wake up again. */
         syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
-        run->owner_is_dead = pf_wait_for_death(run, DEATH_NS);
-        pf_thaw_all(run->page, run->filesystem_fds, run->owner_is_dead);
+        int is_dead = pf_wait_for_death(run, DEATH_NS);
+        int has_heir = !is_dead && pf_page_count_needing_thaw(run->page) > 0 && leave_to_heir(run);
+        if (!has_heir) {
+            is_dead = pf_wait_for_death(run, SLOW_DEATH_NS);
+            pf_thaw_all(run->page, run->filesystem_fds, is_dead);
+        }
         PF_AUTO_FD rcu_fd = pf_rcu_open();
         pf_rcu_restore(run->page, rcu_fd);
-        if (!run->owner_is_dead && pf_page_count_needing_thaw(run->page) > 0)
-            pf_spawn_heir(run);
         atomic_store(&run->asked_ns, 0);
+        run->has_ended = is_dead && !has_heir;
         run->lost = 1;
     }
     pthread_mutex_unlock(&run->rescue_lock);

@@ -6,19 +6,21 @@
 
 /* What the supervisor finds open. */
 enum pf_inherited {
-    PF_FD_PAGE = 3,
+    PF_FD_SOCKET = 3,
+    PF_FD_PAGE,
     PF_FD_CLIENT, /* a pidfd of the client */
     PF_FD_LOCK,
     PF_FD_DIRECTORY,
-    PF_FD_SOCKET,
     PF_FD_END
 };
 
-/* What an heir finds there instead: the lost supervisor's pidfd, and one descriptor for each
- * filesystem of the page that needs a thaw, in their order. */
-#define PF_HEIR "heir" /* its second argument; the first is the run's id, as the supervisor's */
+/* The program's other role, its second argument; the first is the run's id in both. An heir finds
+ * a pipe in the socket's place, for its word that all is done, and the lost supervisor's pidfd in the
+ * client's. Then come the filesystems of the page that need a thaw, in their order. */
+#define PF_HEIR "heir"
+#define PF_FD_DONE PF_FD_SOCKET
 #define PF_FD_OWNER PF_FD_CLIENT
-#define PF_FD_FILESYSTEMS PF_FD_SOCKET
+#define PF_FD_FILESYSTEMS PF_FD_END
 
 enum pf_ask {
     PF_ASK_OPEN = 1,

@@ -11,7 +11,7 @@
 #include "thaw.h"
 #include "util.h"
 
-/* Locked memory counts whole, so the stacks are small: nothing here formats or recurses. */
+/* Locked memory counts whole, so stacks are small: nothing here formats or recurses. */
 #define STACK_BYTES ((size_t)32 * 1024)
 #define WAKE_ATTEMPTS 3
 
@@ -129,23 +129,32 @@ static void *run(void *argument)
     return NULL;
 }
 
-int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_crew *crew,
-                     pf_fault *fault)
+int pf_thread_start(pthread_t *thread, void *(*run_it)(void *), void *argument)
 {
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
     if (error != 0)
-        return pf_fail(fault, PF_STEP_SETUP, error);
+        return error;
     size_t stack = STACK_BYTES > (size_t)PTHREAD_STACK_MIN ? STACK_BYTES
                                                            : (size_t)PTHREAD_STACK_MIN;
     error = pthread_attr_setstacksize(&attributes, stack);
-    for (uint32_t i = 0; i < page->count && error == 0; i++) {
+    if (error == 0)
+        error = pthread_create(thread, &attributes, run_it, argument);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_crew *crew,
+                     pf_fault *fault)
+{
+    for (uint32_t i = 0; i < page->count; i++) {
         workers[i] =
             (struct pf_worker){.crew = crew, .page = page, .slot = &page->slots[i], .fd = -1};
-        error = pthread_create(&workers[i].thread, &attributes, run, &workers[i]);
+        int error = pf_thread_start(&workers[i].thread, run, &workers[i]);
+        if (error != 0)
+            return pf_fail(fault, PF_STEP_SETUP, error);
     }
-    pthread_attr_destroy(&attributes);
-    return error == 0 ? 0 : pf_fail(fault, PF_STEP_SETUP, error);
+    return 0;
 }
 
 void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job)

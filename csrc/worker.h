@@ -43,6 +43,8 @@ struct pf_worker {
     _Atomic uint32_t abandoned;
 };
 
+/* A thread with a small stack, as all of them are locked in memory. Returns 0 or an errno value. */
+int pf_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 /* Create `count` parked workers for the slots of a page. */
 int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_crew *crew,
                      pf_fault *fault);

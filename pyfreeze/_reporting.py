@@ -205,8 +205,9 @@ def _taken_message(story: Story, taken: Taken, window: WindowOptions) -> list[st
         )
     elif taken.verdict in ("broken", "rescued"):
         foreign = [f.mount for f in story.filesystems if f.state == "foreign-thaw"]
+        thawed = "what else" if story.frozen_mounts else "everything"
         reason = {
-            "rescued": "the supervisor was lost; everything it had frozen was thawed",
+            "rescued": f"the supervisor was lost; {thawed} it had frozen was thawed",
             "broken": f"somebody else thawed {', '.join(foreign)}" if foreign else "thawing failed",
         }[taken.verdict]
         parts.append(f"Snapshots are inconsistent: {reason}.")

@@ -67,7 +67,7 @@ static struct counts asked, told;
 static void reserve_numbers(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = PF_FD_PAGE; fd < PF_FD_END; fd++)
+    for (int fd = PF_FD_SOCKET; fd < PF_FD_END; fd++)
         MUST(fd == null || dup3(null, fd, O_CLOEXEC) == fd);
     if (null >= PF_FD_END)
         close(null);

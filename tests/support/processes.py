@@ -51,7 +51,12 @@ def threads_of(pid: int) -> list[int]:
 
 def is_in_fifreeze(pid: int) -> bool:
     """Whether one of a process's threads sleeps in FIFREEZE, where no signal reaches it."""
-    return any(_FIFREEZE in call[1:] for call in _calls_asleep(pid))
+    return count_in_fifreeze(pid) > 0
+
+
+def count_in_fifreeze(pid: int) -> int:
+    """How many of its threads do."""
+    return sum(_FIFREEZE in call[1:] for call in _calls_asleep(pid))
 
 
 def is_in_syncfs(pid: int) -> bool:
