@@ -86,7 +86,7 @@ def helpers() -> list[int]:
 
 def heirs() -> list[int]:
     """Those among them that wait for what a killed supervisor's last thread may have frozen."""
-    return [pid for pid in helpers() if _name(pid) == "pyfreeze-heir"]
+    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-heir")]
 
 
 def supervisors_of(client: int) -> list[int]:
@@ -126,9 +126,9 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
-def _is_helper(pid: int) -> bool:
+def _is_helper(pid: int, name: str = "pyfreeze-") -> bool:
     try:
-        return _name(pid).startswith("pyfreeze-") and _is_in_namespace(pid) and is_alive(pid)
+        return _name(pid).startswith(name) and _is_in_namespace(pid) and is_alive(pid)
     except OSError:  # gone, or a zombie
         return False
 
