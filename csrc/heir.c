@@ -112,6 +112,7 @@ int pf_heir_serve(void)
     if (take(&estate) < 0)
         return 1; /* the client does what it can; the page stays for `pyfreeze thaw` */
     leave_parent(estate.page);
+    atomic_store(&estate.page->deadline_ns, 0); /* nobody can promise one any more */
     pf_lower_oom_score();
     pf_lock_memory();
     see_to_all(&estate);
