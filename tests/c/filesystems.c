@@ -72,7 +72,7 @@ static void write_rcu(int value)
  * is left who could freeze. */
 static void clean_up(void)
 {
-    char line[600];
+    char line[1200];
     for (int i = COUNT - 1; i >= 0; i--)
         ioctl(roots[i], FITHAW, 0);
     pf_tree_signal(getpid(), SIGKILL, 0);
@@ -83,8 +83,11 @@ static void clean_up(void)
             continue;
         ioctl(roots[i], FITHAW, 0);
         close(roots[i]);
-        snprintf(line, sizeof line, "fsfreeze -u '%s' 2>/dev/null; umount '%s'", mounts[i],
-                 mounts[i]);
+        /* Its loop device goes with its last user. */
+        snprintf(line, sizeof line,
+                 "fsfreeze -u '%s' 2>/dev/null; umount '%s' && for attempt in 1 2 3 4 5; do "
+                 "[ -z \"$(losetup -j 'disks/%s.img')\" ] && exit 0; sleep 0.1; done; false",
+                 mounts[i], mounts[i], names[i]);
         CHECK(system(line) == 0);
     }
 }

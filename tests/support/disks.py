@@ -102,6 +102,13 @@ class Disk:
             # What a test has killed may take a moment to let go.
             wait_until(self._try_unmount, f"{self} can be unmounted")
             Disk.mounted.remove(self)
+        self.wait_until_free()
+
+    def wait_until_free(self) -> None:
+        """Its loop device goes with its last user: whoever still has it open would keep it."""
+        wait_until(
+            lambda: not tool("losetup", "-j", str(self.image)), f"{self}: its device is free"
+        )
 
     def _try_unmount(self) -> bool:
         done = subprocess.run(

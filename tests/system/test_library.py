@@ -170,7 +170,7 @@ def test_unmounted_in_the_block(disks: Disks) -> None:
     assert window.times is not None
     assert window.times.filesystems[0].state == "thawed"
     Disk.mounted.remove(disk)
-    wait_until(lambda: not tool("losetup", "-j", str(disk.image)), "the loop device is free")
+    disk.wait_until_free()
     disk.mount()
     disk.assert_writable()
     disks.drop("leaving")

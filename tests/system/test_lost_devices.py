@@ -66,8 +66,7 @@ class Doomed:
         self.give_up()
         os.close(self.fd)
         tool("umount", "-l", self.disk.mount_point)
-        image = str(self.disk.image)
-        wait_until(lambda: not tool("losetup", "-j", image), "the loop device is free")
+        self.disk.wait_until_free()
         tool("umount", str(self.directory))
         self.directory.rmdir()
 

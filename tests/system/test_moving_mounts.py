@@ -25,7 +25,7 @@ def leaving(disks: Disks) -> Iterator[Disk]:
     yield disk
     if not os.path.ismount(disk.mount_point):
         Disk.mounted.remove(disk)
-        wait_until(lambda: not tool("losetup", "-j", str(disk.image)), "the loop device is free")
+        disk.wait_until_free()
     disks.drop("leaving")
 
 
