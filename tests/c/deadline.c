@@ -35,6 +35,18 @@ static void ends_as(enum pf_verdict verdict)
     CHECK(pf_window_is_idle(&window) && atomic_load(&window.page->deadline_ns) == 0);
 }
 
+/* Not a moment earlier than it says. */
+static void test_not_before(void)
+{
+    begin(SHORT_NS);
+    uint64_t deadline_ns = atomic_load(&window.page->deadline_ns);
+    CHECK(deadline_ns >= window.flush_begin_ns + SHORT_NS);
+    while (window.stage == PF_WINDOW_OPEN)
+        pf_window_on_deadline(&window);
+    CHECK(window.thaw_begin_ns >= deadline_ns);
+    ends_as(PF_VERDICT_EXPIRED);
+}
+
 static void test_end_seen_first(void)
 {
     begin(SHORT_NS);
@@ -80,6 +92,7 @@ int main(int count, char **words)
     const pf_start_options options = {.run_id = "deadline"};
     int fd = pf_page_create(&page, AT_FDCWD, &options, &fault);
     REQUIRE(fd >= 0 && pf_window_init(&window, page, NULL, &fault) == 0);
+    test_not_before();
     test_end_seen_first();
     test_deadline_seen_first();
     test_end_in_time();

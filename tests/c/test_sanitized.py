@@ -34,6 +34,7 @@ ENVIRONMENT = {
 #: Program, sanitizer, and what the linker is told besides.
 PROGRAMS = [
     ("childpage", MEMORY, GUARDED),
+    ("ring", MEMORY, GUARDED),
     ("page", MEMORY, GUARDED),
     ("wire", MEMORY, []),
     ("deadline", MEMORY, []),

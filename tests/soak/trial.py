@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import importlib
 import json
 import os
-import pkgutil
 import signal
 import sys
 import time
@@ -17,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyfreeze
-from pyfreeze._cli.main import run as run_command
 from pyfreeze._record import Record, take_lock
 from pyfreeze._recovery import recover
 from tests.soak.arena import Arena
+from tests.soak.client import act_as_command, act_as_library, import_everything
 from tests.soak.load import Load, written_between
 from tests.soak.schedule import CLIENT, HELD_WINDOW_S, KEEPER, SCRIPT, SUPERVISOR, Kill, Strike
 from tests.soak.watch import Watch, describe_below, kill_below
@@ -86,7 +84,7 @@ class Trial:
         self.patience_s = patience_s
         self.late_s = late_s
         self.run_ns = 0
-        _import_everything()
+        import_everything()
         gc.freeze()  # so that the forks leave alone what there is
 
     # ---- a run -------------------------------------------------------------------------------
@@ -111,7 +109,7 @@ class Trial:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(self.arena.place.path(name), flags, 0o600), fd)
             prepare()
-            act = _act_as_command if client == "command" else _act_as_library
+            act = act_as_command if client == "command" else act_as_library
             status = act(self.arena, [self.arena.command, f"{command_s:g}"], max_window_s)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -394,13 +392,6 @@ class Trial:
         self.arena.thaw()
 
 
-def _import_everything() -> None:
-    """So that no fork has to: what is tried is the run, not the interpreter's start."""
-    for module in pkgutil.walk_packages(pyfreeze.__path__, "pyfreeze."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-
-
 def outcome_of(status: int, report: dict[str, Any] | None) -> str:
     if os.WIFSIGNALED(status):
         return f"client ended by {signal.Signals(os.WTERMSIG(status)).name}"
@@ -409,26 +400,3 @@ def outcome_of(status: int, report: dict[str, Any] | None) -> str:
     if "error" in report:
         return str(report["error"])
     return f"{report['status']}, {report['consistency']}"
-
-
-def _act_as_library(arena: Arena, argv: list[str], max_window_s: float) -> int:
-    try:
-        report = pyfreeze.backup(
-            argv,
-            config=arena.config,
-            mounts=arena.mounts,
-            max_window=max_window_s,
-            single_disk=False,
-        )
-    except pyfreeze.FreezeError as error:
-        print(json.dumps({"error": type(error).__name__, "text": str(error)}))
-        return 1
-    print(report.to_json().decode())
-    return 0 if report.status == "success" else 1
-
-
-def _act_as_command(arena: Arena, argv: list[str], max_window_s: float) -> int:
-    mounts = [word for mount in arena.mounts for word in ("--mount", mount)]
-    words = ["--config", arena.config, *mounts, "--several-disks", "--json"]
-    words += ["--max-window", f"{max_window_s:g}"]
-    return run_command(["run", *words, "--", *argv])
