@@ -37,11 +37,10 @@ static int take(struct estate *estate)
     pf_fault fault;
     if (chdir("/") < 0 || pf_page_map(&estate->page, PF_FD_PAGE, &fault) < 0)
         return -1;
-    uint32_t most = pf_page_count_needing_thaw(estate->page);
-    estate->legacies = calloc(most + 1, sizeof *estate->legacies);
+    estate->legacies = calloc(estate->page->count, sizeof *estate->legacies);
     if (!estate->legacies)
         return -1;
-    for (uint32_t i = 0; i < estate->page->count && estate->count < most; i++) {
+    for (uint32_t i = 0; i < estate->page->count; i++) {
         struct pf_slot *slot = &estate->page->slots[i];
         if (pf_state_needs_thaw(pf_slot_state(slot))) {
             int fd = PF_FD_FILESYSTEMS + (int)estate->count;

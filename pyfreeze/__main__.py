@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -11,14 +12,20 @@ def main() -> int:
     try:
         return _main()
     except KeyboardInterrupt:  # while importing: nothing has been run yet
-        os.write(2, b"pyfreeze: ended by SIGINT\n")
+        _say(b"ended by SIGINT")
         return 130
     except (MemoryError, SystemError):  # the latter where the interpreter itself ran out of it
-        os.write(2, b"pyfreeze: out of memory\n")
+        _say(b"out of memory")
         return 1
     except ImportError as error:  # a library needs memory to be loaded, too
         print(f"pyfreeze: {error}", file=sys.stderr)
         return 1
+
+
+def _say(text: bytes) -> None:
+    """Without memory, and whether or not anybody reads it."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"pyfreeze: %b\n" % text)
 
 
 def _main() -> int:

@@ -154,12 +154,10 @@ sys.exit(main())
 """
 
 
-def test_interrupted_before_anything_was_run() -> None:
-    words = [sys.executable, "-c", _INTERRUPTED, "demo"]
+@pytest.mark.parametrize("stderr", ["open", "closed"])
+def test_interrupted_before_anything_was_run(stderr: str) -> None:
+    close = "2>&-" if stderr == "closed" else ""
+    words = ["sh", "-c", f'exec "$@" {close}', "sh", sys.executable, "-c", _INTERRUPTED, "demo"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    status = 128 + signal.SIGINT
-    assert (done.returncode, done.stdout, done.stderr) == (
-        status,
-        "",
-        "pyfreeze: ended by SIGINT\n",
-    )
+    says = "" if stderr == "closed" else "pyfreeze: ended by SIGINT\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", says)
