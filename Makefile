@@ -6,9 +6,9 @@ CC = gcc
 # What the extension and the supervisor are built with, and what only a developer wants to hear.
 ANALYZER_FLAGS = -std=gnu11 -O2 -fanalyzer -Wall -Wextra -Wshadow -Wconversion -Werror
 
-C_CORE = $(wildcard csrc/*.c)
-C_ALL = $(C_CORE) $(wildcard csrc/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c bench/*.h)
-ANALYSES = $(C_CORE:csrc/%.c=analyze-%)
+C_CORE = $(wildcard csrc/*/*.c)
+C_ALL = $(C_CORE) $(wildcard csrc/*.h csrc/*/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/*.c bench/*.h)
+ANALYSES = $(C_CORE:csrc/%.c=analyze/%)
 
 .PHONY: demo test soak fuzz package check lint types format-check analyze tidy format sanitize \
 	fuzz-seeds bench docs setup clean $(ANALYSES)
@@ -36,12 +36,12 @@ analyze:
 	@echo "analyzing $(words $(ANALYSES)) C files"
 	@$(MAKE) --no-print-directory -j 2 $(ANALYSES)
 
-$(ANALYSES): analyze-%: csrc/%.c
-	@$(CC) $(ANALYZER_FLAGS) -c -o /dev/null $<
+$(ANALYSES): analyze/%: csrc/%.c
+	@$(CC) $(ANALYZER_FLAGS) -Icsrc -c -o /dev/null $<
 
 # What is checked, and what is not and why: .clang-tidy
 tidy: setup
-	$(VENV)/bin/clang-tidy --quiet $(C_CORE) -- -std=gnu11
+	$(VENV)/bin/clang-tidy --quiet $(C_CORE) -- -std=gnu11 -Icsrc
 
 format: setup
 	$(VENV)/bin/ruff check --fix --select I
@@ -71,7 +71,7 @@ package: setup
 fuzz-seeds:
 	@mkdir -p build
 	$(CC) -std=gnu11 -Icsrc -o build/fuzz-seeds tests/fuzz/seeds.c \
-		csrc/fault.c csrc/page.c csrc/childpage.c
+		csrc/protocol/*.c csrc/base/*.c
 	cd build && ./fuzz-seeds ../tests/fuzz/corpus
 
 # The short form, under five minutes; the long one: sh ./bootstrap bench --form full

@@ -28,7 +28,7 @@ class build_ext_and_supervisor(build_ext):  # noqa: N801 - setuptools' own spell
     def build_extensions(self) -> None:
         super().build_extensions()
         objects = self.compiler.compile(
-            [f"csrc/{name}" for name in build_native.SUPERVISOR_SOURCES],
+            build_native.sources(build_native.SUPERVISOR_ROOMS),
             output_dir=str(Path(self.build_temp) / "supervisor"),
             include_dirs=["csrc"],
             extra_postargs=[*build_native.COMPILE_ARGS, "-fPIE"],

@@ -1,6 +1,6 @@
 /* floor.c - the bare steps of a freeze window and nothing else: what pyfreeze is measured against.
  *
- *   floor [--expedite] [--flush] [--parallel] [--park] [--fifo] [--wakeful]
+ *   floor [--expedite] [--flush] [--parallel] [--park] [--fifo] [--cpu_latency]
  *         [--repeat N] [--pause-ms M] MOUNT...
  *
  * Prints one line per window: window_ns frozen_together_ns flush_ns. Without options it does what
@@ -12,7 +12,7 @@
  *   --parallel  one thread per filesystem
  *   --park      these threads wait before the window; else they are created inside it
  *   --fifo      SCHED_FIFO priority 1
- *   --wakeful   no idle states for the processors during the window (PM QoS)
+ *   --cpu_latency   no idle states for the processors during the window (PM QoS)
  *
  * No deadline, no supervision, no record: killed in its window it leaves everything frozen.
  */
@@ -44,7 +44,7 @@
 enum job { JOB_FLUSH, JOB_FREEZE, JOB_THAW };
 
 static struct {
-    int expedite, flush, parallel, park, fifo, wakeful;
+    int expedite, flush, parallel, park, fifo, cpu_latency;
 } options;
 
 static struct filesystem {
@@ -184,7 +184,7 @@ static void expedite(int value)
 
 static void limit_latency(int32_t latency_us)
 {
-    if (options.wakeful && write(latency_fd, &latency_us, sizeof latency_us) < 0)
+    if (options.cpu_latency && write(latency_fd, &latency_us, sizeof latency_us) < 0)
         die("write", "/dev/cpu_dma_latency");
 }
 
@@ -229,7 +229,7 @@ int main(int argc, char **argv)
         {"parallel", no_argument, &options.parallel, 1},
         {"park", no_argument, &options.park, 1},
         {"fifo", no_argument, &options.fifo, 1},
-        {"wakeful", no_argument, &options.wakeful, 1},
+        {"cpu_latency", no_argument, &options.cpu_latency, 1},
         {"repeat", required_argument, NULL, 'r'},
         {"pause-ms", required_argument, NULL, 'p'},
         {0},
@@ -260,7 +260,7 @@ int main(int argc, char **argv)
     if (options.expedite && (rcu_fd = open("/sys/kernel/rcu_expedited", O_RDWR | O_CLOEXEC)) < 0)
         die("open", "/sys/kernel/rcu_expedited");
 
-    if (options.wakeful && (latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) < 0)
+    if (options.cpu_latency && (latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) < 0)
         die("open", "/dev/cpu_dma_latency");
 
     if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)

@@ -17,8 +17,8 @@ from bench.support.postgres import Postgres
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts
+from tests.support.script_dir import ScriptDir
 
 _SPAN_S = 2
 #: When in the span the backup begins: every client has its connection by then.
@@ -37,15 +37,19 @@ def database(filesystems: Filesystems) -> Iterator[tuple[Postgres, Disk]]:
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place(Path(ROOT, "postgres-scripts"))
+def script_dir() -> ScriptDir:
+    return ScriptDir(Path(ROOT, "postgres-scripts"))
 
 
-def test_postgresql(compare: Compare, database: tuple[Postgres, Disk], place: Place) -> None:
+def test_postgresql(
+    compare: Compare, database: tuple[Postgres, Disk], script_dir: ScriptDir
+) -> None:
     """By pyfreeze's own scripts, and as in a shell script: a checkpoint, then freeze and thaw."""
     server, disk = database
     checkpoint = shlex.join(server.sql("CHECKPOINT"))
-    scripts = QuiesceScripts(Pyfreeze(), place, "postgresql", socket_directory=server.directory)
+    scripts = QuiesceScripts(
+        Pyfreeze(), script_dir, "postgresql", socket_directory=server.directory
+    )
     mount = shlex.quote(disk.mount_point)
     by_hand = f"{checkpoint} && fsfreeze -f {mount} && {shlex.join(_SNAPSHOT)}; fsfreeze -u {mount}"
     per_s: dict[str, list[float]] = {}

@@ -23,8 +23,8 @@ from tests.support.command import Pyfreeze
 from tests.support.database import TABLES, PipedClient, transaction
 from tests.support.disks import Disk
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts, assert_application
+from tests.support.script_dir import ScriptDir
 
 _CLIENTS = 4
 _SPAN_S = 1.5
@@ -36,9 +36,9 @@ _BUSY_S = 30.0
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def script_dir() -> Iterator[ScriptDir]:
     directory = Path(ROOT, "databases")
-    yield Place(directory)
+    yield ScriptDir(directory)
     shutil.rmtree(directory)
 
 
@@ -78,7 +78,7 @@ def _compare(
     compare.add(f"transactions per second, {what}", per_s, unit="1/s")
 
 
-def test_mariadb(compare: Compare, disk: Disk, place: Place) -> None:
+def test_mariadb(compare: Compare, disk: Disk, script_dir: ScriptDir) -> None:
     server = mariadb.Server(disk.path("mariadb"), mariadb.fresh_directory())
     clients: list[PipedClient] = []
     server.init()
@@ -90,7 +90,7 @@ def test_mariadb(compare: Compare, disk: Disk, place: Place) -> None:
         accounts = ", ".join(f"({number}, 0)" for number in range(2 * _CLIENTS))
         server.sql(f"USE shop; INSERT INTO account VALUES {accounts}")
         clients += [server.client() for _ in range(_CLIENTS)]
-        scripts = QuiesceScripts(Pyfreeze(), place, "mariadb", socket=server.socket)
+        scripts = QuiesceScripts(Pyfreeze(), script_dir, "mariadb", socket=server.socket)
         begun = [0] * _CLIENTS
 
         def client(writer: int) -> Transaction:
@@ -117,14 +117,14 @@ def test_mariadb(compare: Compare, disk: Disk, place: Place) -> None:
     ],
 )
 def test_redis(
-    compare: Compare, disk: Disk, place: Place, kept: str, options: tuple[str, ...]
+    compare: Compare, disk: Disk, script_dir: ScriptDir, kept: str, options: tuple[str, ...]
 ) -> None:
-    server = redis.Server(disk, place, *options)
+    server = redis.Server(disk, script_dir, *options)
     server.start()
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, disk.path("redis"))
         stack.callback(server.kill)
-        scripts = QuiesceScripts(Pyfreeze(), place, "redis", socket=server.socket)
+        scripts = QuiesceScripts(Pyfreeze(), script_dir, "redis", socket=server.socket)
 
         def client(writer: int) -> Transaction:
             connection = stack.enter_context(contextlib.closing(server.connect()))
@@ -138,13 +138,13 @@ def test_redis(
         _compare(compare, f"Redis with {kept}", clients, lambda: _backup(disk, scripts))
 
 
-def test_sqlite(compare: Compare, disk: Disk, place: Place) -> None:
+def test_sqlite(compare: Compare, disk: Disk, script_dir: ScriptDir) -> None:
     """Each client has a database of its own: two writers of one wait for each other anyway."""
     root = disk.path("sqlite")
     root.mkdir()
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, root)
-        scripts = QuiesceScripts(Pyfreeze(), place, "sqlite", directory=root)
+        scripts = QuiesceScripts(Pyfreeze(), script_dir, "sqlite", directory=root)
 
         def client(writer: int) -> Transaction:
             database = stack.enter_context(

@@ -20,7 +20,7 @@ from tests.support.disks import Disk
 _ALL: dict[str, Any] = {
     "expedite": True,
     "flush_rounds": 8,
-    "wakeful": True,
+    "cpu_latency": True,
     "realtime": True,
     "parallel": True,
 }
@@ -28,7 +28,7 @@ _NONE: dict[str, Any] = dict.fromkeys(_ALL, False) | {"flush_rounds": 0}
 _NAMES = {
     "expedite": "expedited grace periods",
     "flush_rounds": "flush to convergence",
-    "wakeful": "no idle states",
+    "cpu_latency": "no idle states",
     "realtime": "realtime class",
     "parallel": "parallel",
 }
@@ -88,7 +88,7 @@ def test_buffered_writes(
 
     def under_load(window: Contender) -> Contender:
         def run() -> float:
-            writer.settle()
+            writer.decide_outcome()
             return window()
 
         return run

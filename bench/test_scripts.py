@@ -13,10 +13,11 @@ import pytest
 
 from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems
-from pyfreeze import _client
-from pyfreeze._choice import choose, targets
-from pyfreeze._exchange import ChildEnd, ChildOptions
-from pyfreeze._window import new_run_id, open_all, wait_for
+from pyfreeze._base.paths import STATE_DIRECTORY
+from pyfreeze._core import run as core
+from pyfreeze._core.run import new_run_id, open_all, wait_for
+from pyfreeze._core.types import ChildEnd, ChildOptions
+from pyfreeze._mounts.choose import choose, targets
 
 _TIMEOUT_S = 0.15
 _HANG_S = 60.0
@@ -28,18 +29,18 @@ _GIB = 1 << 30
 class _Scripts:
     """A run without filesystems, whose scripts are bench/witness.c."""
 
-    def __init__(self, run: _client.Run, program: str, note: Path) -> None:
+    def __init__(self, run: core.Run, program: str, note: Path) -> None:
         self.run = run
         self.words = [program, str(note)]
         self._note = note
 
     def start(self, mode: str, timeout_s: float = _HANG_S) -> int:
         options = ChildOptions([*self.words, mode], {}, "/", timeout_s)
-        return self.run.ask_child(options)
+        return self.run.request_child(options)
 
     def end(self, child: int) -> ChildEnd:
         """Wait until the client has heard of its end."""
-        while wait_for(self.run, _client.CHILD).child != child:
+        while wait_for(self.run, core.CHILD).child != child:
             pass
         return self.run.child_end(child)
 
@@ -49,7 +50,7 @@ class _Scripts:
 
 @pytest.fixture
 def scripts(program: Callable[[str], str], tmp_path: Path) -> Iterator[_Scripts]:
-    with _client.Run((), new_run_id()) as run:
+    with core.Run((), new_run_id()) as run:
         yield _Scripts(run, program("witness"), tmp_path / "note")
 
 
@@ -125,7 +126,7 @@ for page in range(0, len(ballast), 4096):
 
 def supervisor():
     begin_ns = time.monotonic_ns()
-    run = _client.Run((), new_run_id())
+    run = core.Run((), new_run_id())
     took_ns = time.monotonic_ns() - begin_ns
     run.close()
     return took_ns
@@ -202,10 +203,10 @@ def _resident_mb(pid: int) -> float:
 def test_resident_memory(compare: Compare, filesystems: Filesystems) -> None:
     def with_filesystems(count: int) -> Contender:
         mounts = [disk.mount_point for disk in filesystems.idle(count)]
-        chosen = targets(choose(_client.STATE_DIRECTORY, only=mounts))
+        chosen = targets(choose(STATE_DIRECTORY, only=mounts))
 
         def run() -> float:
-            with _client.Run(chosen, new_run_id()) as supervised:
+            with core.Run(chosen, new_run_id()) as supervised:
                 open_all(supervised)
                 return _resident_mb(supervised.supervisor_pid)
 

@@ -51,19 +51,19 @@ def _measure(
 
     def stall_of(name: str, window: Contender) -> Contender:
         def run() -> float:
-            writer.settle()
+            writer.decide_outcome()
             overheads[name].append(window())
             return writer.longest_ms()
 
         return run
 
     def control() -> float:
-        writer.settle()
+        writer.decide_outcome()
         writer.wait_a_window()
         return writer.longest_ms()
 
     def flush() -> float:
-        writer.settle()
+        writer.decide_outcome()
         writer.flush()
         return writer.longest_ms()
 

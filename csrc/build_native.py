@@ -7,6 +7,10 @@ from pathlib import Path
 
 import cffi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 HERE = Path(__file__).resolve().parent
 HEADER = HERE / "pyfreeze.h"
 
@@ -21,39 +25,16 @@ COMPILE_ARGS = [
     "-Wextra",
 ]
 
-#: What only the client needs, what only the supervisor needs, and what both share.
-SHARED_SOURCES = ["fault.c", "page.c", "thaw.c", "rcu.c", "wire.c", "childpage.c"]
-CLIENT_SOURCES = [
-    *SHARED_SOURCES,
-    "start.c",
-    "spawn.c",
-    "ask.c",
-    "hear.c",
-    "watch.c",
-    "record.c",
-    "statedir.c",
-]
-SUPERVISOR_SOURCES = [
-    *SHARED_SOURCES,
-    "supervisor.c",
-    "heir.c",
-    "setup.c",
-    "requests.c",
-    "tell.c",
-    "peer.c",
-    "lifecycle.c",
-    "timer.c",
-    "haste.c",
-    "latency.c",
-    "level.c",
-    "load.c",
-    "window.c",
-    "worker.c",
-    "child.c",
-    "keeper.c",
-    "tree.c",
-    "fds.c",
-]
+#: The rooms of this folder that each of the two programs is made of.
+CLIENT_ROOMS = ("base", "protocol", "kernel", "client")
+SUPERVISOR_ROOMS = ("base", "protocol", "kernel", "window", "children", "supervisor")
+
+
+def sources(rooms: Sequence[str]) -> list[str]:
+    """Return the C files of some rooms, from the project's root."""
+    return [
+        f"csrc/{room}/{path.name}" for room in rooms for path in sorted((HERE / room).glob("*.c"))
+    ]
 
 
 def declarations(header: str) -> str:
@@ -68,9 +49,9 @@ ffibuilder.cdef(declarations(HEADER.read_text(encoding="ascii")))
 ffibuilder.set_source(
     "pyfreeze._native",
     '#include "pyfreeze.h"',
-    sources=[f"csrc/{name}" for name in CLIENT_SOURCES],
+    sources=sources(CLIENT_ROOMS),
     include_dirs=["csrc"],
-    depends=[f"csrc/{path.name}" for path in sorted(HERE.glob("*.h"))],
+    depends=[f"csrc/{path.relative_to(HERE)}" for path in sorted(HERE.rglob("*.h"))],
     extra_compile_args=COMPILE_ARGS,
     extra_link_args=["-pthread", "-Wl,-z,relro,-z,now"],
 )

@@ -10,40 +10,40 @@
 #define PYFREEZE_H
 #include <stdint.h>
 
-/* The step that failed. pf_step_text() says it in words; the object (a path, a mount) is the
+/* The operation that failed. pf_op_text() says it in words; the object (a path, a mount) is the
  * caller's to add, by the fault's index. */
-enum pf_step {
-    PF_STEP_NONE,
-    PF_STEP_DIRECTORY,   /* create and open the state directory */
-    PF_STEP_LOCK,        /* take the lock: EWOULDBLOCK is another run */
-    PF_STEP_PAGE,        /* create, size, map the state page */
-    PF_STEP_PAGE_READ,   /* a state page that a dead run left */
-    PF_STEP_PIDFD,       /* pidfd_open */
-    PF_STEP_SOCKET,      /* socketpair */
-    PF_STEP_SPAWN,       /* posix_spawn of the supervisor */
-    PF_STEP_READY,       /* the supervisor ended before it was ready */
-    PF_STEP_SETUP,       /* the supervisor's own descriptors, threads, memory */
-    PF_STEP_SEND,        /* a message to the supervisor */
-    PF_STEP_RECEIVE,     /* a message from the supervisor */
-    PF_STEP_OPEN,        /* open a mount point */
-    PF_STEP_VERIFY,      /* the descriptor is not the mount that was chosen */
-    PF_STEP_FLUSH,       /* syncfs */
-    PF_STEP_FREEZE,      /* FIFREEZE */
-    PF_STEP_THAW,        /* FITHAW */
-    PF_STEP_CHILD_PAGE,  /* the memory shared about one child */
-    PF_STEP_CHILD_FORK,  /* pipes and processes of one child */
-    PF_STEP_SEQUENCE,    /* a request that does not fit the state */
-    PF_STEP_GUARD,       /* the client's guard thread */
-    PF_STEP_COUNT
+enum pf_op {
+    PF_OP_NONE,
+    PF_OP_DIRECTORY,   /* create and open the state directory */
+    PF_OP_LOCK,        /* take the lock: EWOULDBLOCK is another run */
+    PF_OP_PAGE,        /* create, size, map the state page */
+    PF_OP_PAGE_READ,   /* a state page that a dead run left */
+    PF_OP_PIDFD,       /* pidfd_open */
+    PF_OP_SOCKET,      /* socketpair */
+    PF_OP_SPAWN,       /* posix_spawn of the supervisor */
+    PF_OP_READY,       /* the supervisor ended before it was ready */
+    PF_OP_SETUP,       /* the supervisor's own descriptors, threads, memory */
+    PF_OP_SEND,        /* a message to the supervisor */
+    PF_OP_RECEIVE,     /* a message from the supervisor */
+    PF_OP_OPEN,        /* open a mount point */
+    PF_OP_VERIFY,      /* the descriptor is not the mount that was chosen */
+    PF_OP_FLUSH,       /* syncfs */
+    PF_OP_FREEZE,      /* FIFREEZE */
+    PF_OP_THAW,        /* FITHAW */
+    PF_OP_CHILD_PAGE,  /* the memory shared about one child */
+    PF_OP_CHILD_FORK,  /* pipes and processes of one child */
+    PF_OP_SEQUENCE,    /* a request that does not fit the state */
+    PF_OP_GUARD,       /* the client's guard thread */
+    PF_OP_COUNT
 };
 
 typedef struct {
-    int step;  /* enum pf_step */
+    int op;  /* enum pf_op */
     int index; /* the filesystem or child it concerns, -1: none */
     int error; /* errno */
 } pf_fault;
 
-const char *pf_step_text(int step);
+const char *pf_op_text(int op);
 
 /* What a filesystem is doing, as its slot of the state page says. */
 enum pf_state {
@@ -86,7 +86,7 @@ typedef struct {
     uint32_t level;
     int state; /* enum pf_state */
     int error; /* errno of what failed last, 0 */
-    int step;  /* enum pf_step that it belongs to */
+    int op;  /* enum pf_op that it belongs to */
     uint32_t flush_rounds;
     uint64_t flush_ns; /* the time spent in syncfs, all rounds */
     uint64_t freeze_enter_ns;
@@ -109,7 +109,7 @@ typedef struct {
 } pf_start_options;
 
 /* Take the lock, make the state page, start the supervisor and wait until it is ready. */
-int pf_start(pf_run **out, const pf_start_options *options, pf_fault *fault);
+int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault);
 
 /* The state directory's lock alone, for recovery. Returns a descriptor; closing it unlocks. */
 int pf_lock(const char *directory, pf_fault *fault);
@@ -132,16 +132,16 @@ typedef struct {
     pf_fault fault;
 } pf_event;
 
-/* Block the calling thread's signals, and let them in again. Between the two, pf_next() lets in what
+/* Block the calling thread's signals, and let them in again. Between the two, pf_run_next() lets in what
  * was not blocked before, but only while it waits: a caller that holds them, looks at its flags and
  * then calls misses none. */
-void pf_hold_signals(pf_run *run);
-void pf_release_signals(pf_run *run);
+void pf_run_hold_signals(pf_run *run);
+void pf_run_release_signals(pf_run *run);
 
 /* Wait for the next event; timeout_ns < 0: for ever. */
-int pf_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *fault);
+int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *fault);
 
-int pf_ask_open(pf_run *run, pf_fault *fault);
+int pf_run_request_open(pf_run *run, pf_fault *fault);
 
 typedef struct {
     uint32_t rounds;   /* at most so many rounds of syncfs, 0: none */
@@ -149,14 +149,14 @@ typedef struct {
     uint64_t limit_ns; /* a round that has not ended by then fails the flush */
 } pf_flush_options;
 
-int pf_ask_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault);
+int pf_run_request_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault);
 
 enum pf_window_flag {
     PF_WINDOW_EXPEDITE = 1, /* raise rcu_expedited around the FIFREEZEs */
     /* SCHED_FIFO for the supervisor's threads meanwhile, if they would have to share processors. */
     PF_WINDOW_REALTIME = 2,
     PF_WINDOW_PARALLEL = 4, /* freeze, and thaw, all filesystems of a level at once */
-    PF_WINDOW_WAKEFUL = 8 /* no idle states for the processors meanwhile (PM QoS) */
+    PF_WINDOW_CPU_LATENCY = 8 /* no idle states for the processors meanwhile (PM QoS) */
 };
 
 typedef struct {
@@ -171,15 +171,15 @@ typedef struct {
 
 /* Flush, freeze, let the child go (or tell the peer), thaw. PF_EVENT_FROZEN comes only without a
  * child; PF_EVENT_CLOSED always. With neither child nor done_fd the window stays open until
- * pf_ask_thaw() or the deadline, and a thread of the client's watches the supervisor meanwhile. */
-int pf_ask_window(pf_run *run, const pf_window_options *window, pf_fault *fault);
-int pf_ask_thaw(pf_run *run, pf_fault *fault);
+ * pf_run_request_thaw() or the deadline, and a thread of the client's watches the supervisor meanwhile. */
+int pf_run_request_window(pf_run *run, const pf_window_options *window, pf_fault *fault);
+int pf_run_request_thaw(pf_run *run, pf_fault *fault);
 /* Thaw at once and end the snapshot command: the window's verdict becomes PF_VERDICT_ABORTED. */
-int pf_ask_abort(pf_run *run, pf_fault *fault);
+int pf_run_request_abort(pf_run *run, pf_fault *fault);
 
 enum pf_child_flag {
     PF_CHILD_PARKED = 1, /* fork now, wait right before execve until the window lets it go */
-    PF_CHILD_STAGED = 2, /* keep; run it when the run ends, however it ends, unless replaced */
+    PF_CHILD_DEFERRED = 2, /* keep; run it when the run ends, however it ends, unless replaced */
     PF_CHILD_NUMBERED = 4, /* add PYFREEZE_ATTEMPT to its environment */
     PF_CHILD_LEAVE = 8, /* what a success leaves running is never ended (a started service) */
     PF_CHILD_UMASK_077 = 16, /* else the client's umask */
@@ -196,16 +196,16 @@ typedef struct {
     uint64_t timeout_ns; /* over all attempts, from its start or release */
     uint64_t grace_ns; /* between SIGTERM and SIGKILL */
     uint32_t output_bytes; /* how much of its output is kept: the last so many */
-    int replaces; /* a staged child that this one makes superfluous, -1: none */
+    int cancels; /* a staged child that this one makes superfluous, -1: none */
 } pf_child_options;
 
 /* Returns the child's index. Its end comes as PF_EVENT_CHILD. */
-int pf_ask_child(pf_run *run, const pf_child_options *options, pf_fault *fault);
+int pf_run_request_child(pf_run *run, const pf_child_options *options, pf_fault *fault);
 /* SIGTERM, grace, SIGKILL to the child's whole tree. */
-int pf_ask_end(pf_run *run, int child, pf_fault *fault);
+int pf_run_request_end(pf_run *run, int child, pf_fault *fault);
 
 enum pf_child_state {
-    PF_CHILD_WAITING, /* staged or parked */
+    PF_CHILD_PENDING, /* staged or parked */
     PF_CHILD_RUNNING,
     PF_CHILD_ENDED
 };
@@ -217,25 +217,25 @@ typedef struct {
     int wait_status; /* as waitpid gives it */
     int exec_error; /* errno of execve or of what comes before it, 0 */
     int timed_out; /* its deadline passed */
-    int ended_early; /* pf_ask_end, an abort or the client's death ended it */
+    int ended_early; /* pf_run_request_end, an abort or the client's death ended it */
     int unkillable; /* something of it is still there after SIGKILL */
     uint64_t start_ns; /* of the first attempt's start, or its release */
     uint64_t end_ns; /* when its end was noticed */
     uint64_t output_total; /* bytes it has written; more than is kept: the head is gone */
 } pf_child_report;
 
-int pf_child_read(pf_run *run, int child, pf_child_report *report, pf_fault *fault);
+int pf_run_child(pf_run *run, int child, pf_child_report *report, pf_fault *fault);
 /* The kept output, oldest byte first; returns how many bytes were copied. */
-int pf_child_output(pf_run *run, int child, char *buffer, uint32_t size, pf_fault *fault);
+int pf_run_child_output(pf_run *run, int child, char *buffer, uint32_t size, pf_fault *fault);
 
-int pf_filesystem_read(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
-int pf_supervisor_pid(pf_run *run);
+int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
+int pf_run_supervisor_pid(pf_run *run);
 
 /* End the run: what scripts left is ended, the supervisor exits, page and lock go. Returns how many
  * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run. */
-int pf_close(pf_run *run, pf_fault *fault);
+int pf_run_close(pf_run *run, pf_fault *fault);
 /* In a forked child: forget the run without touching what it owns. */
-void pf_forget(pf_run *run);
+void pf_run_forget(pf_run *run);
 
 /* ---- other runs' pages: of dead ones to clear up, of live ones to look at -------------------- */
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import griffe
 
-from pyfreeze._codes import CODES
+from pyfreeze._model.codes import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +32,15 @@ CHAPTERS = {
     "The snapshot": ("Peer",),
     "The report": (
         "Report",
-        "_report.NoteReport",
-        "_report.ScriptReport",
-        "_report.WindowReport",
-        "_report.FilesystemReport",
-        "_report.SkippedReport",
-        "_report.SnapshotReport",
-        "_report.EventReport",
-        "_report.EffectiveReport",
-        "_report.PluginReport",
+        "_model.report.NoteReport",
+        "_model.report.ScriptReport",
+        "_model.report.WindowReport",
+        "_model.report.FilesystemReport",
+        "_model.report.SkippedReport",
+        "_model.report.SnapshotReport",
+        "_model.report.EventReport",
+        "_model.report.EffectiveReport",
+        "_model.report.PluginReport",
     ),
     "Errors": (
         "FreezeError",
@@ -179,7 +179,7 @@ def _annotation_in_init(one: griffe.Object, name: str) -> object:
 
 #: Names that stand for something else in the sources.
 _SPELLED = {
-    "_client.STATE_DIRECTORY": '"/run/pyfreeze"',
+    "core.STATE_DIRECTORY": '"/run/pyfreeze"',
     "DEFAULT_SNAPSHOT_TIMEOUT_S": "3600.0",
     "CLEAN_ENVIRONMENT": "PATH, LANG and HOME",
     "Snapshot": "Sequence[str] | Callable[[], object] | Peer",
@@ -212,7 +212,7 @@ def codes() -> str:
 def troubleshooting() -> str:
     """The document as it is, with its table of codes anew."""
     return re.sub(
-        r"(?<=_codes.py by `make docs` -->\n).*(?=<!-- end of codes -->)",
+        r"(?<=_model/codes.py by `make docs` -->\n).*(?=<!-- end of codes -->)",
         lambda _: f"\n{codes()}\n\n",
         TROUBLESHOOTING.read_text(encoding="utf-8"),
         flags=re.DOTALL,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as type checkers know it; `typing` itself takes longer than all the rest
 if TYPE_CHECKING:
-    from pyfreeze._api import backup
-    from pyfreeze._errors import (
+    from pyfreeze._api.backup import backup
+    from pyfreeze._api.window import Window, frozen
+    from pyfreeze._model.errors import (
         FreezeError,
         FreezeFailedError,
         FreezeTimeoutError,
@@ -24,32 +25,31 @@ if TYPE_CHECKING:
         SupervisorError,
         UsageError,
     )
+    from pyfreeze._model.report import Report
+    from pyfreeze._model.timeline import FilesystemTimes, WindowTimes
     from pyfreeze._mounts.mountinfo import MountError
-    from pyfreeze._report import Report
-    from pyfreeze._settings import Peer
-    from pyfreeze._timeline import FilesystemTimes, WindowTimes
-    from pyfreeze._window import Window, frozen
+    from pyfreeze._snapshot.peer import Peer
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "FilesystemTimes": "_timeline",
-    "FreezeError": "_errors",
-    "FreezeFailedError": "_errors",
-    "FreezeTimeoutError": "_errors",
-    "InconsistentError": "_errors",
-    "LockedError": "_errors",
+    "FilesystemTimes": "_model.timeline",
+    "FreezeError": "_model.errors",
+    "FreezeFailedError": "_model.errors",
+    "FreezeTimeoutError": "_model.errors",
+    "InconsistentError": "_model.errors",
+    "LockedError": "_model.errors",
     "MountError": "_mounts.mountinfo",
-    "NotPermittedError": "_errors",
-    "Peer": "_settings",
-    "Report": "_report",
-    "StillFrozenError": "_errors",
-    "SupervisorError": "_errors",
-    "UsageError": "_errors",
-    "Window": "_window",
-    "WindowTimes": "_timeline",
-    "backup": "_api",
-    "frozen": "_window",
+    "NotPermittedError": "_model.errors",
+    "Peer": "_snapshot.peer",
+    "Report": "_model.report",
+    "StillFrozenError": "_model.errors",
+    "SupervisorError": "_model.errors",
+    "UsageError": "_model.errors",
+    "Window": "_api.window",
+    "WindowTimes": "_model.timeline",
+    "backup": "_api.backup",
+    "frozen": "_api.window",
 }
 
 __all__ = [

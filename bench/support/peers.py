@@ -256,7 +256,7 @@ class Peers:
         return {
             "floor": self.floor(disks, *_FLOOR_STEPS),
             "floor, SCHED_FIFO": self.floor(disks, *_FLOOR_STEPS, "--fifo"),
-            "floor, no idle states": self.floor(disks, *_FLOOR_STEPS, "--wakeful"),
+            "floor, no idle states": self.floor(disks, *_FLOOR_STEPS, "--cpu_latency"),
         }
 
     def others(self, disks: Sequence[Disk]) -> dict[str, Contender]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._backup.preflight import LEFT_OUT, passes, preflight
+from pyfreeze._backup.settings import Settings
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.types import File, MountPoint
-from pyfreeze._preflight import LEFT_OUT, passes, preflight
-from pyfreeze._settings import Settings
 from pyfreeze._view.left_out import left_out_lines
 
 if TYPE_CHECKING:
-    from pyfreeze._preflight import Row
+    from pyfreeze._backup.preflight import Row
 
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 

@@ -11,7 +11,7 @@ import click
 
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Command, Example
-from pyfreeze._errors import UsageError
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def command(keep: str | None, as_json: bool) -> int:
 
 def _check_keep(directory: str) -> None:
     """Fail before the work, not after it."""
-    from pyfreeze._client import STATE_DIRECTORY
+    from pyfreeze._base.paths import STATE_DIRECTORY
 
     if os.path.commonpath([directory, STATE_DIRECTORY]) == STATE_DIRECTORY:
         text = f"found {directory!r}, expected a place that the demo does not hide while it runs"

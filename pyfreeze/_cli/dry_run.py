@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pyfreeze._plan import problems_of
-from pyfreeze._reporting import effective
-from pyfreeze._scripts import Script, post_script, pre_script
+from pyfreeze._backup.plan import problems_of
+from pyfreeze._backup.report import effective
+from pyfreeze._backup.scripts import Script, post_script, pre_script
 from pyfreeze._view.left_out import left_out_lines
 
 if TYPE_CHECKING:
-    from pyfreeze._plan import Plan
+    from pyfreeze._backup.plan import Plan
 
 
 def plan_as_data(plan: Plan) -> dict[str, object]:
@@ -44,7 +44,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
             "freeze_timeout_s": plan.window.freeze_timeout_s,
             "expedite": plan.window.expedite,
             "realtime": plan.window.realtime,
-            "wakeful": plan.window.wakeful,
+            "cpu_latency": plan.window.cpu_latency,
             "parallel": plan.window.parallel,
             "flush_rounds": plan.window.flush.rounds,
         },

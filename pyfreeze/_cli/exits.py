@@ -6,18 +6,13 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyfreeze._errors import (
-    LockedError,
-    StillFrozenError,
-    SupervisorError,
-    UsageError,
-)
+from pyfreeze._model.errors import LockedError, StillFrozenError, SupervisorError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from pyfreeze._report import Report
+    from pyfreeze._model.report import Report
 
 SUCCESS = 0
 FAILED = 1

@@ -11,11 +11,11 @@ from click.shell_completion import CompletionItem
 
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.types import Text
-from pyfreeze._codes import CODES, CodeLookupError, find
-from pyfreeze._errors import UsageError
+from pyfreeze._model.codes import CODES, CodeLookupError, find
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
-    from pyfreeze._codes import Code
+    from pyfreeze._model.codes import Code
 
 
 class _CodeName(Text):

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.types import Count, MountPoint, Seconds
-from pyfreeze._errors import InconsistentError, UsageError
-from pyfreeze._mounts.mountinfo import printable
+from pyfreeze._model.errors import InconsistentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._window import Window
+    from pyfreeze._api.window import Window
 
 _STDIN = 0
 _STDOUT = 1
@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     or was broken, or freezing failed. 2: wrong usage. 4: another run holds the lock. 5: something
     may still be frozen. 128+n: ended by signal n, after thawing.
     """
-    from pyfreeze._window import frozen
+    from pyfreeze._api.window import frozen
 
     window = frozen(
         mounts,

@@ -49,7 +49,7 @@ def command(directory: str, application: str | None, only_lists: bool) -> None:
     if only_lists:
         click.echo(_list())
         return
-    from pyfreeze._template import (
+    from pyfreeze._setup.files import (
         CONFIG_NAME,
         doubts_about_program,
         write_application,

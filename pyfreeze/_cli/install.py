@@ -14,7 +14,7 @@ import click
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.types import File
-from pyfreeze._errors import UsageError
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def _files(group: click.Group, prefix: str, program: str) -> Iterator[Installed]
 def _source(name: str) -> str:
     from importlib.resources import files
 
-    return files("pyfreeze").joinpath("_systemd", name).read_text(encoding="utf-8")
+    return files("pyfreeze").joinpath("_setup", "systemd", name).read_text(encoding="utf-8")
 
 
 def _with_program(unit: str, program: str) -> str:

@@ -13,8 +13,8 @@ from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import COMPLETION, variable_of
 from pyfreeze._cli.types import truth_of
 from pyfreeze._cli.usage import message_of
-from pyfreeze._codes import CODES, C
-from pyfreeze._errors import FreezeError, SupervisorError, UsageError
+from pyfreeze._model.codes import CODES, OutcomeCode
+from pyfreeze._model.errors import FreezeError, SupervisorError, UsageError
 from pyfreeze._mounts.mountinfo import MountError
 
 if TYPE_CHECKING:
@@ -89,13 +89,17 @@ def _run(arguments: Sequence[str]) -> int:
             result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
         return result if isinstance(result, int) else exits.SUCCESS
     except click.ClickException as error:
-        return _fail(arguments, message_of(error, _command_in(arguments)), C.ERROR, exits.USAGE)
+        return _fail(
+            arguments, message_of(error, _command_in(arguments)), OutcomeCode.ERROR, exits.USAGE
+        )
     except click.exceptions.Exit as error:
         return error.exit_code
     except exits.EndedBySignal as error:
-        return _fail(arguments, f"ended by {error}", C.ERROR, exits.status_of_error(error))
+        return _fail(
+            arguments, f"ended by {error}", OutcomeCode.ERROR, exits.status_of_error(error)
+        )
     except MemoryError:
-        return _fail(arguments, "out of memory", C.ERROR, exits.FAILED)
+        return _fail(arguments, "out of memory", OutcomeCode.ERROR, exits.FAILED)
     except (OSError, ValueError) as error:
         code = exits.code_of_error(error)
         return _fail(arguments, _words(error, arguments), code, exits.status_of_error(error))
@@ -108,7 +112,7 @@ def _words(error: OSError | ValueError, arguments: Sequence[str]) -> str:
     if isinstance(error, UsageError):
         return f"{error} (see 'pyfreeze {_command_in(arguments)} --help')"
     if isinstance(error, SupervisorError) and error.filename:  # it could not be started
-        return f"{error}: {CODES[C.SUPERVISOR_NOT_FOUND].action}"
+        return f"{error}: {CODES[OutcomeCode.SUPERVISOR_NOT_FOUND].action}"
     if isinstance(error, PermissionError) and not isinstance(error, FreezeError):
         return f"{error.filename}: found no permission, expected root's: run this as root"
     if isinstance(error, OSError) and not isinstance(error, FreezeError) and error.filename:
@@ -121,7 +125,7 @@ def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
     line = " ".join(text.split())
     click.echo(f"pyfreeze: {line}", err=True)
     if _wants_json(arguments):
-        row = CODES[C(code)]
+        row = CODES[OutcomeCode(code)]
         failure: dict[str, object] = {
             "version": 1,
             "run_id": None,

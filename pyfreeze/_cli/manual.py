@@ -121,7 +121,7 @@ def _environment(group: click.Group, context: click.Context) -> Iterator[str]:
 
 
 def _files() -> Iterator[str]:
-    from pyfreeze._client import STATE_DIRECTORY
+    from pyfreeze._base.paths import STATE_DIRECTORY
     from pyfreeze._config.load import DEFAULT_PLACES
 
     yield ".SH FILES"

@@ -9,11 +9,11 @@ import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._errors import UsageError
-from pyfreeze._view.files import check_target, read_if_there, save
+from pyfreeze._base.files import check_target, read_if_there, save
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
-    from pyfreeze._report import Report
+    from pyfreeze._model.report import Report
 
 _PICTURES = (".html", ".svg")
 #: For a collector that is not root.

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._observer import Observer
+from pyfreeze._backup.observer import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,12 +14,12 @@ from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
 from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
-from pyfreeze._codes import C
-from pyfreeze._errors import UsageError
+from pyfreeze._model.codes import OutcomeCode
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
-    from pyfreeze._backup import Backup
-    from pyfreeze._report import Report
+    from pyfreeze._backup.backup import Backup
+    from pyfreeze._model.report import Report
 
 
 _EXAMPLES = (
@@ -97,7 +97,7 @@ _EXAMPLES = (
 )
 @click.option("--no-realtime", is_flag=True, help="Never use SCHED_FIFO while freezing.")
 @click.option(
-    "--no-wakeful", is_flag=True, help="Let processors idle deeply while freezing (see PM QoS)."
+    "--no-cpu-latency", is_flag=True, help="Let processors idle deeply while freezing (see PM QoS)."
 )
 @click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
 @click.option(
@@ -137,7 +137,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     crash_fallback: bool,
     no_expedite: bool,
     no_realtime: bool,
-    no_wakeful: bool,
+    no_cpu_latency: bool,
     no_parallel: bool,
     flush_rounds: int,
     report: str | None,
@@ -153,9 +153,9 @@ def command(  # noqa: PLR0913 - one parameter for each option
     COMMAND takes the snapshot while everything is frozen. It must not write to what is frozen, and
     runs with this command's environment and working directory.
     """
-    from pyfreeze._backup import Backup
-    from pyfreeze._plan import make_plan
-    from pyfreeze._settings import Settings, parse_level
+    from pyfreeze._backup.backup import Backup
+    from pyfreeze._backup.plan import make_plan
+    from pyfreeze._backup.settings import Settings, parse_level
 
     outputs = Outputs(report, trace, metrics)
     try:
@@ -178,7 +178,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
                 crash_fallback=crash_fallback,
                 expedite=not no_expedite,
                 realtime=not no_realtime,
-                wakeful=not no_wakeful,
+                cpu_latency=not no_cpu_latency,
                 parallel=not no_parallel,
                 flush_rounds=flush_rounds,
                 environment=dict(os.environ),
@@ -236,5 +236,5 @@ def _show(report: Report, *, as_json: bool) -> None:
         summarise(report)
         return
     click.echo(report.to_json())
-    if report.status != "success" or report.code > C.SUCCESS:
+    if report.status != "success" or report.code > OutcomeCode.SUCCESS:
         click.echo(f"pyfreeze: {report.message}", err=True)

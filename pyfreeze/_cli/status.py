@@ -14,7 +14,7 @@ from pyfreeze._cli.command import Command, Example
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._status import RunStatus
+    from pyfreeze._recovery.status import RunStatus
 
 
 @click.command(
@@ -39,8 +39,8 @@ def command(as_json: bool) -> int:
     something that may still be frozen, which pyfreeze thaw sees to. 1: the pages can't be read,
     which takes root.
     """
-    from pyfreeze._client import STATE_DIRECTORY
-    from pyfreeze._status import read_status
+    from pyfreeze._base.paths import STATE_DIRECTORY
+    from pyfreeze._recovery.status import read_status
 
     runs = read_status(STATE_DIRECTORY, os.environ.get("PYFREEZE_RUN_ID"))
     left = [mount for run in runs for mount in run.left_frozen]

@@ -9,7 +9,7 @@ import click
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
-    from pyfreeze._report import Report
+    from pyfreeze._model.report import Report
 
 #: Columns: a timeline gets no wider, however wide the terminal.
 _WIDEST = 140

@@ -9,7 +9,7 @@ import click
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.types import MountPoint
-from pyfreeze._errors import FreezeError, NotPermittedError
+from pyfreeze._model.errors import FreezeError, NotPermittedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +55,9 @@ def command(mounts: tuple[str, ...], force: bool) -> int:
 
 
 def _thaw_left(mounts: Sequence[str]) -> int:
-    from pyfreeze._client import STATE_DIRECTORY
-    from pyfreeze._force import named_mounts
-    from pyfreeze._recovery import recover
+    from pyfreeze._base.paths import STATE_DIRECTORY
+    from pyfreeze._recovery.force import named_mounts
+    from pyfreeze._recovery.recover import recover
 
     only = [mount.mount_point for mount in named_mounts(mounts)] if mounts else None
     found = recover(STATE_DIRECTORY, only)
@@ -80,8 +80,8 @@ def _thaw_left(mounts: Sequence[str]) -> int:
 
 
 def _thaw_named(paths: Sequence[str]) -> int:
-    from pyfreeze._client import STATE_DIRECTORY
-    from pyfreeze._force import named_mounts, thaw_by_force
+    from pyfreeze._base.paths import STATE_DIRECTORY
+    from pyfreeze._recovery.force import named_mounts, thaw_by_force
 
     lines: list[str] = []
     status = exits.SUCCESS

@@ -33,7 +33,7 @@ class Seconds(_Float):
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
         """A number that can be a time."""
-        from pyfreeze._errors import DAY_S
+        from pyfreeze._model.options import DAY_S
 
         try:
             number = float(value)

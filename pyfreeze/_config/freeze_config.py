@@ -6,9 +6,10 @@ import re
 
 import msgspec
 
-from pyfreeze._codes import C
+from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
-from pyfreeze._config.problems import MIN_TIMEOUT_S, Parsed, nearest, quoted, shown
+from pyfreeze._config.problems import MIN_TIMEOUT_S, Parsed
+from pyfreeze._model.codes import OutcomeCode
 
 SECTION = "SnapshotThread"
 
@@ -35,13 +36,13 @@ def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
     a notice is given only of those that look like one of ours misspelled. Raises `ConfigError`
     with code 2 and nothing else, whatever the bytes.
     """
-    sections = parse_ini(content, origin, C.ERROR)
+    sections = parse_ini(content, origin, OutcomeCode.ERROR)
     notices = [
         f"the section [{name}] is ignored; did you mean [{SECTION}]?"
         for name in sections
         if name != SECTION and _is_near(name, (SECTION,))
     ]
-    section = sections.get(SECTION) or Section(origin, C.ERROR, SECTION, {})
+    section = sections.get(SECTION) or Section(origin, OutcomeCode.ERROR, SECTION, {})
     default = FreezeConfig()
     known_keys = {key.lower() for key in _KEYS}
     timeout_s = section.seconds(

@@ -6,18 +6,11 @@ import re
 
 import msgspec
 
-from pyfreeze._codes import C
+from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
-from pyfreeze._config.problems import (
-    MAX_TIMEOUT_S,
-    MIN_TIMEOUT_S,
-    ConfigError,
-    Parsed,
-    nearest,
-    quoted,
-    shown,
-)
+from pyfreeze._config.problems import MAX_TIMEOUT_S, MIN_TIMEOUT_S, ConfigError, Parsed
 from pyfreeze._config.script_config import PLUGIN_NAME
+from pyfreeze._model.codes import OutcomeCode
 
 SECTION = "pre_post"
 MAX_PLUGINS = 64
@@ -51,13 +44,15 @@ def parse_host_config(content: bytes, origin: str) -> Parsed[HostConfig]:
 
     Raises `ConfigError` with code 304 and nothing else, whatever the bytes.
     """
-    sections = parse_ini(content, origin, C.HOST_CONFIG_BROKEN)
+    sections = parse_ini(content, origin, OutcomeCode.HOST_CONFIG_BROKEN)
     section = sections.get(SECTION)
     if section is None:
         like = nearest(SECTION, sections)
         found = f"only {quoted(like)}" if like else "no such section"
         where = f"[{SECTION}]"
-        raise ConfigError(C.HOST_CONFIG_BROKEN, origin, where, found, f"a section [{SECTION}]")
+        raise ConfigError(
+            OutcomeCode.HOST_CONFIG_BROKEN, origin, where, found, f"a section [{SECTION}]"
+        )
     notices = [f"the unknown section [{name}] is ignored" for name in sections if name != SECTION]
     timeout_s = section.seconds("timeoutInSeconds", default_s=MAX_TIMEOUT_S, least_s=MIN_TIMEOUT_S)
     if timeout_s > MAX_TIMEOUT_S:

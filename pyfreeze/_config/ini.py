@@ -11,7 +11,8 @@ import math
 import re
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from pyfreeze._config.problems import ConfigError, decode_utf8, quoted
+from pyfreeze._base.text import quoted
+from pyfreeze._config.problems import ConfigError, decode_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

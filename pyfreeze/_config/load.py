@@ -1,24 +1,25 @@
 """Read and check everything that is configured, before anything is run.
 
 No mistake of the operator raises here: each becomes a `Problem` with its outcome code, and all of
-them are collected, so that one `pyfreeze check` shows everything there is to mend.
+them are collected, so that one `pyfreeze check` shows everything there is to fix.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyfreeze._codes import C
-from pyfreeze._config import trust
+from pyfreeze._base import trust
+from pyfreeze._base.text import shown
 from pyfreeze._config.freeze_config import FreezeConfig, parse_freeze_config
 from pyfreeze._config.host_config import HostConfig, PluginEntry, parse_host_config
-from pyfreeze._config.problems import ConfigError, shown
+from pyfreeze._config.problems import ConfigError
 from pyfreeze._config.script_config import (
     DEFAULT_TIMEOUT_S,
     PLUGIN_NAME,
     ScriptConfig,
     parse_script_config,
 )
+from pyfreeze._model.codes import OutcomeCode
 
 
 class Places(NamedTuple):
@@ -33,9 +34,9 @@ DEFAULT_PLACES = Places()
 
 
 class Problem(NamedTuple):
-    """Something the operator must mend, or know of."""
+    """Something the operator must fix, or know of."""
 
-    code: C
+    code: OutcomeCode
     message: str
     """One line naming the file."""
     is_note: bool = False
@@ -118,14 +119,16 @@ def _load_host(
             only = PluginEntry(name=PLUGIN_NAME, config_path=places.script_config)
             return HostConfig(plugins=(only,))
         code = {
-            "missing": C.HOST_CONFIG_NOT_FOUND,
-            "mode": C.HOST_CONFIG_MODE,
-            "owner": C.HOST_CONFIG_OWNER,
-        }.get(error.problem, C.HOST_CONFIG_BROKEN)
+            "missing": OutcomeCode.HOST_CONFIG_NOT_FOUND,
+            "mode": OutcomeCode.HOST_CONFIG_MODE,
+            "owner": OutcomeCode.HOST_CONFIG_OWNER,
+        }.get(error.problem, OutcomeCode.HOST_CONFIG_BROKEN)
         problems.append(Problem(code, f"plugin host configuration {error}"))
         return None
     except ConfigError as error:
-        problems.append(Problem(C.HOST_CONFIG_BROKEN, f"plugin host configuration {error}"))
+        problems.append(
+            Problem(OutcomeCode.HOST_CONFIG_BROKEN, f"plugin host configuration {error}")
+        )
         return None
     notices += parsed.notices
     return parsed.value
@@ -141,9 +144,9 @@ def _load_freeze(
     except trust.TrustError as error:
         if error.problem == "missing" and named is None:
             return FreezeConfig(), None
-        return FreezeConfig(), Problem(C.ERROR, f"freeze configuration {error}")
+        return FreezeConfig(), Problem(OutcomeCode.ERROR, f"freeze configuration {error}")
     except ConfigError as error:
-        return FreezeConfig(), Problem(C.ERROR, f"freeze configuration {error}")
+        return FreezeConfig(), Problem(OutcomeCode.ERROR, f"freeze configuration {error}")
     notices += parsed.notices
     return parsed.value, None
 
@@ -177,13 +180,13 @@ def _load_plugin(
         pre_script = _check_script(
             "pre-script",
             config.pre_script_location,
-            (C.PRE_SCRIPT_NOT_FOUND, C.PRE_SCRIPT_INSECURE),
+            (OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE),
             problems,
         )
         post_script = _check_script(
             "post-script",
             config.post_script_location,
-            (C.POST_SCRIPT_NOT_FOUND, C.POST_SCRIPT_INSECURE),
+            (OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE),
             problems,
         )
     return Plugin(
@@ -206,21 +209,23 @@ def _load_script_config(
         parsed = parse_script_config(trust.check(path, trust.SCRIPT_CONFIG).content, path)
     except trust.TrustError as error:
         code = {
-            "missing": C.SCRIPT_CONFIG_NOT_FOUND,
-            "mode": C.SCRIPT_CONFIG_MODE,
-            "owner": C.SCRIPT_CONFIG_OWNER,
-        }.get(error.problem, C.SCRIPT_CONFIG_BROKEN)
+            "missing": OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
+            "mode": OutcomeCode.SCRIPT_CONFIG_MODE,
+            "owner": OutcomeCode.SCRIPT_CONFIG_OWNER,
+        }.get(error.problem, OutcomeCode.SCRIPT_CONFIG_BROKEN)
         is_note = error.problem == "missing" and path == may_be_absent
         problems.append(Problem(code, f"script configuration {error}", is_note))
         return None
     except ConfigError as error:
-        problems.append(Problem(C.SCRIPT_CONFIG_BROKEN, f"script configuration {error}"))
+        problems.append(Problem(OutcomeCode.SCRIPT_CONFIG_BROKEN, f"script configuration {error}"))
         return None
     notices += parsed.notices
     return parsed.value
 
 
-def _check_script(which: str, path: str, codes: tuple[C, C], problems: list[Problem]) -> str | None:
+def _check_script(
+    which: str, path: str, codes: tuple[OutcomeCode, OutcomeCode], problems: list[Problem]
+) -> str | None:
     """Return the real path to run, or None and a problem added."""
     not_found, insecure = codes
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from pyfreeze._base.text import shown
 
 T = TypeVar("T")
 
@@ -15,8 +13,6 @@ MAX_TIMEOUT_S = 1800.0
 
 MIN_TIMEOUT_S = 0.001
 """Timers count milliseconds; a shorter timeout would round to zero, which reads as none."""
-
-_QUOTED_CHARACTERS = 80
 
 
 class Parsed(NamedTuple, Generic[T]):
@@ -45,33 +41,6 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         place = f"{self.origin}: {self.where}" if self.where else self.origin
         return shown(f"{place}: found {self.found}, expected {self.expected}")
-
-
-def shown(text: str) -> str:
-    """Return text with everything unprintable escaped, so that it stays on one line.
-
-    Lone surrogates are escaped too: the result can always be encoded as UTF-8.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
-
-
-def quoted(text: str) -> str:
-    """Return text in quotes on one line, cut short when it is long."""
-    if len(text) > _QUOTED_CHARACTERS:
-        text = text[:_QUOTED_CHARACTERS] + "..."
-    return f'"{shown(text)}"'
-
-
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the known word that is most like `word`, upper and lower case alike, or None."""
-    by_lower = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
-    return by_lower[matches[0]] if matches else None
 
 
 def decode_utf8(content: bytes, origin: str, code: int) -> str:

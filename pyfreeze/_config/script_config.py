@@ -8,17 +8,9 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from pyfreeze._codes import C
-from pyfreeze._config.problems import (
-    MAX_TIMEOUT_S,
-    MIN_TIMEOUT_S,
-    ConfigError,
-    Parsed,
-    decode_utf8,
-    nearest,
-    quoted,
-    shown,
-)
+from pyfreeze._base.text import nearest, quoted, shown
+from pyfreeze._config.problems import MAX_TIMEOUT_S, MIN_TIMEOUT_S, ConfigError, Parsed, decode_utf8
+from pyfreeze._model.codes import OutcomeCode
 
 PLUGIN_NAME = "ScriptRunner"
 """The only plugin there is; `pluginName` must say so."""
@@ -133,7 +125,7 @@ class _Object(dict[str, object]):
 
 
 def _decode(content: bytes, origin: str) -> _Object:
-    text = decode_utf8(content, origin, C.SCRIPT_CONFIG_BROKEN)
+    text = decode_utf8(content, origin, OutcomeCode.SCRIPT_CONFIG_BROKEN)
     try:
         document = json.loads(
             text,
@@ -300,4 +292,4 @@ def _in_words(value: object) -> str:
 
 
 def _error(origin: str, where: str, found: str, expected: str) -> ConfigError:
-    return ConfigError(C.SCRIPT_CONFIG_BROKEN, origin, where, found, expected)
+    return ConfigError(OutcomeCode.SCRIPT_CONFIG_BROKEN, origin, where, found, expected)

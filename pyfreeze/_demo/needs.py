@@ -8,8 +8,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo.namespace import mount
-from pyfreeze._scripts import CLEAN_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

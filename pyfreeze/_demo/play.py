@@ -8,7 +8,9 @@ import os
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._backup import Backup
+from pyfreeze._backup.backup import Backup
+from pyfreeze._backup.plan import make_plan
+from pyfreeze._backup.settings import Settings
 from pyfreeze._demo import proof, writer
 from pyfreeze._demo.shop import DATABASES, open_shop, read_witness, write_configuration
 from pyfreeze._demo.stage import (
@@ -20,21 +22,19 @@ from pyfreeze._demo.stage import (
     run_tool,
     stage,
 )
-from pyfreeze._errors import FreezeError
-from pyfreeze._outcome import Level
-from pyfreeze._plan import make_plan
-from pyfreeze._settings import Settings
-from pyfreeze._timeline import NS_PER_MS
+from pyfreeze._model.codes import Level
+from pyfreeze._model.errors import FreezeError
+from pyfreeze._model.timeline import NS_PER_MS
 from pyfreeze._view.spans import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pyfreeze._backup.journal import Journal
+    from pyfreeze._backup.plan import Plan
     from pyfreeze._demo.proof import Proof
     from pyfreeze._demo.shop import Order
-    from pyfreeze._plan import Plan
-    from pyfreeze._report import Report
-    from pyfreeze._reporting import Story
+    from pyfreeze._model.report import Report
 
 
 class Pauses(NamedTuple):
@@ -101,7 +101,7 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
             shop.close()
         tell("mounting the copies, proving them")
         orders = read_witness()
-        moments = _moments(backup.story)
+        moments = _moments(backup.journal)
         proofs = [
             proof.equal("consistency level", "application", report.consistency),
             *_filesystem_proofs(report),
@@ -113,7 +113,7 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
     return Play(
         report=report,
         proofs=tuple(proofs),
-        spans=tuple(_spans(backup.story, orders, moments)),
+        spans=tuple(_spans(backup.journal, orders, moments)),
         pauses=measure_pauses(orders, moments),
         kept=kept,
     )
@@ -137,8 +137,8 @@ def _keep(directory: str) -> tuple[str, ...]:
 # ---- proofs --------------------------------------------------------------------------------------
 
 
-def _moments(story: Story) -> proof.Moments:
-    ends = {event.what: event.end_ns for event in story.events}
+def _moments(journal: Journal) -> proof.Moments:
+    ends = {event.what: event.end_ns for event in journal.events}
     return proof.Moments(ends.get("pre-script", 0), ends.get("thaw", 0))
 
 
@@ -202,14 +202,14 @@ def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
     )
 
 
-def _spans(story: Story, orders: Sequence[Order], moments: proof.Moments) -> list[Span]:
+def _spans(journal: Journal, orders: Sequence[Order], moments: proof.Moments) -> list[Span]:
     spans = []
     before = [o.committed_ns for o in orders if o.committed_ns <= moments.paused_ns]
     after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
     if before and after and moments.thawed_ns:
         spans.append(Span("shop", "paused", before[-1], after[0]))
-    spans += _event_spans(story, {"pre-script": "pre-script", "flush": "flush"})
-    times = {f.mount: f for f in story.filesystems if f.thaw_return_ns}
+    spans += _event_spans(journal, {"pre-script": "pre-script", "flush": "flush"})
+    times = {f.mount: f for f in journal.filesystems if f.thaw_return_ns}
     for volume in VOLUMES:
         if f := times.get(volume.mount_point):
             row = f"{volume.name} ({volume.fstype})"
@@ -217,12 +217,12 @@ def _spans(story: Story, orders: Sequence[Order], moments: proof.Moments) -> lis
             spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
             spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
     snapshot = f"snapshot ({SNAPSHOT_COMMAND[0]})"
-    return spans + _event_spans(story, {"snapshot": snapshot, "post-script": "post-script"})
+    return spans + _event_spans(journal, {"snapshot": snapshot, "post-script": "post-script"})
 
 
-def _event_spans(story: Story, rows: dict[str, str]) -> list[Span]:
+def _event_spans(journal: Journal, rows: dict[str, str]) -> list[Span]:
     return [
         Span(rows[event.what], event.what, event.begin_ns, event.end_ns)
-        for event in sorted(story.events)
+        for event in sorted(journal.events)
         if event.what in rows
     ]

@@ -10,7 +10,7 @@ import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._demo.stage import ask_tool, last_line, mounted_image, run_tool
-from pyfreeze._errors import FreezeError
+from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

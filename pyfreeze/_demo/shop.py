@@ -12,10 +12,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo import writer
 from pyfreeze._demo.stage import AUDIT, ORDERS, STAGE
-from pyfreeze._errors import FreezeError
-from pyfreeze._scripts import CLEAN_ENVIRONMENT
+from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

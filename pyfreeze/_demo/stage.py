@@ -8,11 +8,11 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._client import STATE_DIRECTORY
+from pyfreeze._base.paths import STATE_DIRECTORY
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo.namespace import enter_private_namespace, mount_tmpfs, unmount
 from pyfreeze._demo.needs import find_tool
-from pyfreeze._errors import FreezeError
-from pyfreeze._scripts import CLEAN_ENVIRONMENT
+from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Volume(NamedTuple):
     size: int
     make: tuple[str, ...]
     check: tuple[str, ...]
-    """Looks for damage and mends nothing."""
+    """Looks for damage and fixes nothing."""
     snapshot_options: str
     """Mount options that only read, and replay no journal."""
 

@@ -10,7 +10,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._errors import UsageError
+from pyfreeze._base.text import printable
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,11 +76,6 @@ class MountError(UsageError):
     def __reduce__(self) -> tuple[type[MountError], tuple[str, str, str]]:
         # OSError's own would hand errno, text and file name to __init__.
         return type(self), (self.path, self.found, self.expected)
-
-
-def printable(name: str) -> str:
-    """A file name for a message: quoted when empty, or with control or undecodable bytes in it."""
-    return name if name and name.isprintable() else ascii(name)
 
 
 def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:

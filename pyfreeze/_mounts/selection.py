@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.text import printable
 from pyfreeze._mounts.blockstack import lies_on, whole_disks
 from pyfreeze._mounts.mountinfo import (
     CLUSTER_FSTYPES,
@@ -13,7 +14,6 @@ from pyfreeze._mounts.mountinfo import (
     check_absolute,
     mount_holding,
     normalise,
-    printable,
 )
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ def main() -> int:
     """Run the phase that the script names; returns its exit status."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.append(os.path.dirname(package))
-    from pyfreeze._quiesce.phases import run
+    from pyfreeze._quiesce.script import run
 
     return run(sys.argv[1:])
 

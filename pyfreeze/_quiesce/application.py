@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pyfreeze._quiesce.settings import Setting
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyfreeze._quiesce.settings import Setting, Values
+    from pyfreeze._quiesce.settings import Values
 
 
 class Quiescer(Protocol):
@@ -38,7 +40,7 @@ class Quiescer(Protocol):
         """Descriptors that become readable, or hang up, when what is held is lost early."""
 
 
-class Given(NamedTuple):
+class Context(NamedTuple):
     """What a quiescer is made from."""
 
     values: Values
@@ -59,4 +61,16 @@ class Application(NamedTuple):
     """The default of the deadline at which the holder lets go by itself."""
     timeout_s: float
     """timeoutInSeconds in the configuration."""
-    quiescer: Callable[[Given], Quiescer]
+    quiescer: Callable[[Context], Quiescer]
+
+
+def all_settings(application: Application) -> tuple[Setting, ...]:
+    """An application's own settings, and those that each has."""
+    deadline = Setting(
+        "hold_at_most_s",
+        f"{application.hold_at_most_s:g}",
+        "The deadline: this long after it became quiet the holder lets go, whatever has become of "
+        "the backup. Longer than flush, freeze and snapshot take together.",
+        "seconds",
+    )
+    return (*application.settings, deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pyfreeze._config.problems import nearest, quoted
+from pyfreeze._base.text import nearest, quoted
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def load(name: str) -> Application:
         hint = f" (did you mean {like}?)" if like else ""
         names = ", ".join(SUMMARIES)
         raise QuiesceError(f"no application {quoted(name)}{hint}: there are {names}")
-    application: Application = import_module(f"pyfreeze._quiesce.{name}").APPLICATION
+    application: Application = import_module(f"pyfreeze._quiesce.apps.{name}").APPLICATION
     return application

@@ -14,14 +14,14 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.guard import Guard
-from pyfreeze._quiesce.hold import Record, is_release_of
+from pyfreeze._quiesce.kill_timer import KillTimer
+from pyfreeze._quiesce.rendezvous import Record, is_release_of
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from pyfreeze._quiesce.application import Quiescer
-    from pyfreeze._quiesce.hold import Hold
+    from pyfreeze._quiesce.rendezvous import Rendezvous
 
 #: So long after its deadline the kernel ends a holder that is stopped.
 _GRACE_S = 1.0
@@ -38,8 +38,10 @@ class _ToldToEndError(Exception):
 class Holder:
     """Runs in the process left behind, and nowhere else."""
 
-    def __init__(self, hold: Hold, run_id: str, quiescer: Quiescer, hold_at_most_s: float) -> None:
-        self._hold = hold
+    def __init__(
+        self, rendezvous: Rendezvous, run_id: str, quiescer: Quiescer, hold_at_most_s: float
+    ) -> None:
+        self._rendezvous = rendezvous
         self._run_id = run_id
         self._quiescer = quiescer
         self._hold_at_most_s = hold_at_most_s
@@ -62,11 +64,11 @@ class Holder:
             os._exit(0)
 
     def _run(self, answer_fd: int) -> None:
-        guard = Guard()
+        kill_timer = KillTimer()
         try:
             text = self._quiescer.quiesce()
-            guard.set(self._hold_at_most_s + _GRACE_S)
-            fifo = self._hold.open_fifo()
+            kill_timer.arm(self._hold_at_most_s + _GRACE_S)
+            fifo = self._rendezvous.open_fifo()
         except _ToldToEndError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the pre-script has to say it
@@ -84,9 +86,9 @@ class Holder:
             self._quiescer.abandon()
             self._record("failed", "the pre-script was gone before it could be told")
             return
-        self._wait(fifo, held_from_s, guard)
+        self._wait(fifo, held_from_s, kill_timer)
 
-    def _wait(self, fifo: int, held_from_s: float, guard: Guard) -> None:
+    def _wait(self, fifo: int, held_from_s: float, kill_timer: KillTimer) -> None:
         until_s = held_from_s + self._hold_at_most_s
         poller = select.poll()
         watched = self._quiescer.watched_fds()
@@ -95,7 +97,7 @@ class Holder:
         while (left_s := until_s - time.monotonic()) > 0:
             ready = {fd for fd, _ in poller.poll(left_s * 1000 + 1)}
             if fifo in ready and self._is_asked_to_release(fifo):
-                guard.take_back()
+                kill_timer.disarm()
                 self._release(held_from_s)
                 return
             if ready.intersection(watched):
@@ -118,17 +120,17 @@ class Holder:
             self._lose(str(error), held_from_s)
         else:
             held_ms = (asked_s - held_from_s) * 1e3
-            self._hold.remove_fifo()
+            self._rendezvous.remove_fifo()
             self._record("released", f"quiet for {held_ms:.1f} ms\n{text}")
 
     def _lose(self, why: str, held_from_s: float) -> None:
         self._quiescer.abandon()
-        self._hold.remove_fifo()
+        self._rendezvous.remove_fifo()
         after_s = time.monotonic() - held_from_s
         self._record("lost", f"{why}; that was {after_s:.1f} s after it was quiet")
 
     def _record(self, phase: str, text: str = "") -> None:
-        self._hold.write(Record(self._run_id, phase, os.getpid(), text))
+        self._rendezvous.write(Record(self._run_id, phase, os.getpid(), text))
 
 
 def _told_to_end(number: int, _frame: FrameType | None) -> NoReturn:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pyfreeze._config.problems import nearest, quoted
+from pyfreeze._base.text import nearest, quoted
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:

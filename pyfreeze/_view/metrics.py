@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._report import FilesystemReport, Report, ScriptReport
+    from pyfreeze._model.report import FilesystemReport, Report, ScriptReport
 
 _LEVELS = ("application", "filesystem", "crash", "none")
 _LAST_SUCCESS = "pyfreeze_last_success_timestamp_seconds"

@@ -21,7 +21,7 @@ from pyfreeze._view.timeline import timeline
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pyfreeze._report import Report
+    from pyfreeze._model.report import Report
 
 _WIDTH = 110
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")

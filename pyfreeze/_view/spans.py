@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._timeline import NS_PER_MS
+from pyfreeze._model.timeline import NS_PER_MS
 
 if TYPE_CHECKING:
-    from pyfreeze._report import EventReport, FilesystemReport, Report
+    from pyfreeze._model.report import EventReport, FilesystemReport, Report
 
 
 class Span(NamedTuple):

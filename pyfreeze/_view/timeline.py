@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pyfreeze._timeline import NS_PER_MS
+from pyfreeze._model.timeline import NS_PER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

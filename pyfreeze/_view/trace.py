@@ -15,7 +15,7 @@ from pyfreeze._view.spans import run_spans, window_spans
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._report import Report
+    from pyfreeze._model.report import Report
     from pyfreeze._view.spans import Span
 
 _NS_PER_US = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyfreeze._report import Report, ScriptReport, SnapshotReport
+    from pyfreeze._model.report import Report, ScriptReport, SnapshotReport
 
 
 def verdict(report: Report) -> str:

@@ -1,6 +1,6 @@
 /* What is said about a child arrives as it was said, and nothing that is not well-formed is read. */
 #define _GNU_SOURCE
-#include "childpage.h"
+#include "protocol/childpage.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static pf_child_options plain_options(void)
                               .timeout_ns = 1234567890123,
                               .grace_ns = 42,
                               .output_bytes = 100,
-                              .replaces = -1};
+                              .cancels = -1};
 }
 
 static void check_list(char *const *found, const char *const *wanted)
@@ -52,7 +52,7 @@ static void check_round_trip(const pf_child_options *options)
     CHECK(mapped->timeout_ns == options->timeout_ns && mapped->grace_ns == options->grace_ns);
     CHECK(mapped->flags == options->flags && mapped->attempts_allowed == options->attempts);
     CHECK(mapped->ring_bytes == options->output_bytes);
-    CHECK(mapped->state == PF_CHILD_WAITING);
+    CHECK(mapped->state == PF_CHILD_PENDING);
 
     REQUIRE(pf_child_page_words(mapped, NULL, &words, &fault) == 0);
     CHECK(strcmp(words.path, options->path) == 0);
@@ -103,7 +103,7 @@ static void test_refusals_to_create(void)
     pf_child_options options = plain_options();
     options.attempts = 0;
     CHECK(pf_child_page_create(&page, &options, &fault) == -EINVAL);
-    CHECK(fault.step == PF_STEP_CHILD_PAGE && fault.error == EINVAL && fault.index == -1);
+    CHECK(fault.op == PF_OP_CHILD_PAGE && fault.error == EINVAL && fault.index == -1);
 
     options = plain_options();
     options.output_bytes = PF_CHILD_MAX_BYTES;
@@ -149,7 +149,7 @@ static int use(const struct image *image)
     char output[512];
     int result = pf_child_page_map(&page, image->fd, &fault);
     if (result < 0) {
-        CHECK(result == -EBADMSG && fault.step == PF_STEP_CHILD_PAGE && fault.error == EBADMSG);
+        CHECK(result == -EBADMSG && fault.op == PF_OP_CHILD_PAGE && fault.error == EBADMSG);
         CHECK(page == NULL);
         return result;
     }

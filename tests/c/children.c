@@ -18,7 +18,7 @@ static void test_success(pf_run *run)
     int index = running_child(run, &(struct script){.words = {"print", "5"}});
     report = running_wait(run, index);
     CHECK(report.output_total == 5);
-    CHECK(pf_child_output(run, index, text, sizeof text, &fault) == 5);
+    CHECK(pf_run_child_output(run, index, text, sizeof text, &fault) == 5);
     CHECK(strcmp(text, "abcde") == 0);
 }
 
@@ -30,7 +30,7 @@ static void test_surroundings(pf_run *run)
                               &(struct script){.words = {"describe"}, .flags = PF_CHILD_NUMBERED});
     pf_child_report report = running_wait(run, index);
     CHECK(report.wait_status == 0);
-    CHECK(pf_child_output(run, index, text, sizeof text - 1, &fault) > 0);
+    CHECK(pf_run_child_output(run, index, text, sizeof text - 1, &fault) > 0);
     char *last = strstr(text, "fd 2\n");
     CHECK(last && !strstr(last + 1, "fd ")); /* three descriptors, none of the supervisor's */
     CHECK(strstr(text, "SigBlk:\t0000000000000000\n") != NULL);
@@ -50,7 +50,7 @@ static void test_retries(pf_run *run)
                                                     .attempts = 5});
     pf_child_report report = running_wait(run, index);
     CHECK(report.wait_status == 0 && report.attempts == 3);
-    CHECK(pf_child_output(run, index, text, sizeof text - 1, &fault) > 0);
+    CHECK(pf_run_child_output(run, index, text, sizeof text - 1, &fault) > 0);
     CHECK(strcmp(text, "attempt 1\nattempt 2\nattempt 3\n") == 0);
 
     report = running_run(run, &(struct script){.words = {"exit", "3"}, .attempts = 4});
@@ -106,7 +106,7 @@ static void test_much_output(pf_run *run)
                               &(struct script){.words = {"print", number}, .output_bytes = KEPT});
     pf_child_report report = running_wait(run, index);
     CHECK(report.wait_status == 0 && report.output_total == TOTAL);
-    REQUIRE(pf_child_output(run, index, text, sizeof text, &fault) == KEPT);
+    REQUIRE(pf_run_child_output(run, index, text, sizeof text, &fault) == KEPT);
     int wrong = 0;
     for (int i = 0; i < KEPT; i++)
         wrong += text[i] != 'a' + (TOTAL - KEPT + i) % 26;
@@ -144,15 +144,15 @@ static void test_end(pf_run *run)
                                                     .grace_ns = 30 * PF_NS_PER_S});
     CHECK(fifo_next(&fifo) == 'r');
     CHECK(running_report(run, index).state == PF_CHILD_RUNNING);
-    CHECK(pf_ask_end(run, index, &fault) == 0);
+    CHECK(pf_run_request_end(run, index, &fault) == 0);
     CHECK(fifo_next(&fifo) == 'T'); /* long before its grace is over */
     CHECK(kill(running_report(run, index).pid, SIGKILL) == 0);
     pf_child_report report = running_wait(run, index);
     CHECK(report.ended_early && !report.timed_out && report.attempts == 1);
     CHECK(fifo_next(&fifo) == 0);
     fifo_close(&fifo);
-    CHECK(pf_ask_end(run, index, &fault) == 0); /* no more than nothing, twice */
-    CHECK(pf_ask_end(run, 4711, &fault) == 0);
+    CHECK(pf_run_request_end(run, index, &fault) == 0); /* no more than nothing, twice */
+    CHECK(pf_run_request_end(run, 4711, &fault) == 0);
 }
 
 static void test_reading_what_is_not(pf_run *run)
@@ -161,11 +161,11 @@ static void test_reading_what_is_not(pf_run *run)
     pf_child_report report;
     pf_filesystem filesystem;
     char byte;
-    CHECK(pf_child_read(run, 4711, &report, &fault) == -ERANGE && fault.index == 4711);
-    CHECK(pf_child_read(run, -1, &report, &fault) == -ERANGE);
-    CHECK(pf_child_output(run, 4711, &byte, 1, &fault) == -ERANGE);
-    CHECK(pf_filesystem_read(run, 0, &filesystem, &fault) == -ERANGE);
-    CHECK(fault.step == PF_STEP_SEQUENCE && fault.error == ERANGE);
+    CHECK(pf_run_child(run, 4711, &report, &fault) == -ERANGE && fault.index == 4711);
+    CHECK(pf_run_child(run, -1, &report, &fault) == -ERANGE);
+    CHECK(pf_run_child_output(run, 4711, &byte, 1, &fault) == -ERANGE);
+    CHECK(pf_run_filesystem(run, 0, &filesystem, &fault) == -ERANGE);
+    CHECK(fault.op == PF_OP_SEQUENCE && fault.error == ERANGE);
 }
 
 static volatile sig_atomic_t handled;
@@ -182,13 +182,13 @@ static void test_held_signals(pf_run *run)
     pf_fault fault;
     struct sigaction before, action = {.sa_handler = on_signal};
     REQUIRE(sigaction(SIGUSR1, &action, &before) == 0);
-    pf_hold_signals(run);
+    pf_run_hold_signals(run);
     REQUIRE(kill(getpid(), SIGUSR1) == 0);
     CHECK(handled == 0);
-    CHECK(pf_next(run, PATIENCE_NS, &event, &fault) == PF_EVENT_INTERRUPTED);
+    CHECK(pf_run_next(run, PATIENCE_NS, &event, &fault) == PF_EVENT_INTERRUPTED);
     CHECK(handled == SIGUSR1);
-    CHECK(pf_next(run, 0, &event, &fault) == PF_EVENT_TIMEOUT);
-    pf_release_signals(run);
+    CHECK(pf_run_next(run, 0, &event, &fault) == PF_EVENT_TIMEOUT);
+    pf_run_release_signals(run);
     REQUIRE(sigaction(SIGUSR1, &before, NULL) == 0);
 }
 
@@ -201,11 +201,11 @@ static void test_staged(void)
     fifo_open(&replaced);
     fifo_open(&replacing);
     pf_run *run = running_start(NULL, 0);
-    running_child(run, &(struct script){.words = {"touch", kept.path}, .flags = PF_CHILD_STAGED});
+    running_child(run, &(struct script){.words = {"touch", kept.path}, .flags = PF_CHILD_DEFERRED});
     int index = running_child(run, &(struct script){.words = {"touch", replaced.path},
-                                                    .flags = PF_CHILD_STAGED});
+                                                    .flags = PF_CHILD_DEFERRED});
     pf_child_report report = running_run(run, &(struct script){.words = {"touch", replacing.path},
-                                                               .replaces = index + 1});
+                                                               .cancels = index + 1});
     CHECK(report.wait_status == 0);
     CHECK(fifo_next(&replacing) == 'x');
     report = running_report(run, index);
@@ -265,19 +265,20 @@ static void test_killed_supervisor(void)
     fifo_open(&staged);
     pf_run *run = running_start(NULL, 0);
     int index = running_child(run, &(struct script){.words = {"family", fifo.path}});
-    running_child(run, &(struct script){.words = {"touch", staged.path}, .flags = PF_CHILD_STAGED});
+    running_child(run,
+                  &(struct script){.words = {"touch", staged.path}, .flags = PF_CHILD_DEFERRED});
     for (int i = 0; i < 3; i++)
         CHECK(fifo_next(&fifo) == 'r');
-    CHECK(kill(pf_supervisor_pid(run), SIGKILL) == 0);
+    CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
     pf_event event = running_expect(run, PF_EVENT_LOST);
     CHECK(event.verdict == PF_VERDICT_RESCUED);
     CHECK(fifo_rest(&fifo, 'T') == 0);
     CHECK(running_report(run, index).state == PF_CHILD_RUNNING); /* nobody could say otherwise */
     running_expect(run, PF_EVENT_LOST); /* and stays so */
-    CHECK(pf_ask_flush(run, &(pf_flush_options){0}, &fault) == 0);
+    CHECK(pf_run_request_flush(run, &(pf_flush_options){0}, &fault) == 0);
     CHECK(running_try_child(run, &(struct script){.words = {"exit", "0"}}, &fault) >= 0);
     running_expect(run, PF_EVENT_LOST); /* however often it is asked */
-    CHECK(pf_close(run, &fault) == 0);
+    CHECK(pf_run_close(run, &fault) == 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
     CHECK(read(staged.fd, &(char){0}, 1) == 0); /* its owner, the client, lives and knows */
@@ -294,8 +295,8 @@ static void test_killed_client(void)
     pid_t client = fork();
     if (client == 0) {
         pf_run *run = running_start(NULL, 0);
-        running_child(run,
-                      &(struct script){.words = {"touch", staged.path}, .flags = PF_CHILD_STAGED});
+        running_child(run, &(struct script){.words = {"touch", staged.path},
+                                            .flags = PF_CHILD_DEFERRED});
         running_child(run, &(struct script){.words = {"family", fifo.path}});
         for (;;)
             pause();
@@ -319,12 +320,12 @@ static void test_refused_starts(void)
     int before = check_count_fds(getpid());
     pf_start_options options = running_options(NULL, 0);
     options.program = "/no/such/program";
-    CHECK(pf_start(&run, &options, &fault) == -ENOENT && fault.step == PF_STEP_SPAWN);
+    CHECK(pf_run_start(&run, &options, &fault) == -ENOENT && fault.op == PF_OP_SPAWN);
     options.program = "/bin/true"; /* ends without a word */
-    CHECK(pf_start(&run, &options, &fault) < 0 && fault.step == PF_STEP_READY);
+    CHECK(pf_run_start(&run, &options, &fault) < 0 && fault.op == PF_OP_READY);
     options = running_options(NULL, 0);
     options.run_id = "a/b";
-    CHECK(pf_start(&run, &options, &fault) == -EINVAL && fault.step == PF_STEP_PAGE);
+    CHECK(pf_run_start(&run, &options, &fault) == -EINVAL && fault.op == PF_OP_PAGE);
     CHECK(run == NULL && running_state_is_empty());
     CHECK(check_count_fds(getpid()) == before);
     CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
@@ -332,7 +333,7 @@ static void test_refused_starts(void)
     run = running_start(NULL, 0);
     options = running_options(NULL, 0);
     pf_run *second = NULL;
-    CHECK(pf_start(&second, &options, &fault) == -EWOULDBLOCK && fault.step == PF_STEP_LOCK);
+    CHECK(pf_run_start(&second, &options, &fault) == -EWOULDBLOCK && fault.op == PF_OP_LOCK);
     CHECK(!running_state_is_empty());
     running_end(run);
     CHECK(check_count_fds(getpid()) == before);

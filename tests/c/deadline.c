@@ -3,10 +3,10 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
+#include "base/timer.h"
+#include "base/util.h"
 #include "check.h"
-#include "timer.h"
-#include "util.h"
-#include "window.h"
+#include "window/window.h"
 
 #define SHORT_NS (2 * PF_NS_PER_MS)
 
@@ -19,7 +19,7 @@ static void begin(uint64_t max_window_ns)
     window.max_window_ns = max_window_ns;
     window.freeze_timeout_ns = 10 * PF_NS_PER_S;
     REQUIRE(pf_window_begin_freeze(&window, &fault) == 0);
-    REQUIRE(pf_window_advance(&window) == PF_NEWS_FROZEN);
+    REQUIRE(pf_window_advance(&window) == PF_WINDOW_EVENT_FROZEN);
 }
 
 static void wait_for_deadline(void)
@@ -30,7 +30,7 @@ static void wait_for_deadline(void)
 
 static void ends_as(enum pf_verdict verdict)
 {
-    CHECK(pf_window_advance(&window) == PF_NEWS_CLOSED);
+    CHECK(pf_window_advance(&window) == PF_WINDOW_EVENT_CLOSED);
     CHECK(window.verdict == verdict);
     CHECK(pf_window_is_idle(&window) && atomic_load(&window.page->deadline_ns) == 0);
 }

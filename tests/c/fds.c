@@ -1,6 +1,6 @@
 /* Everything above 2 is closed but what was named: against a model, for many lists. */
 #define _GNU_SOURCE
-#include "fds.h"
+#include "base/fds.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -4,8 +4,8 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
+#include "base/process.h"
 #include "running.h"
-#include "tree.h"
 
 #define COUNT 2
 
@@ -106,7 +106,7 @@ static pf_filesystem filesystem(pf_run *run, uint32_t index)
 {
     pf_filesystem found = {0};
     pf_fault fault;
-    REQUIRE(pf_filesystem_read(run, index, &found, &fault) == 0);
+    REQUIRE(pf_run_filesystem(run, index, &found, &fault) == 0);
     return found;
 }
 
@@ -122,7 +122,7 @@ static pf_run *start_and_open(void)
     for (int i = 0; i < COUNT; i++)
         describe_target(i);
     pf_run *run = running_start(targets, COUNT);
-    CHECK(pf_ask_open(run, &fault) == 0);
+    CHECK(pf_run_request_open(run, &fault) == 0);
     pf_event event = running_expect(run, PF_EVENT_OPENED);
     CHECK(event.fault.error == 0 && event.fault.index == -1);
     check_states(run, PF_STATE_OPEN);
@@ -194,7 +194,7 @@ static void test_windows_of_the_caller(void)
         CHECK(read_rcu() == rcu); /* raised around the FIFREEZEs only */
         check_states(run, PF_STATE_FROZEN);
         CHECK(ioctl(roots[0], FIFREEZE, 0) < 0 && errno == EBUSY);
-        CHECK(pf_ask_thaw(run, &fault) == 0);
+        CHECK(pf_run_request_thaw(run, &fault) == 0);
         CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
         check_states(run, PF_STATE_THAWED);
         CHECK(filesystem(run, 0).flush_rounds > rounds);
@@ -227,10 +227,10 @@ static void test_foreign_thaw(void)
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
     CHECK(ioctl(roots[1], FITHAW, 0) == 0);
-    CHECK(pf_ask_thaw(run, &fault) == 0);
+    CHECK(pf_run_request_thaw(run, &fault) == 0);
     pf_event event = running_expect(run, PF_EVENT_CLOSED);
     CHECK(event.verdict == PF_VERDICT_BROKEN);
-    CHECK(event.fault.step == PF_STEP_THAW && event.fault.index == 1);
+    CHECK(event.fault.op == PF_OP_THAW && event.fault.index == 1);
     CHECK(event.fault.error == EINVAL);
     CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
     CHECK(filesystem(run, 1).state == PF_STATE_FOREIGN_THAW);
@@ -248,7 +248,7 @@ static void test_foreign_freeze(void)
     running_ask_window(run, &window);
     pf_event event = running_expect(run, PF_EVENT_CLOSED);
     CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED);
-    CHECK(event.fault.step == PF_STEP_FREEZE && event.fault.index == 1);
+    CHECK(event.fault.op == PF_OP_FREEZE && event.fault.index == 1);
     CHECK(event.fault.error == EBUSY);
     CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
     CHECK(filesystem(run, 1).state == PF_STATE_FAILED);
@@ -265,14 +265,14 @@ static void test_wrong_mount(void)
         describe_target(i);
     targets[1].mount_id++; /* as if another one had been mounted over it meanwhile */
     pf_run *run = running_start(targets, COUNT);
-    CHECK(pf_ask_open(run, &fault) == 0);
+    CHECK(pf_run_request_open(run, &fault) == 0);
     pf_event event = running_expect(run, PF_EVENT_OPENED);
-    CHECK(event.fault.step == PF_STEP_VERIFY && event.fault.index == 1);
+    CHECK(event.fault.op == PF_OP_VERIFY && event.fault.index == 1);
     CHECK(event.fault.error == ESTALE);
     pf_window_options window = expedited_window();
     running_ask_window(run, &window);
     event = running_expect(run, PF_EVENT_CLOSED);
-    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED && event.fault.step == PF_STEP_SEQUENCE);
+    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED && event.fault.op == PF_OP_SEQUENCE);
     CHECK(filesystem(run, 0).freeze_enter_ns == 0);
     running_end(run);
 }
@@ -289,12 +289,12 @@ static void test_killed_supervisor(void)
     window.max_window_ns = 3600 * PF_NS_PER_S;
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
-    CHECK(kill(pf_supervisor_pid(run), SIGKILL) == 0);
+    CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
     check_writable(); /* returns once it is thawed */
     CHECK(running_expect(run, PF_EVENT_LOST).verdict == PF_VERDICT_RESCUED);
     check_states(run, PF_STATE_THAWED);
     CHECK(read_rcu() == rcu);
-    CHECK(pf_close(run, &fault) == 0);
+    CHECK(pf_run_close(run, &fault) == 0);
     CHECK(check_bury_all() >= 0 && running_state_is_empty());
 }
 
@@ -306,8 +306,8 @@ static void die_in_window(int tell_fd, int kill_supervisor)
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
     if (kill_supervisor) {
-        REQUIRE(kill(pf_supervisor_pid(run), SIGSTOP) == 0);
-        int pid = pf_supervisor_pid(run);
+        REQUIRE(kill(pf_run_supervisor_pid(run), SIGSTOP) == 0);
+        int pid = pf_run_supervisor_pid(run);
         REQUIRE(write(tell_fd, &pid, sizeof pid) == sizeof pid);
     } else {
         int none = 0;
@@ -363,9 +363,9 @@ static void test_thaw_by_name(void)
     int fd = open(mounts[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     REQUIRE(fd >= 0 && ioctl(fd, FIFREEZE, 0) == 0);
     CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id + 1, &fault) == -ESTALE);
-    CHECK(fault.step == PF_STEP_VERIFY);
+    CHECK(fault.op == PF_OP_VERIFY);
     CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 1);
-    CHECK(pf_thaw_mount("/nowhere", 1, &fault) == -ENOENT && fault.step == PF_STEP_OPEN);
+    CHECK(pf_thaw_mount("/nowhere", 1, &fault) == -ENOENT && fault.op == PF_OP_OPEN);
     close(fd);
     check_writable();
 }

@@ -1,6 +1,6 @@
 /* The state page: what it says, what it refuses to be made over, and what it refuses to be. */
 #define _GNU_SOURCE
-#include "page.h"
+#include "protocol/page.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void check_content(const struct pf_page *page)
         CHECK(found.device_major == targets[i].device_major);
         CHECK(found.device_minor == targets[i].device_minor);
         CHECK(found.level == targets[i].level);
-        CHECK(found.state == PF_STATE_CHOSEN && found.error == 0 && found.step == PF_STEP_NONE);
+        CHECK(found.state == PF_STATE_CHOSEN && found.error == 0 && found.op == PF_OP_NONE);
     }
 }
 
@@ -124,7 +124,7 @@ static int create(const char *run_id, pf_fault *fault)
         close(fd);
         return 0;
     }
-    CHECK(fault->step == PF_STEP_PAGE && fault->error == -fd && fault->index == -1);
+    CHECK(fault->op == PF_OP_PAGE && fault->error == -fd && fault->index == -1);
     return fd;
 }
 
@@ -189,7 +189,7 @@ static void test_full(void)
                                       .targets = many,
                                       .target_count = PF_PAGE_MAX_FILESYSTEMS};
     CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -ENOSPC);
-    CHECK(fault.step == PF_STEP_PAGE && fault.error == ENOSPC && page == NULL);
+    CHECK(fault.op == PF_OP_PAGE && fault.error == ENOSPC && page == NULL);
     CHECK(!exists("full.state"));
 }
 
@@ -227,7 +227,7 @@ static int use(const struct image *image)
     size_t length = 0;
     int result = pf_page_map(&page, image->fd, &fault);
     if (result < 0) {
-        CHECK(result == -EBADMSG && fault.step == PF_STEP_PAGE_READ && fault.error == EBADMSG);
+        CHECK(result == -EBADMSG && fault.op == PF_OP_PAGE_READ && fault.error == EBADMSG);
         CHECK(page == NULL);
         return result;
     }

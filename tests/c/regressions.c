@@ -1,8 +1,8 @@
-/* Faults that were found once, one a case; which of them are not mended yet is in
+/* Faults that were found once, one a case; which of them are not fixed yet is in
  * test_sanitized.py. */
 #define _GNU_SOURCE
+#include "base/process.h"
 #include "running.h"
-#include "tree.h"
 
 /* A second request while a window is open must leave that window as it is. */
 static void second_window(void)
@@ -13,16 +13,16 @@ static void second_window(void)
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
     window.child = 5; /* no such child; and a window with one starts no second guard */
-    int refused = pf_ask_window(run, &window, &fault) < 0;
+    int refused = pf_run_request_window(run, &window, &fault) < 0;
     window.child = running_child(run, &(struct script){.words = {"exit", "0"},
                                                        .flags = PF_CHILD_PARKED});
     pf_event event = running_next(run);
     if (!refused && event.kind == PF_EVENT_CLOSED) {
-        CHECK(event.fault.step == PF_STEP_SEQUENCE);
+        CHECK(event.fault.op == PF_OP_SEQUENCE);
         event = running_next(run);
     }
     CHECK(event.kind == PF_EVENT_CHILD && event.fault.error == EBUSY);
-    CHECK(pf_ask_thaw(run, &fault) == 0);
+    CHECK(pf_run_request_thaw(run, &fault) == 0);
     CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
     running_end(run);
 }
@@ -92,12 +92,13 @@ static void failed_fork(void)
     struct fifo fifo;
     fifo_open(&fifo);
     pf_run *run = running_start(NULL, 0);
-    limit_descriptors(pf_supervisor_pid(run), 3); /* its page and timer, and no pair of sockets */
+    limit_descriptors(pf_run_supervisor_pid(run),
+                      3); /* its page and timer, and no pair of sockets */
     int index = running_child(run, &(struct script){.words = {"touch", fifo.path}});
     pf_event event = running_expect(run, PF_EVENT_CHILD);
     CHECK(event.index == index && event.fault.error == EMFILE);
     CHECK(running_report(run, index).state == PF_CHILD_ENDED);
-    lift_limit(pf_supervisor_pid(run));
+    lift_limit(pf_run_supervisor_pid(run));
     running_end(run);
     CHECK(read(fifo.fd, &(char){0}, 1) == 0);
     fifo_close(&fifo);
@@ -108,16 +109,16 @@ static void unanswered_child(void)
 {
     pf_fault fault;
     pf_run *run = running_start(NULL, 0);
-    limit_descriptors(pf_supervisor_pid(run), 0);
+    limit_descriptors(pf_run_supervisor_pid(run), 0);
     int index = running_child(run, &(struct script){.words = {"exit", "0"}});
-    CHECK(pf_ask_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
+    CHECK(pf_run_request_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
     pf_event event = running_next(run); /* answers come in the order of the requests */
     CHECK(event.kind == PF_EVENT_CHILD && event.index == index && event.fault.error != 0);
-    lift_limit(pf_supervisor_pid(run));
+    lift_limit(pf_run_supervisor_pid(run));
     running_end(run);
 }
 
-/* A staged child is owed until the one that replaces it has been started. */
+/* A staged child is owed until the one that cancels it has been started. */
 static void refused_replacement(void)
 {
     struct fifo staged, replacing;
@@ -126,13 +127,13 @@ static void refused_replacement(void)
     fifo_open(&replacing);
     pf_run *run = running_start(NULL, 0);
     int index = running_child(run, &(struct script){.words = {"touch", staged.path},
-                                                    .flags = PF_CHILD_STAGED});
+                                                    .flags = PF_CHILD_DEFERRED});
     pf_window_options window = running_window(10 * PF_NS_PER_S);
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
-    running_child(run, &(struct script){.words = {"touch", replacing.path}, .replaces = index + 1});
+    running_child(run, &(struct script){.words = {"touch", replacing.path}, .cancels = index + 1});
     CHECK(running_expect(run, PF_EVENT_CHILD).fault.error == EBUSY);
-    CHECK(pf_ask_thaw(run, &fault) == 0);
+    CHECK(pf_run_request_thaw(run, &fault) == 0);
     running_expect(run, PF_EVENT_CLOSED);
     running_end(run);
     CHECK(read(staged.fd, &(char){0}, 1) == 1);
@@ -170,10 +171,10 @@ static void start_without_descriptors(void)
         pf_target target = {.mount = "/nowhere", .mount_id = 1};
         const pf_start_options options = running_options(&target, 1);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
-        int result = pf_start(&run, &options, &fault);
+        int result = pf_run_start(&run, &options, &fault);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
         if (result == 0)
-            CHECK(pf_close(run, &fault) == 0);
+            CHECK(pf_run_close(run, &fault) == 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
         CHECK(check_count_fds(getpid()) == fds);
         REQUIRE(fcntl(0, F_GETFD) >= 0);
@@ -191,12 +192,12 @@ static void left_child(void)
                                                                .flags = PF_CHILD_LEAVE});
     CHECK(report.wait_status == 0);
     CHECK(fifo_next(&left) == 'r');
-    for (int i = 0; i < 20; i++) { /* while its keeper takes its leave */
+    for (int i = 0; i < 20; i++) { /* while its reaper takes its leave */
         pf_event event;
-        CHECK(pf_ask_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
-        REQUIRE(pf_next(run, 3 * (int64_t)PF_NS_PER_S, &event, &fault) == PF_EVENT_FLUSHED);
+        CHECK(pf_run_request_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
+        REQUIRE(pf_run_next(run, 3 * (int64_t)PF_NS_PER_S, &event, &fault) == PF_EVENT_FLUSHED);
     }
-    CHECK(pf_close(run, &fault) == 0);
+    CHECK(pf_run_close(run, &fault) == 0);
     CHECK(fifo_is_quiet(&left)); /* it was not even told to end */
     CHECK(pf_tree_signal(getpid(), SIGKILL, 0) >= 1); /* it is ours now */
     CHECK(check_bury_all() >= 1);

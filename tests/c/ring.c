@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "check.h"
-#include "childpage.h"
 #include "guarded.h"
+#include "protocol/childpage.h"
 
 static struct pf_child_page *page_with_ring(uint32_t bytes)
 {
@@ -18,7 +18,7 @@ static struct pf_child_page *page_with_ring(uint32_t bytes)
                                       .directory = "/",
                                       .attempts = 1,
                                       .output_bytes = bytes,
-                                      .replaces = -1};
+                                      .cancels = -1};
     int fd = pf_child_page_create(&page, &options, &fault);
     REQUIRE(fd >= 0);
     close(fd);

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/util.h"
 #include "check.h"
 #include "fifo.h"
 #include "private.h"
 #include "pyfreeze.h"
-#include "util.h"
 
 #define STATE_NAME "state"
 /* How long an event may take before the supervisor counts as hanging. */
@@ -62,9 +62,9 @@ static inline pf_run *running_start(const pf_target *targets, uint32_t count)
     pf_run *run = NULL;
     pf_fault fault = {0};
     const pf_start_options options = running_options(targets, count);
-    int result = pf_start(&run, &options, &fault);
+    int result = pf_run_start(&run, &options, &fault);
     if (result < 0)
-        fprintf(stderr, "pf_start: %s: %s\n", pf_step_text(fault.step), strerror(fault.error));
+        fprintf(stderr, "pf_run_start: %s: %s\n", pf_op_text(fault.op), strerror(fault.error));
     REQUIRE(result == 0);
     return run;
 }
@@ -74,12 +74,12 @@ static inline int running_state_is_empty(void)
     return access(STATE_NAME "/run.state", F_OK) < 0;
 }
 
-/* End the run: nothing frozen, nothing of it left, neither process nor page nor lock. A keeper that
+/* End the run: nothing frozen, nothing of it left, neither process nor page nor lock. A reaper that
  * is just exiting may become ours to bury; one that lives would keep us here until the alarm. */
 static inline void running_end(pf_run *run)
 {
     pf_fault fault;
-    CHECK(pf_close(run, &fault) == 0);
+    CHECK(pf_run_close(run, &fault) == 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
     int lock = pf_lock(running_options(NULL, 0).directory, &fault);
@@ -91,7 +91,7 @@ static inline pf_event running_next(pf_run *run)
 {
     pf_event event = {0};
     pf_fault fault = {0};
-    int kind = pf_next(run, PATIENCE_NS, &event, &fault);
+    int kind = pf_run_next(run, PATIENCE_NS, &event, &fault);
     REQUIRE(kind >= 0 && kind == event.kind && kind != PF_EVENT_TIMEOUT);
     return event;
 }
@@ -101,7 +101,7 @@ static inline pf_event running_expect(pf_run *run, int kind)
     pf_event event = running_next(run);
     if (!CHECK(event.kind == kind))
         fprintf(stderr, "event %d instead of %d; child %d, verdict %d, fault %d/%d\n", event.kind,
-                kind, event.index, event.verdict, event.fault.step, event.fault.error);
+                kind, event.index, event.verdict, event.fault.op, event.fault.error);
     return event;
 }
 
@@ -114,7 +114,7 @@ struct script {
     uint64_t timeout_ns;
     uint64_t grace_ns;
     uint32_t output_bytes;
-    int replaces; /* the child's index + 1 */
+    int cancels; /* the child's index + 1 */
 };
 
 static inline int running_try_child(pf_run *run, const struct script *script, pf_fault *fault)
@@ -132,9 +132,9 @@ static inline int running_try_child(pf_run *run, const struct script *script, pf
         .timeout_ns = script->timeout_ns ? script->timeout_ns : 30 * PF_NS_PER_S,
         .grace_ns = script->grace_ns ? script->grace_ns : 1,
         .output_bytes = script->output_bytes ? script->output_bytes : 4096,
-        .replaces = script->replaces - 1,
+        .cancels = script->cancels - 1,
     };
-    return pf_ask_child(run, &options, fault);
+    return pf_run_request_child(run, &options, fault);
 }
 
 static inline int running_child(pf_run *run, const struct script *script)
@@ -149,7 +149,7 @@ static inline pf_child_report running_report(pf_run *run, int index)
 {
     pf_child_report report = {0};
     pf_fault fault;
-    REQUIRE(pf_child_read(run, index, &report, &fault) == 0);
+    REQUIRE(pf_run_child(run, index, &report, &fault) == 0);
     return report;
 }
 
@@ -188,7 +188,7 @@ static inline pf_window_options running_window(uint64_t max_window_ns)
 static inline void running_ask_window(pf_run *run, const pf_window_options *options)
 {
     pf_fault fault;
-    REQUIRE(pf_ask_window(run, options, &fault) == 0);
+    REQUIRE(pf_run_request_window(run, options, &fault) == 0);
 }
 
 #endif

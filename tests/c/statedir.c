@@ -1,6 +1,6 @@
 /* The state directory is ours alone, or it is refused; its lock is held once. */
 #define _GNU_SOURCE
-#include "statedir.h"
+#include "protocol/statedir.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static int open_and_close(const char *path, pf_fault *fault)
 {
     int fd = pf_statedir_open(path, fault);
     if (fd < 0) {
-        CHECK(fault->step == PF_STEP_DIRECTORY && fault->error == -fd && fault->index == -1);
+        CHECK(fault->op == PF_OP_DIRECTORY && fault->error == -fd && fault->index == -1);
         return fd;
     }
     CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -79,7 +79,7 @@ static void test_lock(void)
     CHECK(fstat(lock, &status) == 0 && (status.st_mode & 0777) == 0600);
     for (int i = 0; i < 3; i++) {
         CHECK(pf_statedir_lock(directory_fd, &fault) == -EWOULDBLOCK);
-        CHECK(fault.step == PF_STEP_LOCK && fault.error == EWOULDBLOCK);
+        CHECK(fault.op == PF_OP_LOCK && fault.error == EWOULDBLOCK);
         CHECK(pf_lock("fresh", &fault) == -EWOULDBLOCK);
     }
     CHECK(pf_lock("real", &fault) >= 3); /* another directory is another lock */
@@ -88,7 +88,7 @@ static void test_lock(void)
     CHECK(lock >= 0);
     close(lock);
     close(directory_fd);
-    CHECK(pf_lock("file", &fault) == -ENOTDIR && fault.step == PF_STEP_DIRECTORY);
+    CHECK(pf_lock("file", &fault) == -ENOTDIR && fault.op == PF_OP_DIRECTORY);
 }
 
 /* The lock ends with its last holder, however that one ends. */
@@ -125,7 +125,7 @@ static void test_lock_obstacles(void)
     CHECK(faccessat(directory_fd, "elsewhere", F_OK, 0) < 0);
     REQUIRE(unlinkat(directory_fd, PF_LOCK_NAME, 0) == 0);
     REQUIRE(mkdirat(directory_fd, PF_LOCK_NAME, 0700) == 0);
-    CHECK(pf_statedir_lock(directory_fd, &fault) == -EISDIR && fault.step == PF_STEP_LOCK);
+    CHECK(pf_statedir_lock(directory_fd, &fault) == -EISDIR && fault.op == PF_OP_LOCK);
     close(directory_fd);
 }
 

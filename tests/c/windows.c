@@ -31,7 +31,7 @@ static int window_with(pf_run *run, const struct script *script, uint64_t max_wi
 {
     pf_window_options window = running_window(max_window_ns);
     window.child = running_child(run, script);
-    CHECK(running_report(run, window.child).state == PF_CHILD_WAITING);
+    CHECK(running_report(run, window.child).state == PF_CHILD_PENDING);
     running_ask_window(run, &window);
     return close_with_child(run, window.child, report);
 }
@@ -89,7 +89,7 @@ static void check_refused(pf_run *run, int child)
     running_ask_window(run, &window);
     pf_event event = running_expect(run, PF_EVENT_CLOSED);
     CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED);
-    CHECK(event.fault.step == PF_STEP_SEQUENCE && event.fault.error == ECHILD);
+    CHECK(event.fault.op == PF_OP_SEQUENCE && event.fault.error == ECHILD);
     CHECK(event.fault.index == child);
 }
 
@@ -105,7 +105,7 @@ static void test_unfit_children(pf_run *run)
     struct script script = parked("touch", fifo.path);
     int given_up = running_child(run, &script);
     pf_fault fault;
-    CHECK(pf_ask_end(run, given_up, &fault) == 0);
+    CHECK(pf_run_request_end(run, given_up, &fault) == 0);
     pf_child_report report = running_wait(run, given_up);
     CHECK(report.ended_early && report.exec_error == 0);
     check_refused(run, given_up);
@@ -119,9 +119,9 @@ static void test_caller(pf_run *run)
     pf_window_options window = running_window(10 * PF_NS_PER_S);
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
-    CHECK(pf_ask_thaw(run, &fault) == 0);
+    CHECK(pf_run_request_thaw(run, &fault) == 0);
     CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
-    CHECK(pf_ask_thaw(run, &fault) == 0); /* late, and without effect */
+    CHECK(pf_run_request_thaw(run, &fault) == 0); /* late, and without effect */
 
     window.max_window_ns = 20 * PF_NS_PER_MS;
     running_ask_window(run, &window);
@@ -131,14 +131,14 @@ static void test_caller(pf_run *run)
     window.max_window_ns = 10 * PF_NS_PER_S;
     running_ask_window(run, &window);
     running_expect(run, PF_EVENT_FROZEN);
-    CHECK(pf_ask_abort(run, &fault) == 0);
+    CHECK(pf_run_request_abort(run, &fault) == 0);
     CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_ABORTED);
 
     const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         running_ask_window(run, &window);
         running_expect(run, PF_EVENT_FROZEN);
-        CHECK(kill(pf_supervisor_pid(run), signals[i]) == 0);
+        CHECK(kill(pf_run_supervisor_pid(run), signals[i]) == 0);
         CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_ABORTED);
     }
 }
@@ -154,7 +154,7 @@ static void test_abort_with_child(pf_run *run)
     window.child = running_child(run, &script);
     running_ask_window(run, &window);
     CHECK(fifo_next(&fifo) == 'r');
-    CHECK(pf_ask_abort(run, &fault) == 0);
+    CHECK(pf_run_request_abort(run, &fault) == 0);
     CHECK(close_with_child(run, window.child, &report) == PF_VERDICT_ABORTED);
     CHECK(report.ended_early);
     CHECK(fifo_rest(&fifo, '#') == 0);
@@ -195,17 +195,17 @@ static void test_many(pf_run *run)
         pf_window_options window = running_window(10 * PF_NS_PER_S);
         running_ask_window(run, &window);
         running_expect(run, PF_EVENT_FROZEN);
-        CHECK(pf_ask_thaw(run, &fault) == 0);
+        CHECK(pf_run_request_thaw(run, &fault) == 0);
         CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
         if (i == 0) {
             ours = check_count_fds(getpid());
-            theirs = check_count_fds(pf_supervisor_pid(run));
+            theirs = check_count_fds(pf_run_supervisor_pid(run));
         }
     }
     CHECK(check_count_fds(getpid()) == ours);
     /* The supervisor keeps at most a timer for each child that it has had, and of the last one, if it
-     * succeeded, what it still hears of its keeper by. */
-    CHECK(check_count_fds(pf_supervisor_pid(run)) < theirs + MANY + 2);
+     * succeeded, what it still hears of its reaper by. */
+    CHECK(check_count_fds(pf_run_supervisor_pid(run)) < theirs + MANY + 2);
 }
 
 static void test_many_runs(void)
@@ -230,11 +230,11 @@ static void test_killed_in_window(void)
         running_ask_window(run, &window);
         if (i % 2)
             running_expect(run, PF_EVENT_FROZEN);
-        CHECK(kill(pf_supervisor_pid(run), SIGKILL) == 0);
+        CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
         for (pf_event event; (event = running_next(run)).kind != PF_EVENT_LOST;)
             CHECK(event.kind == PF_EVENT_FROZEN && i % 2 == 0);
-        CHECK(pf_ask_thaw(run, &fault) == 0); /* the next event tells */
-        CHECK(pf_close(run, &fault) == 0);
+        CHECK(pf_run_request_thaw(run, &fault) == 0); /* the next event tells */
+        CHECK(pf_run_close(run, &fault) == 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
     }
 }
@@ -242,11 +242,12 @@ static void test_killed_in_window(void)
 static void test_flush(pf_run *run)
 {
     pf_fault fault;
-    CHECK(pf_ask_open(run, &fault) == 0);
+    CHECK(pf_run_request_open(run, &fault) == 0);
     CHECK(running_expect(run, PF_EVENT_OPENED).fault.error == 0);
     for (uint32_t rounds = 0; rounds < 3; rounds++) {
-        CHECK(pf_ask_flush(run, &(pf_flush_options){.rounds = rounds, .limit_ns = PF_NS_PER_S},
-                           &fault) == 0);
+        CHECK(pf_run_request_flush(run,
+                                   &(pf_flush_options){.rounds = rounds, .limit_ns = PF_NS_PER_S},
+                                   &fault) == 0);
         CHECK(running_expect(run, PF_EVENT_FLUSHED).fault.error == 0);
     }
 }

@@ -1,6 +1,6 @@
 /* Messages and descriptors arrive whole or not at all, and no descriptor is ever left over. */
 #define _GNU_SOURCE
-#include "wire.h"
+#include "protocol/wire.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static void receive_fails(int error)
     int fds[PF_WIRE_MAX_FDS] = {7, 7};
     pf_fault fault = {0};
     CHECK(pf_wire_receive(ends[1], &message, fds, &fault) == -error);
-    CHECK(fault.step == PF_STEP_RECEIVE && fault.error == error && fault.index == -1);
+    CHECK(fault.op == PF_OP_RECEIVE && fault.error == error && fault.index == -1);
     CHECK(fds[0] == -1 && fds[1] == -1);
 }
 
@@ -85,7 +85,7 @@ static void test_queue(void)
     pf_fault fault;
     REQUIRE(pipe(pipes) == 0);
     for (int i = 0; i < 60; i++) {
-        const struct pf_message sent = {.kind = PF_ASK_CHILD, .index = i};
+        const struct pf_message sent = {.kind = PF_REQUEST_CHILD, .index = i};
         REQUIRE(pf_wire_send(ends[0], &sent, pipes, i % 3, &fault) == 0);
     }
     for (int i = 0; i < 60; i++) {
@@ -202,7 +202,7 @@ static void test_closed_peer(void)
     CHECK(pf_wire_receive(ends[1], &received, fds, &fault) == 0); /* its last words */
     receive_fails(EPIPE);
     CHECK(pf_wire_send(ends[1], &message, NULL, 0, &fault) == -EPIPE); /* no SIGPIPE */
-    CHECK(fault.step == PF_STEP_SEND && fault.error == EPIPE && fault.index == -1);
+    CHECK(fault.op == PF_OP_SEND && fault.error == EPIPE && fault.index == -1);
     resting_fds--;
     CHECK(check_count_fds(getpid()) == resting_fds);
     close(ends[1]);

@@ -1,14 +1,14 @@
 /* What a dead run may have left: a state page of any bytes. In the working directory. */
 #define _GNU_SOURCE
 #include "fuzz.h"
-#include "page.h"
+#include "protocol/page.h"
 #include "pyfreeze.h"
 
 #define PATH "record.state"
 
 /* How an input begins, and what is put right in the page that follows: without it hardly one would
  * come past the first checks. */
-enum mend {
+enum fix {
     MEND_HEADER = 1, /* magic and size, and the ends of the two texts */
     MEND_OFFSETS = 2 /* of the paths: into the room behind the slots */
 };
@@ -32,17 +32,17 @@ static void mend_offsets(struct pf_page *page, size_t size)
     }
 }
 
-static void write_page(uint8_t mend, const uint8_t *data, size_t size)
+static void write_page(uint8_t fix, const uint8_t *data, size_t size)
 {
     struct pf_page *page = malloc(size + 1);
     MUST(page != NULL);
     memcpy(page, data, size);
-    if (size >= sizeof *page && mend & MEND_HEADER) {
+    if (size >= sizeof *page && fix & MEND_HEADER) {
         page->magic = PF_PAGE_MAGIC;
         page->size = size;
         page->run_id[PF_ID_SIZE - 1] = page->boot_id[PF_ID_SIZE - 1] = '\0';
     }
-    if (size >= sizeof *page && mend & MEND_OFFSETS)
+    if (size >= sizeof *page && fix & MEND_OFFSETS)
         mend_offsets(page, size);
     int fd = open(PATH, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     MUST(fd >= 0 && write(fd, page, size) == (ssize_t)size);

@@ -4,22 +4,22 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "childpage.h"
+#include "base/util.h"
 #include "fuzz.h"
+#include "protocol/childpage.h"
+#include "protocol/wire.h"
 #include "send.h"
-#include "util.h"
-#include "wire.h"
 
 /* How an input begins; a message and a page follow. */
 struct plan {
-    uint8_t mend;   /* enum mend */
-    uint8_t length; /* of the message, unless mended */
+    uint8_t fix;   /* enum fix */
+    uint8_t length; /* of the message, unless fixed */
     uint8_t fds;
     uint8_t appended;
 };
 
 /* Without these hardly an input would come past the first checks. */
-enum mend {
+enum fix {
     MEND_LENGTH = 1,
     MEND_MAGIC = 2, /* and the offset of the strings */
     MEND_SIZE = 4,
@@ -41,13 +41,13 @@ static int make_page(const struct plan *plan, const uint8_t *data, size_t size)
     if (size < sizeof page)
         return fd;
     memcpy(&page, data, sizeof page);
-    if (plan->mend & MEND_MAGIC) {
+    if (plan->fix & MEND_MAGIC) {
         page.magic = PF_CHILD_MAGIC;
         page.strings_offset = sizeof page;
     }
-    if (plan->mend & MEND_SIZE)
+    if (plan->fix & MEND_SIZE)
         page.size = size;
-    if (plan->mend & MEND_RING) {
+    if (plan->fix & MEND_RING) {
         page.ring_offset = sizeof page + page.ring_offset % (size - sizeof page + 1);
         page.ring_bytes = (uint32_t)(size - page.ring_offset);
     }
@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(&plan, data, sizeof plan);
     data += sizeof plan;
     size -= sizeof plan;
-    size_t length = plan.mend & MEND_LENGTH ? sizeof message : plan.length;
+    size_t length = plan.fix & MEND_LENGTH ? sizeof message : plan.length;
     if (length > size)
         return -1;
 

@@ -3,10 +3,10 @@
 #define _GNU_SOURCE
 #include <sys/stat.h>
 
-#include "childpage.h"
 #include "fuzz.h"
-#include "page.h"
-#include "wire.h"
+#include "protocol/childpage.h"
+#include "protocol/page.h"
+#include "protocol/wire.h"
 
 static void write_seed(const char *directory, const char *name, const void *const parts[],
                        const size_t sizes[], int count)
@@ -28,7 +28,7 @@ static void write_request(const char *directory, const char *name, const uint8_t
 {
     pf_fault fault;
     struct pf_child_page *page;
-    const struct pf_message message = {.kind = PF_ASK_CHILD, .replaces = -1};
+    const struct pf_message message = {.kind = PF_REQUEST_CHILD, .cancels = -1};
     int fd = pf_child_page_create(&page, options, &fault);
     MUST(fd >= 0);
     write_seed(directory, name, (const void *const[]){plan, &message, page},
@@ -49,9 +49,9 @@ static void write_requests(const char *directory)
                                 .attempts = 2,
                                 .timeout_ns = 30,
                                 .output_bytes = 64,
-                                .replaces = -1};
+                                .cancels = -1};
     write_request(directory, "script", (const uint8_t[]){0x01, 0, 1, 40}, &options);
-    write_request(directory, "mended", (const uint8_t[]){0x0f, 0, 2, 200}, &options);
+    write_request(directory, "fixed", (const uint8_t[]){0x0f, 0, 2, 200}, &options);
     write_request(directory, "too-many-descriptors", (const uint8_t[]){0x01, 0, 3, 0}, &options);
     write_request(directory, "short", (const uint8_t[]){0x00, 71, 1, 0}, &options);
     options.output_bytes = 0;
@@ -66,9 +66,9 @@ static void write_records(const char *directory)
                                  {.mount = "/", .mount_id = 1, .level = 2}};
     const struct {
         const char *name;
-        uint8_t mend;
+        uint8_t fix;
         uint32_t count;
-    } seeds[] = {{"three", 0, 3}, {"mended", 3, 3}, {"none", 0, 0}};
+    } seeds[] = {{"three", 0, 3}, {"fixed", 3, 3}, {"none", 0, 0}};
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
         pf_fault fault;
         struct pf_page *page;
@@ -79,37 +79,37 @@ static void write_records(const char *directory)
         MUST(fd >= 0 && unlink("seed.state") == 0);
         page->client_pid = 0;
         memset(page->boot_id, '0', PF_ID_SIZE - 4);
-        write_seed(directory, seeds[i].name, (const void *const[]){&seeds[i].mend, page},
+        write_seed(directory, seeds[i].name, (const void *const[]){&seeds[i].fix, page},
                    (const size_t[]){1, page->size}, 2);
         pf_page_unmap(page);
         close(fd);
     }
 }
 
-/* The steps are obey.c's, five bytes each: kind, index, descriptors, times, flags. */
+/* The steps are handle.c's, five bytes each: kind, index, descriptors, times, flags. */
 static void write_orders(const char *directory)
 {
-    enum { MINUTE = 18, AT_ONCE = 0, STAGED = PF_CHILD_STAGED, PARKED = PF_CHILD_PARKED };
+    enum { MINUTE = 18, AT_ONCE = 0, STAGED = PF_CHILD_DEFERRED, PARKED = PF_CHILD_PARKED };
     static const uint8_t window[] = {0,
                                      0,
                                      0,
                                      2, /* a plan: nothing fails; bye */
-                                     PF_ASK_OPEN,
+                                     PF_REQUEST_OPEN,
                                      255,
                                      0,
                                      MINUTE,
                                      0, /* */
-                                     PF_ASK_FLUSH,
+                                     PF_REQUEST_FLUSH,
                                      255,
                                      0,
                                      MINUTE,
                                      0, /* */
-                                     PF_ASK_WINDOW,
+                                     PF_REQUEST_WINDOW,
                                      255,
                                      1,
                                      MINUTE,
                                      4, /* */
-                                     PF_ASK_THAW,
+                                     PF_REQUEST_THAW,
                                      255,
                                      0,
                                      MINUTE,
@@ -118,17 +118,17 @@ static void write_orders(const char *directory)
                                       4,
                                       8,
                                       0, /* */
-                                      PF_ASK_OPEN,
+                                      PF_REQUEST_OPEN,
                                       255,
                                       0,
                                       MINUTE,
                                       0, /* */
-                                      PF_ASK_WINDOW,
+                                      PF_REQUEST_WINDOW,
                                       255,
                                       2,
                                       AT_ONCE,
                                       0, /* */
-                                      PF_ASK_ABORT,
+                                      PF_REQUEST_ABORT,
                                       255,
                                       0,
                                       MINUTE,
@@ -137,32 +137,32 @@ static void write_orders(const char *directory)
                                     8,
                                     0,
                                     2, /* */
-                                    PF_ASK_OPEN,
+                                    PF_REQUEST_OPEN,
                                     255,
                                     0,
                                     MINUTE,
                                     0,      /* */
-                                    PF_ASK_CHILD,
+                                    PF_REQUEST_CHILD,
                                     0,
                                     1,
                                     MINUTE,
                                     STAGED, /* */
-                                    PF_ASK_CHILD,
+                                    PF_REQUEST_CHILD,
                                     1,
                                     1,
                                     MINUTE,
                                     PARKED, /* */
-                                    PF_ASK_WINDOW,
+                                    PF_REQUEST_WINDOW,
                                     1,
                                     0,
                                     MINUTE,
                                     4,      /* */
-                                    PF_ASK_CHILD,
+                                    PF_REQUEST_CHILD,
                                     2,
                                     5,
                                     MINUTE,
                                     0,      /* */
-                                    PF_ASK_END,
+                                    PF_REQUEST_END,
                                     0,
                                     0,
                                     MINUTE,
@@ -172,29 +172,29 @@ static void write_orders(const char *directory)
     WRITE_BYTES(directory, "child", child);
 }
 
-/* The parts are hear.c's, six bytes each: raw, descriptors, kind, index, verdict, error. */
+/* The parts are receive.c's, six bytes each: raw, descriptors, kind, index, verdict, error. */
 static void write_news(const char *directory)
 {
     static const uint8_t run[] = {1, 1, /* a plan */
-                                  0, 1, PF_TELL_DESCRIPTOR, 0,   0, 0, /* */
-                                  0, 1, PF_TELL_DESCRIPTOR, 2,   0, 0, /* */
-                                  0, 0, PF_TELL_OPENED,     255, 0, 0, /* */
-                                  0, 0, PF_TELL_FROZEN,     255, 0, 0, /* */
-                                  0, 0, PF_TELL_CHILD,      1,   0, 2, /* */
-                                  0, 0, PF_TELL_CLOSED,     255, 1, 0};
+                                  0, 1, PF_REPLY_DESCRIPTOR, 0,   0, 0, /* */
+                                  0, 1, PF_REPLY_DESCRIPTOR, 2,   0, 0, /* */
+                                  0, 0, PF_REPLY_OPENED,     255, 0, 0, /* */
+                                  0, 0, PF_REPLY_FROZEN,     255, 0, 0, /* */
+                                  0, 0, PF_REPLY_CHILD,      1,   0, 2, /* */
+                                  0, 0, PF_REPLY_CLOSED,     255, 1, 0};
     static const uint8_t wrong[] = {0,    0, /* */
-                                    0,    3, PF_TELL_DESCRIPTOR,
+                                    0,    3, PF_REPLY_DESCRIPTOR,
                                     100,  0, 0,      /* */
-                                    0,    1, PF_TELL_CHILD,
+                                    0,    1, PF_REPLY_CHILD,
                                     100,  0, 1,      /* */
                                     0x82, 0, 0,
                                     0,    0, 0,
                                     1,    2, /* */
-                                    0,    2, PF_TELL_FLUSHED,
+                                    0,    2, PF_REPLY_FLUSHED,
                                     128,  9, 9};
     static const uint8_t bye[] = {1, 2, /* */
-                                  0, 0, PF_TELL_FROZEN, 255, 0, 0, /* */
-                                  0, 0, PF_TELL_BYE,    1,   0, 0};
+                                  0, 0, PF_REPLY_FROZEN, 255, 0, 0, /* */
+                                  0, 0, PF_REPLY_BYE,    1,   0, 0};
     WRITE_BYTES(directory, "run", run);
     WRITE_BYTES(directory, "wrong", wrong);
     WRITE_BYTES(directory, "bye", bye);
@@ -207,8 +207,8 @@ int main(int count, char **words)
         void (*write)(const char *directory);
     } harnesses[] = {{"request", write_requests},
                      {"record", write_records},
-                     {"obey", write_orders},
-                     {"hear", write_news}};
+                     {"handle", write_orders},
+                     {"receive", write_news}};
     MUST(count == 2);
     for (size_t i = 0; i < sizeof harnesses / sizeof *harnesses; i++) {
         char directory[256];

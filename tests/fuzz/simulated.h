@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "fault.h"
 #include "fuzz.h"
+#include "protocol/fault.h"
 
 #define SIMULATED_COUNT 3
 
@@ -85,13 +85,13 @@ int __wrap_pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault)
     struct simulated *one = &simulated[mount_id];
     MUST(path[0] == '/');
     if (one->fails & FAILS_OPEN)
-        return pf_fail(fault, PF_STEP_OPEN, ENOENT);
+        return pf_fail(fault, PF_OP_OPEN, ENOENT);
     MUST(one->fd < 0);
     one->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     return one->fd;
 }
 
-/* A keeper that is killed at once: it was never there, so nothing holds its ends of the pipes. */
+/* A reaper that is killed at once: it was never there, so nothing holds its ends of the pipes. */
 pid_t __wrap_fork(void)
 {
     return fork_fails ? fail_with(EAGAIN) : (pid_t)1 << 30;

@@ -1,8 +1,8 @@
 """What comes from outside, as any bytes: libFuzzer's harnesses, those in C with ASan and UBSan.
 
 request   a message to the supervisor, and a child's page behind it
-obey      requests in any order, to the supervisor's own loop on simulated filesystems
-hear      messages to the client, from a supervisor that then dies
+handle      requests in any order, to the supervisor's own loop on simulated filesystems
+receive      messages to the client, from a supervisor that then dies
 record    a state page that a dead run has left
 mountinfo the mount table, and choosing from it; in Python, with Atheris
 
@@ -30,16 +30,17 @@ from tests.support.needs import give_up
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
+SUPERVISOR_MAIN = CSRC / "supervisor" / "loop.c"
 #: Those in C, with the functions for which the harness has its own.
 WRAPPED = {
     "request": (),
-    "obey": ("ioctl", "syncfs", "pf_open_mount", "fork", "pf_load_is_high"),
-    "hear": (),
+    "handle": ("ioctl", "syncfs", "pf_open_mount", "fork", "pf_load_is_high"),
+    "receive": (),
     "record": (),
 }
 PYTHON_HARNESS = "mountinfo"
 #: How many inputs each is tried with: some seconds' worth.
-RUNS = {"request": 20_000, "obey": 6_000, "hear": 2_000, "record": 2_000, "mountinfo": 10_000}
+RUNS = {"request": 20_000, "handle": 6_000, "receive": 2_000, "record": 2_000, "mountinfo": 10_000}
 #: Of all inputs, at least this share has to be accepted: others are refused early, and try little.
 ACCEPTED = 1 / 200
 FLAGS = (
@@ -85,10 +86,10 @@ def compile_c(*words: str) -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All of csrc but the program's `main`, which obey.c has as a part of itself."""
+    """All of csrc but the program's `main`, which handle.c has as a part of itself."""
     directory: Path = tmp_path_factory.mktemp("fuzz-csrc")
-    sources = sorted(path for path in CSRC.glob("*.c") if path.name != "supervisor.c")
-    objects = [str(directory / f"{path.stem}.o") for path in sources]
+    sources = sorted(path for path in CSRC.glob("*/*.c") if path != SUPERVISOR_MAIN)
+    objects = [str(directory / f"{path.parent.name}-{path.stem}.o") for path in sources]
 
     def make(source: Path, output: str) -> None:
         sanitizers = "-fsanitize=fuzzer-no-link,address,undefined"

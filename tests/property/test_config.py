@@ -10,13 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import find as find_example
 from hypothesis import strategies as st
 
-from pyfreeze._codes import CODES, CodeLookupError, find
+from pyfreeze._base.text import quoted, shown
+from pyfreeze._base.trust import SCRIPT_CONFIG, TrustError, check
 from pyfreeze._config.freeze_config import parse_freeze_config
 from pyfreeze._config.host_config import MAX_PLUGINS, parse_host_config
 from pyfreeze._config.ini import parse_ini
-from pyfreeze._config.problems import ConfigError, Parsed, quoted, shown
+from pyfreeze._config.problems import ConfigError, Parsed
 from pyfreeze._config.script_config import parse_script_config
-from pyfreeze._config.trust import SCRIPT_CONFIG, TrustError, check
+from pyfreeze._model.codes import CODES, CodeLookupError, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -120,7 +120,7 @@ def tables(draw: st.DrawFn, *, kernel_like: bool = True) -> list[Mount]:
         if i == 0:
             point, parent = "/", 1
         elif kernel_like:
-            # As `do_new_mount` finds its place: the visible mount the path leads to.
+            # As `do_new_mount` finds its script_dir: the visible mount the path leads to.
             point = draw(points.filter(lambda p: p != "/"))
             reachable = by_mount_point(mounts)
             held = max((p for p in reachable if (point + "/").startswith(p.rstrip("/") + "/")),

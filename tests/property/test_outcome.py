@@ -8,27 +8,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyfreeze._codes import C
-from pyfreeze._outcome import (
+from pyfreeze._backup.outcome import (
     AFTERWARDS,
     UNTRUSTED,
     Facts,
-    Level,
     Policy,
     ScriptFailure,
-    plan_snapshot,
-    settle,
+    decide_outcome,
+    decide_snapshot,
 )
+from pyfreeze._model.codes import Level, OutcomeCode
 
 BEFORE_RUN = [
-    C.PRE_SCRIPT_NOT_FOUND,
-    C.POST_SCRIPT_NOT_FOUND,
-    C.PRE_SCRIPT_INSECURE,
-    C.POST_SCRIPT_INSECURE,
+    OutcomeCode.PRE_SCRIPT_NOT_FOUND,
+    OutcomeCode.POST_SCRIPT_NOT_FOUND,
+    OutcomeCode.PRE_SCRIPT_INSECURE,
+    OutcomeCode.POST_SCRIPT_INSECURE,
 ]
-PRE = [C.PRE_SCRIPT_FAILED, C.PRE_SCRIPT_TIMED_OUT, C.HOST_PRE_TIMED_OUT]
+PRE = [
+    OutcomeCode.PRE_SCRIPT_FAILED,
+    OutcomeCode.PRE_SCRIPT_TIMED_OUT,
+    OutcomeCode.HOST_PRE_TIMED_OUT,
+]
 POST = sorted(AFTERWARDS)
-FREEZE = [C.FREEZE_FAILED, C.FREEZE_TIMED_OUT, C.MOUNT_NOT_OPENED]
+FREEZE = [OutcomeCode.FREEZE_FAILED, OutcomeCode.FREEZE_TIMED_OUT, OutcomeCode.MOUNT_NOT_OPENED]
 SCRIPT_CODES = [*sorted(UNTRUSTED), *BEFORE_RUN, *PRE, *POST]
 
 
@@ -36,7 +39,7 @@ class Row(NamedTuple):
     """One cell of the table: (success, level, code), where level "fs" depends on freezing."""
 
     what: str
-    codes: list[C]
+    codes: list[OutcomeCode]
     continues: bool
     success: bool
     level: str
@@ -65,13 +68,13 @@ def fs(freeze: bool) -> Level:
 
 
 @pytest.mark.parametrize(("row", "code", "freeze"), CELLS)
-def test_each_script_row_of_the_table(row: Row, code: C, freeze: bool) -> None:
+def test_each_script_row_of_the_table(row: Row, code: OutcomeCode, freeze: bool) -> None:
     failures = (ScriptFailure(code, row.continues),)
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=row.continues)
     before = tuple(f for f in failures if f.code not in AFTERWARDS)
-    plan = plan_snapshot(before, policy)
+    plan = decide_snapshot(before, policy)
     assert plan.snapshot == (row.level != "none")
-    outcome = settle(Facts(True, failures, snapshot_taken=plan.snapshot), policy)
+    outcome = decide_outcome(Facts(True, failures, snapshot_taken=plan.snapshot), policy)
     assert outcome.success == row.success
     assert outcome.level == (fs(freeze) if row.level == "fs" else Level.NONE)
     assert outcome.code == code
@@ -79,18 +82,18 @@ def test_each_script_row_of_the_table(row: Row, code: C, freeze: bool) -> None:
 
 @pytest.mark.parametrize("code", [*BEFORE_RUN, *PRE])
 @pytest.mark.parametrize("freeze", [True, False])
-def test_single_disk_falls_back_to_crash_consistent(code: C, freeze: bool) -> None:
+def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: bool) -> None:
     failures = (ScriptFailure(code, False),)
     policy = Policy(freeze=freeze, single_disk=True, continue_on_failure=False)
-    assert plan_snapshot(failures, policy) == (True, False)
-    outcome = settle(Facts(True, failures), policy)
+    assert decide_snapshot(failures, policy) == (True, False)
+    outcome = decide_outcome(Facts(True, failures), policy)
     assert outcome == (True, Level.CRASH, code, (), False)
 
 
 @pytest.mark.parametrize("code", POST)
-def test_single_disk_does_not_excuse_a_post_script(code: C) -> None:
+def test_single_disk_does_not_excuse_a_post_script(code: OutcomeCode) -> None:
     policy = Policy(freeze=True, single_disk=True, continue_on_failure=False)
-    outcome = settle(Facts(True, (ScriptFailure(code, False),)), policy)
+    outcome = decide_outcome(Facts(True, (ScriptFailure(code, False),)), policy)
     assert (outcome.success, outcome.level, outcome.code) == (False, Level.FILESYSTEM, code)
 
 
@@ -98,26 +101,32 @@ def test_single_disk_does_not_excuse_a_post_script(code: C) -> None:
 @pytest.mark.parametrize("continues", [True, False])
 def test_everything_worked(freeze: bool, continues: bool) -> None:
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=continues)
-    outcome = settle(Facts(True), policy)
-    assert outcome == (True, Level.APPLICATION, C.APPLICATION_CONSISTENT, (), False)
+    outcome = decide_outcome(Facts(True), policy)
+    assert outcome == (True, Level.APPLICATION, OutcomeCode.APPLICATION_CONSISTENT, (), False)
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_no_script_configuration(freeze: bool) -> None:
-    facts = Facts(False, notes=(C.SCRIPT_CONFIG_NOT_FOUND,))
-    outcome = settle(facts, Policy(freeze=freeze, single_disk=False))
-    assert outcome == (True, fs(freeze), C.SUCCESS, (C.SCRIPT_CONFIG_NOT_FOUND,), False)
+    facts = Facts(False, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,))
+    outcome = decide_outcome(facts, Policy(freeze=freeze, single_disk=False))
+    assert outcome == (
+        True,
+        fs(freeze),
+        OutcomeCode.SUCCESS,
+        (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,),
+        False,
+    )
 
 
 @pytest.mark.parametrize("code", FREEZE)
 @pytest.mark.parametrize("fallback", [True, False])
 @pytest.mark.parametrize("continues", [True, False])
-def test_freeze_failed(code: C, fallback: bool, continues: bool) -> None:
+def test_freeze_failed(code: OutcomeCode, fallback: bool, continues: bool) -> None:
     policy = Policy(
         freeze=True, single_disk=False, continue_on_failure=continues, crash_fallback=fallback
     )
     falls_back = fallback and continues
-    outcome = settle(Facts(True, freeze_code=code, snapshot_taken=falls_back), policy)
+    outcome = decide_outcome(Facts(True, freeze_code=code, snapshot_taken=falls_back), policy)
     assert outcome.success == falls_back
     assert outcome.level == (Level.CRASH if falls_back else Level.NONE)
     assert outcome.code == code
@@ -129,8 +138,8 @@ def test_freeze_failed(code: C, fallback: bool, continues: bool) -> None:
 @pytest.mark.parametrize("continues", [True, False])
 def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
-    outcome = settle(facts, policy)
-    assert outcome == (False, Level.NONE, C.ERROR, (), False)
+    outcome = decide_outcome(facts, policy)
+    assert outcome == (False, Level.NONE, OutcomeCode.ERROR, (), False)
 
 
 # ---- the whole space ---------------------------------------------------------------------------
@@ -155,8 +164,8 @@ facts_of_any_kind = st.builds(
     snapshot_failed=st.booleans(),
     snapshot_taken=st.booleans(),
     interrupted=st.booleans(),
-    error=st.none() | st.sampled_from([C.ERROR, C.SUPERVISOR_NOT_FOUND]),
-    notes=st.just(()) | st.just((C.SCRIPT_CONFIG_NOT_FOUND,)),
+    error=st.none() | st.sampled_from([OutcomeCode.ERROR, OutcomeCode.SUPERVISOR_NOT_FOUND]),
+    notes=st.just(()) | st.just((OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,)),
 )
 STRENGTH = settings(max_examples=500)
 
@@ -164,16 +173,16 @@ STRENGTH = settings(max_examples=500)
 @STRENGTH
 @given(facts_of_any_kind, policies)
 def test_status_level_and_code_agree(facts: Facts, policy: Policy) -> None:
-    outcome = settle(facts, policy)
+    outcome = decide_outcome(facts, policy)
     if outcome.success:
         assert outcome.level > Level.NONE
         assert outcome.level >= policy.require
-        assert outcome.code is not C.ERROR
+        assert outcome.code is not OutcomeCode.ERROR
     if outcome.level is Level.APPLICATION:
         assert facts.scripts_configured
         assert not facts.script_failures
         assert facts.freeze_code is None
-    assert (outcome.code is C.APPLICATION_CONSISTENT) == (
+    assert (outcome.code is OutcomeCode.APPLICATION_CONSISTENT) == (
         outcome.success and outcome.level is Level.APPLICATION
     )
     assert outcome.below_required == (outcome.level < policy.require)
@@ -190,14 +199,14 @@ def test_what_ruins_the_snapshot_is_never_success(facts: Facts, policy: Policy) 
         or not facts.snapshot_taken
     )
     if ruined:
-        assert not settle(facts, policy).success
-        assert settle(facts, policy).level is Level.NONE
+        assert not decide_outcome(facts, policy).success
+        assert decide_outcome(facts, policy).level is Level.NONE
 
 
 @STRENGTH
 @given(facts_of_any_kind, policies)
 def test_no_code_is_hidden(facts: Facts, policy: Policy) -> None:
-    outcome = settle(facts, policy)
+    outcome = decide_outcome(facts, policy)
     occurred = {failure.code for failure in facts.script_failures} | set(facts.notes)
     if facts.freeze_code is not None:
         occurred.add(facts.freeze_code)
@@ -209,11 +218,11 @@ def test_no_code_is_hidden(facts: Facts, policy: Policy) -> None:
 @STRENGTH
 @given(facts_of_any_kind, policies, st.sampled_from(SCRIPT_CODES), st.booleans())
 def test_a_further_failure_never_helps(
-    facts: Facts, policy: Policy, code: C, continues: bool
+    facts: Facts, policy: Policy, code: OutcomeCode, continues: bool
 ) -> None:
     # With everything else equal; a single disk's crash-consistent snapshot is weaker, not better.
     worse = facts._replace(script_failures=(*facts.script_failures, ScriptFailure(code, continues)))
-    before, after = settle(facts, policy), settle(worse, policy)
+    before, after = decide_outcome(facts, policy), decide_outcome(worse, policy)
     assert after.level <= before.level
     assert after.success <= before.success
 
@@ -222,9 +231,9 @@ def test_a_further_failure_never_helps(
 @given(facts_of_any_kind, policies)
 def test_require_changes_only_the_verdict(facts: Facts, policy: Policy) -> None:
     free = policy._replace(require=Level.NONE)
-    asked, unasked = settle(facts, policy), settle(facts, free)
+    asked, unasked = decide_outcome(facts, policy), decide_outcome(facts, free)
     assert asked.level == unasked.level
-    assert plan_snapshot(facts.script_failures, policy) == plan_snapshot(
+    assert decide_snapshot(facts.script_failures, policy) == decide_snapshot(
         facts.script_failures, free
     )
     assert asked.success == (unasked.success and unasked.level >= policy.require)
@@ -235,7 +244,7 @@ def test_require_changes_only_the_verdict(facts: Facts, policy: Policy) -> None:
 def test_a_snapshot_is_refused_only_for_a_fatal_script(
     failures: tuple[ScriptFailure, ...], policy: Policy
 ) -> None:
-    plan = plan_snapshot(failures, policy)
+    plan = decide_snapshot(failures, policy)
     fatal = [f for f in failures if not f.continue_on_failure and f.code not in UNTRUSTED]
     assert plan.snapshot == (not fatal or policy.single_disk)
     assert plan.freeze == (not fatal and policy.freeze)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from pyfreeze._report import (
+from pyfreeze._model.report import (
     EventReport,
     FilesystemReport,
     Report,

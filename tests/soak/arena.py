@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.soak.load import Load
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disks, tool
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 _FITHAW = 0xC0045878
 _RCU_EXPEDITED = "/sys/kernel/rcu_expedited"
@@ -54,7 +54,7 @@ class Arena:
         self.mounts = [disk.mount_point for disk in self.disks]
         # Held from before anything is frozen: with these alone everything can be thawed.
         self._fds = [os.open(mount, os.O_RDONLY | os.O_DIRECTORY) for mount in self.mounts]
-        self.place = Place(Path(namespace.ROOT, "place"))
+        self.place = ScriptDir(Path(namespace.ROOT, "place"))
         self.command = self.place.script("command", _COMMAND)
         pre = self.place.script("pre", _SCRIPT.format("pre"))
         post = self.place.script("post", _SCRIPT.format("post"))

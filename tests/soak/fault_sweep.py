@@ -44,7 +44,7 @@ def _drive(options: Options, share: Share) -> None:
         if options.role in ("", role):
             faults = _chosen(options, trial.record(role, brief=options.brief))
             for fault in faults:
-                # Not by its place: no two recordings are quite the same.
+                # Not by its script_dir: no two recordings are quite the same.
                 if zlib.crc32(str(fault).encode()) % options.jobs == share.job:
                     share.put(_try(trial, fault))
 

@@ -9,8 +9,8 @@ import shutil
 import time
 from typing import Any, NamedTuple
 
-from pyfreeze._client import PROGRAM
-from pyfreeze._recovery import recover
+from pyfreeze._core.run import PROGRAM
+from pyfreeze._recovery.recover import recover
 from tests.soak.arena import Arena
 from tests.soak.load import Load
 from tests.soak.strace import BEGIN, Fault, Strace, begin_here, calls_in, faults_of, injected
@@ -21,7 +21,7 @@ from tests.support.processes import is_alive, state_pages
 from tests.support.waiting import wait_until
 
 #: Whose calls fail: of the Python process, of the supervisor's loop, of everything that the
-#: supervisor runs in (its workers, keepers, and what these fork), a call in each.
+#: supervisor runs in (its workers, reapers, and what these fork), a call in each.
 CLIENT, SUPERVISOR, BELOW = ROLES = ("client", "supervisor", "below")
 
 # Waits until it is traced, then becomes the supervisor: the same process, the same descriptors.
@@ -49,12 +49,12 @@ class FaultTrial(Trial):
 
     def __init__(self, arena: Arena, load: Load, patience_s: float, late_s: float) -> None:
         super().__init__(arena, load, patience_s, late_s)
-        place = arena.place
-        self.log = place.path("strace")
-        shutil.copy(PROGRAM, place.path("supervisor"))
-        gate = place.script("gated", _GATE)
-        if not place.exists("gate"):
-            os.mkfifo(place.path("gate"), 0o600)
+        script_dir = arena.place
+        self.log = script_dir.path("strace")
+        shutil.copy(PROGRAM, script_dir.path("supervisor"))
+        gate = script_dir.script("gated", _GATE)
+        if not script_dir.exists("gate"):
+            os.mkfifo(script_dir.path("gate"), 0o600)
             tool("mount", "--bind", gate, PROGRAM)
 
     def record(self, role: str, *, brief: bool) -> list[Fault]:
@@ -85,12 +85,12 @@ class FaultTrial(Trial):
     def _run(self, role: str, words: tuple[str, ...]) -> tuple[int, int]:
         """Returns the client's status, and whom strace was attached to."""
         self.arena.clear()
-        place = self.arena.place
+        script_dir = self.arena.place
         for name in ("traced", "spawned"):
-            place.path(name).unlink(missing_ok=True)
+            script_dir.path(name).unlink(missing_ok=True)
         read_fd, write_fd = os.pipe()
         if role != CLIENT:
-            place.path("traced").touch()
+            script_dir.path("traced").touch()
             os.write(write_fd, b"x")
 
         def wait() -> None:

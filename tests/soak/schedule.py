@@ -9,7 +9,7 @@ from typing import NamedTuple
 CLIENT, SUPERVISOR, KEEPER, COMMAND, SCRIPT = VICTIMS = (
     "client",
     "supervisor",
-    "keeper",
+    "reaper",
     "command",
     "script",
 )
@@ -142,5 +142,5 @@ def _may_hold(strikes: tuple[Strike, ...]) -> bool:
     victim, number = strikes[0]
     if number == signal.SIGKILL:
         return victim != SCRIPT
-    # A keeper lets no SIGTERM near it; to the supervisor it says: thaw what is frozen now.
+    # A reaper lets no SIGTERM near it; to the supervisor it says: thaw what is frozen now.
     return number == signal.SIGTERM and victim in (CLIENT, COMMAND)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyfreeze
-from pyfreeze._record import Record, take_lock
-from pyfreeze._recovery import recover
+from pyfreeze._core.pages import Record, take_lock
+from pyfreeze._recovery.recover import recover
 from tests.soak.arena import Arena
 from tests.soak.client import act_as_command, act_as_library, import_everything
 from tests.soak.load import Load, written_between
@@ -382,8 +382,10 @@ class Trial:
         return parsed if isinstance(parsed, dict) else None
 
     def _told(self) -> str:
-        place = self.arena.place
-        return " ".join(place.read(name) for name in ("report", "errors") if place.exists(name))
+        script_dir = self.arena.place
+        return " ".join(
+            script_dir.read(name) for name in ("report", "errors") if script_dir.exists(name)
+        )
 
     def abandon(self) -> None:
         """After a violation: leave nothing of the run, whatever it left."""

@@ -8,9 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from pyfreeze._client import PROGRAM
-from pyfreeze._errors import FreezeError
-from pyfreeze._record import Record
+from pyfreeze._core.pages import Record
+from pyfreeze._core.run import PROGRAM
+from pyfreeze._model.errors import FreezeError
 from tests.soak.arena import Arena
 from tests.soak.schedule import CLIENT, COMMAND, KEEPER, SUPERVISOR
 from tests.support.processes import is_alive, state_pages
@@ -94,12 +94,12 @@ class Watch:
             return self.client
         if victim == SUPERVISOR:
             return self.supervisor
-        keepers = children_of(self.supervisor) if self.supervisor else []
-        if not keepers:
+        reapers = children_of(self.supervisor) if self.supervisor else []
+        if not reapers:
             return 0
         if victim == KEEPER:
-            return keepers[-1]
-        found = children_of(keepers[-1])
+            return reapers[-1]
+        found = children_of(reapers[-1])
         return found[0] if found and self._is(victim, found[0]) else 0
 
     @staticmethod
@@ -111,7 +111,7 @@ class Watch:
             return False
 
     def _is(self, victim: str, child: int) -> bool:
-        """Whether a keeper's child is the command, parked before its execve or not, or a script."""
+        """Whether a reaper's child is the command, parked before its execve or not, or a script."""
         try:
             words = Path(f"/proc/{child}/cmdline").read_bytes()
         except OSError:

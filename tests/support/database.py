@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.support.disks import Disk, copy_command, opened_copy, tool
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _HANG_S = 60.0
@@ -92,15 +92,17 @@ class Transactions:
         self._client.close()
 
 
-def copies_of(place: Place, disks: Sequence[Disk]) -> list[Path]:
-    return [place.path(f"{disk.fstype}.copy") for disk in disks]
+def copies_of(script_dir: ScriptDir, disks: Sequence[Disk]) -> list[Path]:
+    return [script_dir.path(f"{disk.fstype}.copy") for disk in disks]
 
 
-def snapshot(place: Place, disks: Sequence[Disk], before: str = ":", after: str = ":") -> list[str]:
+def snapshot(
+    script_dir: ScriptDir, disks: Sequence[Disk], before: str = ":", after: str = ":"
+) -> list[str]:
     """A command that copies all images, and runs shell lines before and after that."""
-    copies = zip(disks, copies_of(place, disks), strict=True)
+    copies = zip(disks, copies_of(script_dir, disks), strict=True)
     lines = [shlex.join(copy_command(disk, copy)) for disk, copy in copies]
-    return [place.script("snapshot", "\n".join(["set -e", before, *lines, after]))]
+    return [script_dir.script("snapshot", "\n".join(["set -e", before, *lines, after]))]
 
 
 @contextlib.contextmanager

@@ -184,8 +184,8 @@ class Disks:
 
     def make(self, name: str, fstype: str, image: Path | None = None) -> Disk:
         """Make a further one; its image may lie on another."""
-        place = image or self.directory / f"{name}.img"
-        disk = Disk(fstype, place, str(self.directory / name))
+        script_dir = image or self.directory / f"{name}.img"
+        disk = Disk(fstype, script_dir, str(self.directory / name))
         disk.make()
         disk.mount()
         self._made[name] = disk

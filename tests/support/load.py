@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _HANG_S = 60.0
@@ -26,8 +26,8 @@ class Committer(Protocol):
 class Writers:
     """A thread for each connection; what was acknowledged is kept outside, a file each."""
 
-    def __init__(self, place: Place, committers: Sequence[Committer]) -> None:
-        self._place = place
+    def __init__(self, script_dir: ScriptDir, committers: Sequence[Committer]) -> None:
+        self._place = script_dir
         self._committers = committers
         self._stopping = threading.Event()
         self._threads = [

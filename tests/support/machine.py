@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from tests.support.command import Done
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 _MEMORY = "512M"
 _DISK_BYTES = 256 << 20
@@ -85,10 +85,10 @@ sleep 60
 class Machine:
     """One machine, booted for one script; /dev/ubda is a disk of its own."""
 
-    def __init__(self, place: Place, kernel: Path, volumes: Path | None = None) -> None:
+    def __init__(self, script_dir: ScriptDir, kernel: Path, volumes: Path | None = None) -> None:
         self._kernel = kernel
         self._volumes = volumes
-        self._share = place.path("machine")
+        self._share = script_dir.path("machine")
         self._share.mkdir()
 
     def sh(self, script: str) -> Done:

@@ -17,8 +17,8 @@ from tests.support.database import TABLES, PipedClient, Transactions, copies_of,
 from tests.support.disks import Disk, Disks
 from tests.support.load import Writers
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts
+from tests.support.script_dir import ScriptDir
 from tests.support.servers import ServerProcess, output_of_program
 from tests.support.waiting import wait_until
 
@@ -158,7 +158,7 @@ class Database:
         data = disks.make(f"{name}-data", "xfs")
         logs = disks.make(f"{name}-logs", "ext4") if layout == "two" else None
         settings = [*settings, "--innodb-buffer-pool-size=32M", "--open-files-limit=1024"]
-        # Once a second at best: what is acknowledged is in memory only. And nothing is mended
+        # Once a second at best: what is acknowledged is in memory only. And nothing is fixed
         # before it is looked at.
         settings += ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-log-at-timeout=2700"]
         settings += ["--myisam-recover-options=OFF", "--server-id=1"]
@@ -178,11 +178,13 @@ class Database:
         server.sql("CREATE TABLE shop.plain (writer INT, number INT, KEY (number)) ENGINE=MyISAM")
         return cls(server, [data, *([logs] if logs else [])])
 
-    def scripts(self, pyfreeze: Pyfreeze, place: Place, **settings: object) -> QuiesceScripts:
+    def scripts(
+        self, pyfreeze: Pyfreeze, script_dir: ScriptDir, **settings: object
+    ) -> QuiesceScripts:
         where = {"socket": self.server.socket, "client": self.server.CLIENT}
-        return QuiesceScripts(pyfreeze, place, "mariadb", **{**where, **settings})
+        return QuiesceScripts(pyfreeze, script_dir, "mariadb", **{**where, **settings})
 
-    def writers(self, place: Place, count: int) -> Writers:
+    def writers(self, script_dir: ScriptDir, count: int) -> Writers:
         accounts = ", ".join(f"({number}, 0)" for number in range(2 * count))
         self.server.sql(
             "USE shop; DELETE FROM written; DELETE FROM account; DELETE FROM plain;"
@@ -190,7 +192,7 @@ class Database:
         )
         clients = [self.server.client() for _ in range(count)]
         also = "INSERT INTO plain VALUES ({writer}, {number});"
-        return Writers(place, [Transactions(*one, also) for one in enumerate(clients)])
+        return Writers(script_dir, [Transactions(*one, also) for one in enumerate(clients)])
 
     @contextlib.contextmanager
     def busy(self, statement: str) -> Iterator[int]:
@@ -230,11 +232,11 @@ class Database:
         return [line for line in lines.splitlines() if not line.endswith(("OK", " Table is fine"))]
 
     @contextlib.contextmanager
-    def restored(self, place: Place) -> Iterator[None]:
+    def restored(self, script_dir: ScriptDir) -> Iterator[None]:
         """The server started on the snapshot, at the place of the original."""
         self.server.stop()
         try:
-            with mounted_instead(self.disks, copies_of(place, self.disks)):
+            with mounted_instead(self.disks, copies_of(script_dir, self.disks)):
                 self.server.start()
                 try:
                     yield

@@ -17,9 +17,9 @@ from tests.support.database import TABLES, PipedClient, Transactions, copies_of,
 from tests.support.disks import Disk, Disks
 from tests.support.load import Writers
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.processes import is_asleep
 from tests.support.quiesce import QuiesceScripts
+from tests.support.script_dir import ScriptDir
 from tests.support.servers import ServerProcess, output_of_program
 from tests.support.waiting import wait_until
 
@@ -187,18 +187,20 @@ class Database:
         self.server = server
         self.disks = disks
 
-    def scripts(self, pyfreeze: Pyfreeze, place: Place, **settings: object) -> QuiesceScripts:
+    def scripts(
+        self, pyfreeze: Pyfreeze, script_dir: ScriptDir, **settings: object
+    ) -> QuiesceScripts:
         where = {"socket_directory": self.server.directory}
-        return QuiesceScripts(pyfreeze, place, "postgresql", **where, **settings)
+        return QuiesceScripts(pyfreeze, script_dir, "postgresql", **where, **settings)
 
-    def writers(self, place: Place, kinds: Sequence[str]) -> Writers:
+    def writers(self, script_dir: ScriptDir, kinds: Sequence[str]) -> Writers:
         """A connection for each synchronous_commit."""
         accounts = ", ".join(f"({number}, 0)" for number in range(2 * len(kinds)))
         for statement in ("DELETE FROM written", "DELETE FROM account"):
             self.server.sql(statement)
         self.server.sql(f"INSERT INTO account VALUES {accounts}")
         clients = [self.server.client(f"SET synchronous_commit = {kind};") for kind in kinds]
-        return Writers(place, [Transactions(*one) for one in enumerate(clients)])
+        return Writers(script_dir, [Transactions(*one) for one in enumerate(clients)])
 
     def numbers(self, writer: int) -> list[int]:
         query = f"SELECT number FROM written WHERE writer = {writer} ORDER BY number"
@@ -218,11 +220,11 @@ class Database:
         return [*words, "-d", "postgres"]
 
     @contextlib.contextmanager
-    def restored(self, place: Place, *, settings: Sequence[str] = ()) -> Iterator[None]:
+    def restored(self, script_dir: ScriptDir, *, settings: Sequence[str] = ()) -> Iterator[None]:
         """The server started on the snapshot, at the place of the original."""
         self.server.stop()
         try:
-            with mounted_instead(self.disks, copies_of(place, self.disks)):
+            with mounted_instead(self.disks, copies_of(script_dir, self.disks)):
                 (self.server.data / "postmaster.pid").unlink(missing_ok=True)
                 self.server.start(*settings)
                 try:

@@ -80,13 +80,13 @@ def _calls_asleep(pid: int) -> Iterator[list[str]]:
 
 
 def helpers() -> list[int]:
-    """The supervisors and keepers of this namespace that are alive."""
+    """The supervisors and reapers of this namespace that are alive."""
     return [pid for pid in _all() if _is_helper(pid)]
 
 
-def heirs() -> list[int]:
+def successors() -> list[int]:
     """Those among them that wait for what a killed supervisor's last thread may have frozen."""
-    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-heir")]
+    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-successor")]
 
 
 def supervisors_of(client: int) -> list[int]:

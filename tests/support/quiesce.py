@@ -11,20 +11,20 @@ from typing import Any
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
 from tests.support.processes import is_alive
+from tests.support.script_dir import ScriptDir
 
 
 class QuiesceScripts:
     """One application's scripts in a directory of their own."""
 
     def __init__(
-        self, pyfreeze: Pyfreeze, place: Place, application: str, **settings: object
+        self, pyfreeze: Pyfreeze, script_dir: ScriptDir, application: str, **settings: object
     ) -> None:
         self._pyfreeze = pyfreeze
-        self._place = place
+        self._place = script_dir
         self._application = application
-        self.directory = place.path(f"{application}-scripts")
+        self.directory = script_dir.path(f"{application}-scripts")
         done = pyfreeze("init", "--app", application, "--directory", str(self.directory))
         assert done.status == 0, done.err
         self.config = str(self.directory / "VMSnapshotScriptPluginConfig.json")

@@ -6,11 +6,11 @@ import contextlib
 import shutil
 import subprocess
 
+from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.resp import Redis
 from tests.support.disks import Disk
 from tests.support.load import Writers
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _HANG_S = 60.0
@@ -23,11 +23,11 @@ def find_program() -> str | None:
 class Server:
     """One server; what it keeps lies on a disk of the tests'."""
 
-    def __init__(self, disk: Disk, place: Place, *options: str) -> None:
+    def __init__(self, disk: Disk, script_dir: ScriptDir, *options: str) -> None:
         self.disk = disk
-        self.socket = str(place.path("redis.sock"))
+        self.socket = str(script_dir.path("redis.sock"))
         self._options = options
-        self._log = place.path("redis.log")
+        self._log = script_dir.path("redis.log")
         self._data = disk.path("redis")
         self._data.mkdir(exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,8 +53,8 @@ class Server:
     def connect(self) -> Redis:
         return Redis(self.socket, _HANG_S)
 
-    def writers(self, place: Place, count: int = 3) -> Writers:
-        return Writers(place, [_Keys(writer, self.connect()) for writer in range(count)])
+    def writers(self, script_dir: ScriptDir, count: int = 3) -> Writers:
+        return Writers(script_dir, [_Keys(writer, self.connect()) for writer in range(count)])
 
     def kill(self) -> None:
         """As a power failure would."""

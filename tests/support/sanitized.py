@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 #: The C programs that drive it.
 PROGRAMS = ROOT / "tests" / "c"
-SUPERVISOR_MAIN = "supervisor.c"
+SUPERVISOR_MAIN = CSRC / "supervisor" / "loop.c"
 
 MEMORY = "address,undefined"
 THREADS = "thread"
@@ -64,15 +64,15 @@ class Build:
 
     def make(self) -> None:
         """Compile csrc into a library, and the supervisor and the actor from it."""
-        sources = sorted(path for path in CSRC.glob("*.c") if path.name != SUPERVISOR_MAIN)
-        objects = [self.directory / f"{path.stem}.o" for path in sources]
+        sources = sorted(path for path in CSRC.glob("*/*.c") if path != SUPERVISOR_MAIN)
+        objects = [self.directory / f"{path.parent.name}-{path.stem}.o" for path in sources]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(self._make_object, sources, objects):
                 pass
         subprocess.run(["ar", "rcs", self.library, *objects], check=True, timeout=60)
         log = f'-DLOG_PATH="{self.directory}/finding"'
         _compile(
-            *self.flags, log, CSRC / SUPERVISOR_MAIN, PROGRAMS / "sanitizer_options.c",
+            *self.flags, log, SUPERVISOR_MAIN, PROGRAMS / "sanitizer_options.c",
             self.library, "-o", self.supervisor,
         )  # fmt: skip
         _compile("-std=gnu11", "-O1", "-Wall", "-Wextra", PROGRAMS / "actor.c", "-o", self.actor)
@@ -88,7 +88,7 @@ class Build:
         return output
 
     def take_findings(self) -> str:
-        """What the sanitizers had to say of supervisors and keepers since the last look."""
+        """What the sanitizers had to say of supervisors and reapers since the last look."""
         found = []
         for path in sorted(self.directory.glob("finding.*")):
             found.append(path.read_text(encoding="utf-8", errors="replace"))

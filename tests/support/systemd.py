@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support.disks import tool
 from tests.support.namespace import ROOT, STATE_DIRECTORY
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _HANG_S = 60.0
@@ -89,9 +89,9 @@ def missing() -> list[str]:
 class Systemd:
     """One systemd. It has the units and sees the filesystems that there are when it is booted."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._units = place.path("systemd-units")
+    def __init__(self, script_dir: ScriptDir) -> None:
+        self._place = script_dir
+        self._units = script_dir.path("systemd-units")
         self._units.mkdir()
         self._groups = Path(ROOT, f"control-groups{next(_numbers)}")
         self._group = self._groups / f"pyfreeze-tests-{os.getpid()}"

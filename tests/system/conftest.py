@@ -19,8 +19,8 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written
 from tests.support.machine import Machine
 from tests.support.needs import MUST_WORK, give_up, need
-from tests.support.place import Place
 from tests.support.processes import helpers, state_pages, strangers
+from tests.support.script_dir import ScriptDir
 from tests.support.systemd import Systemd
 from tests.support.systemd import missing as systemd_lacks
 from tests.support.waiting import holds_within
@@ -137,8 +137,8 @@ def ext4(disks: Disks) -> Disk:
 
 
 @pytest.fixture
-def place(able_machine: None) -> Iterator[Place]:
-    made = Place(_fresh_directory("place"))
+def script_dir(able_machine: None) -> Iterator[ScriptDir]:
+    made = ScriptDir(_fresh_directory("place"))
     yield made
     shutil.rmtree(made.directory)
 
@@ -149,13 +149,13 @@ def pyfreeze(nothing_left: None) -> Pyfreeze:
 
 
 @pytest.fixture
-def writer(place: Place) -> Iterator[Callable[[Disk], Writer]]:
+def writer(script_dir: ScriptDir) -> Iterator[Callable[[Disk], Writer]]:
     """Starts writers, and stops them."""
     writers: list[Writer] = []
 
     def start(disk: Disk) -> Writer:
         disk.path("records").unlink(missing_ok=True)
-        writers.append(Writer(disk.mount_point, place.path(f"{disk.fstype}.acknowledged")))
+        writers.append(Writer(disk.mount_point, script_dir.path(f"{disk.fstype}.acknowledged")))
         return writers[-1]
 
     yield start
@@ -164,7 +164,7 @@ def writer(place: Place) -> Iterator[Callable[[Disk], Writer]]:
 
 
 @pytest.fixture
-def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
+def blocked_pair(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
     """An ext4 that cannot write: its image lies on an xfs, frozen by somebody else."""
     lower = disks["xfs"]
     if "upper" not in disks:
@@ -178,23 +178,23 @@ def stuck(disks: Disks) -> Iterator[tuple[Disk, Disk]]:
 
 
 @pytest.fixture
-def systemd(place: Place) -> Iterator[Systemd]:
+def systemd(script_dir: ScriptDir) -> Iterator[Systemd]:
     """To be given units and booted, when the filesystems that it is to see are mounted."""
     need(systemd_lacks())
-    made = Systemd(place)
+    made = Systemd(script_dir)
     yield made
     made.close()
 
 
 @pytest.fixture
-def boot(place: Place) -> Callable[..., Machine]:
+def boot(script_dir: ScriptDir) -> Callable[..., Machine]:
     """Makes a machine with the kernel of a Debian release, with programs for volumes or without."""
 
     def boot(suite: str, *, volumes: bool = False) -> Machine:
         kernels, programs = foreign.find("kernels"), foreign.find("volumes")
         if kernels is None or programs is None:
             give_up("missing: User Mode Linux and its programs")
-        return Machine(place, kernels / suite, programs if volumes else None)
+        return Machine(script_dir, kernels / suite, programs if volumes else None)
 
     return boot
 

@@ -12,14 +12,14 @@ import pytest
 import pyfreeze
 from tests.support.disks import Disk, copy_command, opened_copy
 from tests.support.frozen import backup
-from tests.support.place import Place
 from tests.support.processes import supervisors_of
+from tests.support.script_dir import ScriptDir
 
 
-def test_backup_by_command(disk: Disk, place: Place) -> None:
-    copy = place.path("copy")
+def test_backup_by_command(disk: Disk, script_dir: ScriptDir) -> None:
+    copy = script_dir.path("copy")
     disk.path("file").write_bytes(b"content")
-    report = backup([disk], copy_command(disk, copy), config=place.config())
+    report = backup([disk], copy_command(disk, copy), config=script_dir.config())
     assert (report.status, report.consistency, report.code) == ("success", "application", 0)
     assert report.snapshot is not None
     assert (report.snapshot.kind, report.snapshot.exit_status) == ("command", 0)
@@ -27,9 +27,9 @@ def test_backup_by_command(disk: Disk, place: Place) -> None:
         assert (mounted / "file").read_bytes() == b"content"
 
 
-def test_backup_by_callable(disk: Disk, place: Place) -> None:
+def test_backup_by_callable(disk: Disk, script_dir: ScriptDir) -> None:
     seen = []
-    report = backup([disk], lambda: seen.append(disk.is_frozen()), config=place.config())
+    report = backup([disk], lambda: seen.append(disk.is_frozen()), config=script_dir.config())
     assert seen == [True]
     assert (report.status, report.consistency) == ("success", "application")
     assert report.snapshot is not None
@@ -37,46 +37,46 @@ def test_backup_by_callable(disk: Disk, place: Place) -> None:
     assert report.window.overhead_ms is not None
     assert report.window.window_ms is not None
     assert 0 < report.window.overhead_ms < report.window.window_ms
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
 
 
-def test_backup_by_callable_that_raises(ext4: Disk, place: Place) -> None:
+def test_backup_by_callable_that_raises(ext4: Disk, script_dir: ScriptDir) -> None:
     def fail() -> None:
         raise ValueError("no room")
 
-    report = backup([ext4], fail, config=place.config())
+    report = backup([ext4], fail, config=script_dir.config())
     ext4.assert_writable()
     assert (report.status, report.consistency, report.code) == ("error", "none", 2)
     assert "ValueError: no room" in report.message
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
-def test_backup_by_callable_that_is_interrupted(ext4: Disk, place: Place) -> None:
+def test_backup_by_callable_that_is_interrupted(ext4: Disk, script_dir: ScriptDir) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backup([ext4], interrupt, config=place.config())
+        backup([ext4], interrupt, config=script_dir.config())
     ext4.assert_writable()
-    assert place.outcomes == ["interrupted"]
+    assert script_dir.outcomes == ["interrupted"]
 
 
-def test_backup_by_callable_past_the_deadline(ext4: Disk, place: Place) -> None:
-    report = backup([ext4], ext4.assert_writable, max_window=0.3, config=place.config())
+def test_backup_by_callable_past_the_deadline(ext4: Disk, script_dir: ScriptDir) -> None:
+    report = backup([ext4], ext4.assert_writable, max_window=0.3, config=script_dir.config())
     assert (report.status, report.consistency, report.code) == ("error", "none", 2)
     assert report.window.expired
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
-def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, place: Place) -> None:
+def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, script_dir: ScriptDir) -> None:
     def lose() -> None:
         os.kill(supervisors_of(os.getpid())[0], signal.SIGKILL)
         ext4.assert_writable()
 
-    report = backup([ext4], lose, max_window=60, config=place.config())
+    report = backup([ext4], lose, max_window=60, config=script_dir.config())
     assert (report.status, report.consistency, report.code) == ("error", "none", 2)
     assert "supervisor" in report.message
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
 @pytest.fixture
@@ -93,7 +93,9 @@ def pipes() -> Iterator[Callable[[], tuple[int, int]]]:
         os.close(fd)
 
 
-def test_backup_by_peer(disk: Disk, place: Place, pipes: Callable[[], tuple[int, int]]) -> None:
+def test_backup_by_peer(
+    disk: Disk, script_dir: ScriptDir, pipes: Callable[[], tuple[int, int]]
+) -> None:
     told, notify = pipes()
     done, answer = pipes()
     seen: list[object] = []
@@ -105,26 +107,26 @@ def test_backup_by_peer(disk: Disk, place: Place, pipes: Callable[[], tuple[int,
 
     thread = threading.Thread(target=peer)
     thread.start()
-    report = backup([disk], pyfreeze.Peer(notify, done), max_window=60, config=place.config())
+    report = backup([disk], pyfreeze.Peer(notify, done), max_window=60, config=script_dir.config())
     thread.join()
     assert seen == [b"frozen\n", True]
     assert (report.status, report.consistency) == ("success", "application")
     assert report.snapshot is not None
     assert report.snapshot.kind == "peer"
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
 
 
 def test_backup_by_peer_that_never_answers(
-    ext4: Disk, place: Place, pipes: Callable[[], tuple[int, int]]
+    ext4: Disk, script_dir: ScriptDir, pipes: Callable[[], tuple[int, int]]
 ) -> None:
     told, notify = pipes()
     done, _answer = pipes()
     peer = pyfreeze.Peer(notify, done)
-    report = backup([ext4], peer, max_window=0.4, config=place.config())
+    report = backup([ext4], peer, max_window=0.4, config=script_dir.config())
     assert os.read(told, 100) == b"frozen\n"
     assert (report.status, report.consistency, report.code) == ("error", "none", 2)
     assert report.window.expired
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
 def test_wrong_peer(ext4: Disk) -> None:
@@ -132,15 +134,15 @@ def test_wrong_peer(ext4: Disk) -> None:
         backup([ext4], pyfreeze.Peer(9999, 0))
 
 
-def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, place: Place) -> None:
+def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, script_dir: ScriptDir) -> None:
     called: list[int] = []
     ext4.freeze()
     try:
-        report = backup([ext4], lambda: called.append(1), config=place.config())
+        report = backup([ext4], lambda: called.append(1), config=script_dir.config())
     finally:
         ext4.thaw()
     assert (report.status, report.code, called) == ("error", 121, [])
-    report = backup([ext4], lambda: called.append(1), config=place.config())
+    report = backup([ext4], lambda: called.append(1), config=script_dir.config())
     assert (report.status, called) == ("success", [1])
 
 
@@ -153,8 +155,10 @@ def test_require(ext4: Disk) -> None:
     )
 
 
-def test_working_directory_and_environment_of_the_command(ext4: Disk, place: Place) -> None:
-    command = [place.script("look", 'pwd; echo "$WORD $PYFREEZE_RUN_ID"')]
-    report = backup([ext4], command, environment={"WORD": "x"}, directory=str(place.directory))
+def test_working_directory_and_environment_of_the_command(
+    ext4: Disk, script_dir: ScriptDir
+) -> None:
+    command = [script_dir.script("look", 'pwd; echo "$WORD $PYFREEZE_RUN_ID"')]
+    report = backup([ext4], command, environment={"WORD": "x"}, directory=str(script_dir.directory))
     assert report.snapshot is not None
-    assert report.snapshot.output == f"{place.directory}\nx {report.run_id}\n"
+    assert report.snapshot.output == f"{script_dir.directory}\nx {report.run_id}\n"

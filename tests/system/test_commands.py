@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pyfreeze._codes import CODES
+from pyfreeze._model.codes import CODES
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
 from tests.support.processes import AS_NOBODY
+from tests.support.script_dir import ScriptDir
 
 
 def check_rows(done: Done) -> list[dict[str, Any]]:
@@ -31,27 +31,31 @@ def problems(done: Done) -> list[tuple[str, int]]:
 # ---- check ---------------------------------------------------------------------------------------
 
 
-def test_check_of_a_good_configuration(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    words = ["check", "--config", place.config(), "--mount", ext4.mount_point]
+def test_check_of_a_good_configuration(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    words = ["check", "--config", script_dir.config(), "--mount", ext4.mount_point]
     done = pyfreeze(*words, "--json")
     assert (done.status, problems(done)) == (0, [])
     rows = check_rows(done)
     subjects = {(row["topic"], row["grade"], row["subject"]) for row in rows}
     assert ("filesystems", "ok", ext4.mount_point) in subjects
-    assert ("scripts", "ok", str(place.path("pre"))) in subjects
+    assert ("scripts", "ok", str(script_dir.path("pre"))) in subjects
     assert ("privileges", "ok", "CAP_SYS_ADMIN") in subjects
     assert ("supervisor", "ok", "pyfreeze-supervisor") in subjects
-    assert not place.exists("pre.ran"), "a check runs no script"
+    assert not script_dir.exists("pre.ran"), "a check runs no script"
     table = pyfreeze(*words)
     assert table.status == 0
     assert "ready" in table.out
     assert ext4.mount_point in table.out
 
 
-def test_check_names_every_problem_at_once(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    pre = place.script("pre", "true")
+def test_check_names_every_problem_at_once(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    pre = script_dir.script("pre", "true")
     Path(pre).chmod(0o755)
-    config = place.config(pre, str(place.path("missing")))
+    config = script_dir.config(pre, str(script_dir.path("missing")))
     done = pyfreeze("check", "--config", config, "--mount", ext4.mount_point, "--json")
     assert done.status == 1
     assert sorted(problems(done)) == [("configuration", 303), ("configuration", 306)]
@@ -60,12 +64,12 @@ def test_check_names_every_problem_at_once(ext4: Disk, place: Place, pyfreeze: P
     assert "not ready: 2 problems" in table.out
 
 
-def test_check_of_a_mount_that_is_none(place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze("check", "--mount", str(place.directory), "--json")
+def test_check_of_a_mount_that_is_none(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze("check", "--mount", str(script_dir.directory), "--json")
     assert (done.status, problems(done)) == (1, [("filesystems", 2)])
 
 
-def test_check_without_privileges(place: Place, pyfreeze: Pyfreeze) -> None:
+def test_check_without_privileges(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     prefix = AS_NOBODY
     done = pyfreeze("check", "--json", prefix=prefix)
     assert done.status == 1
@@ -73,7 +77,7 @@ def test_check_without_privileges(place: Place, pyfreeze: Pyfreeze) -> None:
 
 
 def test_check_warns_of_who_answers_permission_events(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     listener = subprocess.Popen(
         [sys.executable, "-c", _LISTENER, ext4.mount_point], stdout=subprocess.PIPE, text=True
@@ -110,9 +114,9 @@ time.sleep(600)
 
 
 def test_init_writes_what_check_accepts_and_run_runs(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    directory = place.path("azure")
+    directory = script_dir.path("azure")
     done = pyfreeze("init", "--directory", str(directory))
     assert done.status == 0, done.err
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in directory.iterdir()}
@@ -130,20 +134,20 @@ def test_init_writes_what_check_accepts_and_run_runs(
 @pytest.mark.parametrize(
     "name", ["VMSnapshotScriptPluginConfig.json", "pre-script.sh", "post-script.sh"]
 )
-def test_init_overwrites_nothing(name: str, place: Place, pyfreeze: Pyfreeze) -> None:
-    place.path(name).symlink_to("/nowhere")
-    done = pyfreeze("init", "--directory", str(place.directory))
+def test_init_overwrites_nothing(name: str, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script_dir.path(name).symlink_to("/nowhere")
+    done = pyfreeze("init", "--directory", str(script_dir.directory))
     assert done.status == 2
-    done.assert_one_line(str(place.path(name)), "exists")
-    assert os.listdir(place.directory) == [name], "all or nothing"
+    done.assert_one_line(str(script_dir.path(name)), "exists")
+    assert os.listdir(script_dir.directory) == [name], "all or nothing"
 
 
-def test_init_in_an_unsafe_directory(place: Place, pyfreeze: Pyfreeze) -> None:
-    place.directory.chmod(0o777)
-    done = pyfreeze("init", "--directory", str(place.path("azure")))
+def test_init_in_an_unsafe_directory(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script_dir.directory.chmod(0o777)
+    done = pyfreeze("init", "--directory", str(script_dir.path("azure")))
     assert done.status == 1
-    done.assert_one_line(str(place.directory), "only root can write to")
-    assert not place.exists("azure")
+    done.assert_one_line(str(script_dir.directory), "only root can write to")
+    assert not script_dir.exists("azure")
 
 
 # ---- explain -------------------------------------------------------------------------------------
@@ -174,23 +178,23 @@ def test_explain_of_no_code_names_the_nearest(pyfreeze: Pyfreeze) -> None:
 
 
 def test_a_dry_run_tells_everything_and_does_nothing(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    words = ["run", "--config", place.config(), "--mount", ext4.mount_point, "--dry-run"]
-    command = ["sh", "-c", f"touch {place.path('taken')}"]
+    words = ["run", "--config", script_dir.config(), "--mount", ext4.mount_point, "--dry-run"]
+    command = ["sh", "-c", f"touch {script_dir.path('taken')}"]
     done = pyfreeze(*words, "--json", "--", *command)
     plan = json.loads(done.out)
     assert (done.status, plan["takes_snapshot"], plan["freezes"]) == (0, True, True)
     assert [f["mount"] for f in plan["filesystems"]] == [ext4.mount_point]
     assert plan["snapshot"]["argv"] == command
-    assert [s["path"] for s in plan["pre_scripts"]] == [str(place.path("pre"))]
+    assert [s["path"] for s in plan["pre_scripts"]] == [str(script_dir.path("pre"))]
     assert {"mount": "/proc", "reason": "pseudo filesystem (proc)"} in plan["skipped"]
     text = pyfreeze(*words, "--", *command).out
     steps = [line for line in text.splitlines() if line[:1].isdigit()]
     verbs = [line.split()[1].rstrip(",") for line in steps]
     assert verbs == ["Write", "Run", "Flush", "Take", "Thaw", "Run"]
-    assert not place.exists("taken")
-    assert not place.exists("pre.ran")
+    assert not script_dir.exists("taken")
+    assert not script_dir.exists("pre.ran")
 
 
 def test_a_dry_run_of_everything_may_look_at_the_whole_machine(pyfreeze: Pyfreeze) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.needs import need_program
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.terminal import Terminal
 
 #: What begins a session, in a home directory without any settings; the last word tells its end.
@@ -24,17 +24,19 @@ _FILES = {"zsh": "zsh/_pyfreeze", "fish": ".config/fish/completions/pyfreeze.fis
 
 
 @pytest.fixture(params=_STARTS)
-def shell(request: pytest.FixtureRequest, place: Place, pyfreeze: Pyfreeze) -> Iterator[Terminal]:
+def shell(
+    request: pytest.FixtureRequest, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> Iterator[Terminal]:
     name = request.param
     need_program(name)
     words, begin = _STARTS[name]
     if name in _FILES:
-        file = place.path(_FILES[name])
+        file = script_dir.path(_FILES[name])
         file.parent.mkdir(parents=True)
         file.write_text(pyfreeze("completion", name).out, encoding="utf-8")
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    environment = {"PATH": path, "HOME": str(place.directory), "LANG": "C.UTF-8"}
-    terminal = Terminal(words, environment, str(place.directory))
+    environment = {"PATH": path, "HOME": str(script_dir.directory), "LANG": "OutcomeCode.UTF-8"}
+    terminal = Terminal(words, environment, str(script_dir.directory))
     terminal.type(f"{begin}; echo rea''dy\n")
     terminal.wait_for("ready")
     yield terminal
@@ -42,7 +44,7 @@ def shell(request: pytest.FixtureRequest, place: Place, pyfreeze: Pyfreeze) -> I
 
 
 def test_commands_options_and_their_values(
-    ext4: Disk, place: Place, shell: Terminal, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, shell: Terminal, pyfreeze: Pyfreeze
 ) -> None:
     complete(shell, "pyfreeze stat", "us")
     complete(shell, "--js", "on")
@@ -52,8 +54,8 @@ def test_commands_options_and_their_values(
     enter(shell, f"nothing to thaw on {ext4.mount_point}")
     complete(shell, "pyfreeze explain Pre-ScriptExec", "utionFailed")
     enter(shell, "300 FailedPrepostPreScriptFailed")
-    place.path("my-settings.conf").touch(mode=0o600)
-    complete(shell, f"pyfreeze run --freeze-config {place.path('my-set')}", "tings.conf")
+    script_dir.path("my-settings.conf").touch(mode=0o600)
+    complete(shell, f"pyfreeze run --freeze-config {script_dir.path('my-set')}", "tings.conf")
     shell.type(" --dry-run --no-freeze -- true")
     enter(shell, "Take the snapshot: true")
 

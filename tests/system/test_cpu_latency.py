@@ -16,8 +16,8 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, tool
-from tests.support.place import Place
 from tests.support.processes import is_in_fifreeze
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _DEVICE = "/dev/cpu_dma_latency"
@@ -27,10 +27,10 @@ _LONG = ("--freeze-timeout", "300", "--max-window", "300")
 
 
 @pytest.fixture
-def stand_in(place: Place) -> Iterator[Path]:
+def stand_in(script_dir: ScriptDir) -> Iterator[Path]:
     if not Path(_DEVICE).exists():
         pytest.skip(f"this kernel has no {_DEVICE}")
-    file = place.path("cpu_dma_latency")
+    file = script_dir.path("cpu_dma_latency")
     file.touch()
     tool("mount", "--bind", str(file), _DEVICE)
     yield file
@@ -53,18 +53,18 @@ def test_held_and_given_back(stand_in: Path, disk: Disk, pyfreeze: Pyfreeze) -> 
 
 
 def test_a_long_snapshot_does_not_hold_it(
-    stand_in: Path, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    stand_in: Path, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    running = pyfreeze.start_run([ext4], [place.held()], "--max-window", "300")
-    wait_until(lambda: place.holds, "the snapshot is being taken")
+    running = pyfreeze.start_run([ext4], [script_dir.waiting_script()], "--max-window", "300")
+    wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     wait_until(lambda: requests_us(stand_in) == [0, _NO_WISH_US], "it is given back meanwhile")
-    place.go()
+    script_dir.release()
     assert running.finish().status == 0
     assert requests_us(stand_in) == [0, _NO_WISH_US]
 
 
 def test_option_leaves_it_alone(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
-    assert pyfreeze.run([ext4], ["true"], "--no-wakeful").status == 0
+    assert pyfreeze.run([ext4], ["true"], "--no-cpu-latency").status == 0
     assert requests_us(stand_in) == []
 
 
@@ -77,8 +77,8 @@ def test_without_the_device(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> N
     assert _DEVICE in checked.out
 
 
-def test_gone_with_the_supervisor(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
-    lower, upper = stuck
+def test_gone_with_the_supervisor(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    lower, upper = blocked_pair
     running = pyfreeze.start_run([upper], ["true"], *_LONG)
     supervisor = running.supervisor
     wait_until(lambda: is_in_fifreeze(supervisor), "FIFREEZE hangs")

@@ -10,22 +10,22 @@ import pyfreeze as library
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, is_written
 from tests.support.frozen import frozen
-from tests.support.place import Place
 from tests.support.processes import (
     helpers,
     is_alive,
     is_in_fifreeze,
     is_in_syncfs,
 )
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 
-def test_command_past_the_deadline(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_command_past_the_deadline(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Writers go on at the deadline, while the command is still being ended."""
     running = pyfreeze.start_run(
-        [disk], place.staying(), "--max-window", "1", config=place.config()
+        [disk], script_dir.blocking_command(), "--max-window", "1", config=script_dir.config()
     )
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     writing = disk.start_writing()
     assert is_written(writing)
     done = running.finish()
@@ -37,32 +37,34 @@ def test_command_past_the_deadline(disk: Disk, place: Place, pyfreeze: Pyfreeze)
     assert report["window"]["window_ms"] > 500
     assert report["message"].startswith("Snapshots are inconsistent")
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["thawed"]
-    assert place.outcomes == ["failed"]
-    assert not any(is_alive(pid) for pid in place.staying_pids())
+    assert script_dir.outcomes == ["failed"]
+    assert not any(is_alive(pid) for pid in script_dir.blocking_pids())
 
 
-def test_command_past_its_own_timeout(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_command_past_its_own_timeout(
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     words = ("--snapshot-timeout", "0.6", "--max-window", "300")
-    done = pyfreeze.run([disk], place.staying(), *words, config=place.config())
+    done = pyfreeze.run([disk], script_dir.blocking_command(), *words, config=script_dir.config())
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
     assert report["snapshot"]["timed_out"] is True
     assert report["window"]["expired"] is False
-    assert place.outcomes == ["failed"]
-    assert not any(is_alive(pid) for pid in place.staying_pids())
+    assert script_dir.outcomes == ["failed"]
+    assert not any(is_alive(pid) for pid in script_dir.blocking_pids())
 
 
 def test_command_that_lives_on_does_not_keep_the_window_open(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """What counts is the command's own end; what it left running is its own business."""
     left = 'while [ ! -e "$D/go" ]; do sleep 0.01; done; touch "$D/bye"'
-    place.script("left", left)
-    command = [place.script("snapshot", '"$D/left" &')]
+    script_dir.script("left", left)
+    command = [script_dir.script("snapshot", '"$D/left" &')]
     done = pyfreeze.run([ext4], command, "--max-window", "60")
     assert (done.status, done.report["consistency"]) == (0, "filesystem")
-    place.go()
-    wait_until(lambda: place.exists("bye"), "it ends by itself")
+    script_dir.release()
+    wait_until(lambda: script_dir.exists("bye"), "it ends by itself")
 
 
 # ---- FIFREEZE or syncfs that hangs in the kernel -------------------------------------------------
@@ -76,18 +78,20 @@ def release(lower: Disk, upper: Disk) -> None:
     assert not upper.is_frozen()
 
 
-def test_freeze_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze) -> None:
-    lower, upper = stuck
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
-    done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=place.config())
+def test_freeze_that_hangs(
+    blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    lower, upper = blocked_pair
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=script_dir.config())
     report = done.report
     assert (done.status, report["status"], report["consistency"]) == (5, "error", "none")
     assert report["code"] == 122
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
     assert report["still_frozen"] == [upper.mount_point]
     assert upper.mount_point in done.err
-    assert not place.exists("snapshot.ran")
-    assert place.outcomes == ["none"]
+    assert not script_dir.exists("snapshot.ran")
+    assert script_dir.outcomes == ["none"]
     # As long as it may become frozen, no other run begins.
     assert helpers()
     assert pyfreeze.run([upper], ["true"]).status == 4
@@ -96,10 +100,10 @@ def test_freeze_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyf
 
 
 def test_freeze_that_hangs_past_the_deadline(
-    stuck: tuple[Disk, Disk], disks: Disks, pyfreeze: Pyfreeze
+    blocked_pair: tuple[Disk, Disk], disks: Disks, pyfreeze: Pyfreeze
 ) -> None:
     """What is frozen already is thawed, though another FIFREEZE still hangs."""
-    lower, upper = stuck
+    lower, upper = blocked_pair
     good = disks["ext4"]
     words = ("--max-window", "0.7", "--freeze-timeout", "300")
     done = pyfreeze.run([good, upper], ["true"], *words)
@@ -110,11 +114,13 @@ def test_freeze_that_hangs_past_the_deadline(
     release(lower, upper)
 
 
-def test_flush_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze) -> None:
+def test_flush_that_hangs(
+    blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """With dirty data it is syncfs that hangs, before anything is frozen."""
-    lower, upper = stuck
+    lower, upper = blocked_pair
     upper.path("dirty").write_bytes(b"x" * 100_000)
-    done = pyfreeze.run([upper], ["true"], "--freeze-timeout", "0.7", config=place.config())
+    done = pyfreeze.run([upper], ["true"], "--freeze-timeout", "0.7", config=script_dir.config())
     report = done.report
     assert (done.status, report["code"], report["consistency"]) == (1, 122, "none")
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
@@ -123,9 +129,9 @@ def test_flush_that_hangs(stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfr
 
 
 def test_signal_while_flushing_hangs(
-    stuck: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+    blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    lower, upper = stuck
+    lower, upper = blocked_pair
     upper.path("dirty").write_bytes(b"x" * 100_000)
     running = pyfreeze.start_run(
         [upper], ["true"], "--freeze-timeout", "300", "--flush-timeout", "300"
@@ -139,8 +145,8 @@ def test_signal_while_flushing_hangs(
     release(lower, upper)
 
 
-def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
-    lower, upper = stuck
+def test_signal_while_freezing_hangs(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    lower, upper = blocked_pair
     words = ("--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
     wait_until(lambda: is_in_fifreeze(running.supervisor), "a worker hangs")
@@ -151,8 +157,8 @@ def test_signal_while_freezing_hangs(stuck: tuple[Disk, Disk], pyfreeze: Pyfreez
     release(lower, upper)
 
 
-def test_library_with_a_freeze_that_hangs(stuck: tuple[Disk, Disk]) -> None:
-    lower, upper = stuck
+def test_library_with_a_freeze_that_hangs(blocked_pair: tuple[Disk, Disk]) -> None:
+    lower, upper = blocked_pair
     with pytest.raises(library.FreezeError) as caught, frozen([upper], freeze_timeout=0.7):
         raise AssertionError("not frozen, and yet the block runs")
     assert isinstance(caught.value, (library.FreezeTimeoutError, library.StillFrozenError))

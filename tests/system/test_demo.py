@@ -225,7 +225,7 @@ def test_a_damaged_xfs_is_not_clean() -> None:
 
 
 def test_nothing_else_is_ever_frozen() -> None:
-    # Something else is mounted over the place: the demo refuses.
+    # Something else is mounted over the script_dir: the demo refuses.
     said = inside("""
         from pyfreeze._demo import play
         from pyfreeze._demo.namespace import mount_tmpfs

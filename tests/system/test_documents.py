@@ -26,7 +26,7 @@ from tests.support.disks import Disk, Disks
 from tests.support.documents import DOCUMENTS, ROOT, Block, all_blocks, blocks, shown_in
 from tests.support.machine import Machine
 from tests.support.ownroot import OwnRoot, thawed_at_last
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.systemd import Systemd
 
 _MARK = "\x1e"
@@ -122,21 +122,22 @@ def _is_for_systemd(block: Block) -> bool:
 
 
 def test_commands_for_systemd(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, systemd: Systemd
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, systemd: Systemd
 ) -> None:
     """Those of the guide, after its installation: no other document has any."""
     (asking,) = [block for block in all_blocks("sh") if _is_for_systemd(block)]
     guide = [block for block in blocks(asking.document) if block.language == "sh"]
     installing = guide[guide.index(asking) - 1]
     assert installing.text.startswith("pyfreeze install\n")
-    place.script("take-snapshot", "true")
+    script_dir.script("take-snapshot", "true")
     systemd.boot()
     systemd.sh(
         f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH\n"
-        f"CONFIG={place.config()} MOUNT={ext4.mount_point}\n"
-        f"install {place.path('take-snapshot')} /usr/local/sbin\n{installing.text}{asking.text}"
+        f"CONFIG={script_dir.config()} MOUNT={ext4.mount_point}\n"
+        f"install {script_dir.path('take-snapshot')} /usr/local/sbin\n"
+        f"{installing.text}{asking.text}"
     )
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
     assert systemd.show("pyfreeze@data.timer", "ActiveState") == "active"
     assert systemd.show("pyfreeze-thaw.service", "UnitFileState") == "enabled"
 

@@ -17,7 +17,7 @@ import pytest
 from tests.support.command import Done, Running
 from tests.support.disks import Disk, opened_copy
 from tests.support.namespace import assert_ours
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
@@ -47,32 +47,37 @@ def test_every_example_is_here() -> None:
     assert [name for name in names if not re.search(rf'\brun\(\s*"{name}"', text)] == []
 
 
-def test_callable(data: Disk, place: Place) -> None:
-    copy = place.path("copy")
+def test_callable(data: Disk, script_dir: ScriptDir) -> None:
+    copy = script_dir.path("copy")
     done = run(
         "callable_snapshot.py",
-        *(place.config(), data.mount_point, str(data.image), str(copy)),
+        *(script_dir.config(), data.mount_point, str(data.image), str(copy)),
         mount=data.mount_point,
     )
     assert done.status == 0, done.err
     assert done.out.startswith("success: consistency application, code 0 success_appconsistent\n")
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
     assert_holds(data, copy)
 
 
-def test_callable_that_fails(data: Disk, place: Place) -> None:
+def test_callable_that_fails(data: Disk, script_dir: ScriptDir) -> None:
     done = run(
         "callable_snapshot.py",
-        *(place.config(), data.mount_point, str(place.path("nothing")), str(place.path("copy"))),
+        *(
+            script_dir.config(),
+            data.mount_point,
+            str(script_dir.path("nothing")),
+            str(script_dir.path("copy")),
+        ),
         mount=data.mount_point,
     )
     assert done.status == 1
     assert "FileNotFoundError" in done.err
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
-def test_without_scripts(data: Disk, place: Place) -> None:
-    copy = place.path("copy")
+def test_without_scripts(data: Disk, script_dir: ScriptDir) -> None:
+    copy = script_dir.path("copy")
     done = run(
         "no_scripts.py", data.mount_point, str(data.image), str(copy), mount=data.mount_point
     )
@@ -81,23 +86,25 @@ def test_without_scripts(data: Disk, place: Place) -> None:
     assert_holds(data, copy)
 
 
-def test_without_scripts_on_what_somebody_else_has_frozen(data: Disk, place: Place) -> None:
+def test_without_scripts_on_what_somebody_else_has_frozen(
+    data: Disk, script_dir: ScriptDir
+) -> None:
     data.freeze()
     try:
         done = run(
             "no_scripts.py",
-            *(data.mount_point, str(data.image), str(place.path("copy"))),
+            *(data.mount_point, str(data.image), str(script_dir.path("copy"))),
             mount=data.mount_point,
         )
     finally:
         data.thaw()
     assert done.status == 1
     assert "somebody else has frozen it already" in done.err
-    assert not place.exists("copy")
+    assert not script_dir.exists("copy")
 
 
-def test_asyncio(data: Disk, place: Place) -> None:
-    copy = place.path("copy")
+def test_asyncio(data: Disk, script_dir: ScriptDir) -> None:
+    copy = script_dir.path("copy")
     done = run(
         "asyncio_window.py", data.mount_point, str(data.image), str(copy), mount=data.mount_point
     )
@@ -106,8 +113,8 @@ def test_asyncio(data: Disk, place: Place) -> None:
     assert_holds(data, copy)
 
 
-def test_asyncio_when_the_snapshot_or_the_freeze_fails(data: Disk, place: Place) -> None:
-    words = (data.mount_point, str(place.path("nothing")), str(place.path("copy")))
+def test_asyncio_when_the_snapshot_or_the_freeze_fails(data: Disk, script_dir: ScriptDir) -> None:
+    words = (data.mount_point, str(script_dir.path("nothing")), str(script_dir.path("copy")))
     done = run("asyncio_window.py", *words, mount=data.mount_point)
     assert (done.status, "exited with status 1" in done.err) == (1, True)
     data.assert_writable()
@@ -158,11 +165,11 @@ def server() -> Iterator[_Server]:
     made.server_close()
 
 
-def test_pipeline(data: Disk, place: Place, server: _Server) -> None:
+def test_pipeline(data: Disk, script_dir: ScriptDir, server: _Server) -> None:
     """Reports that could not be shipped go with the next; a failed backup's goes as well."""
-    spool, copy = place.path("spool"), place.path("copy")
+    spool, copy = script_dir.path("spool"), script_dir.path("copy")
     spool.mkdir()
-    config = place.config()
+    config = script_dir.config()
 
     def back_up(*command: str) -> Done:
         return run(
@@ -179,6 +186,6 @@ def test_pipeline(data: Disk, place: Place, server: _Server) -> None:
     assert back_up("false").status == 1
     assert os.listdir(spool) == []
     assert [r["consistency"] for r in server.received] == ["application", "none"]
-    assert place.outcomes == ["success", "failed"]
+    assert script_dir.outcomes == ["success", "failed"]
     assert back_up("true").status == 0
     assert len({r["run_id"] for r in server.received}) == 3

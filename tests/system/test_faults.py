@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.snippets import run_python
 
 SLOW_S = 100.0
@@ -39,44 +39,52 @@ def failed(log: Path, words: str) -> bool:
 
 @pytest.mark.parametrize("when", [1, 2, 3, 4])
 @pytest.mark.parametrize("error", ["EIO", "EINTR"])
-def test_ioctl_fails(disk: Disk, place: Place, pyfreeze: Pyfreeze, when: int, error: str) -> None:
+def test_ioctl_fails(
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, when: int, error: str
+) -> None:
     """Counted for each thread by itself: a worker's first is FIFREEZE, its second FITHAW."""
-    log = place.path("log")
+    log = script_dir.path("log")
     prefix = strace(f"ioctl:error={error}:when={when}", log)
-    done = pyfreeze.run([disk], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+    done = pyfreeze.run(
+        [disk], ["true"], config=script_dir.config(), prefix=prefix, timeout_s=SLOW_S
+    )
     disk.assert_writable()
     assert not disk.is_frozen()
     report = done.report
     if failed(log, "FIFREEZE"):
         assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
         assert disk.mount_point in done.err
-        assert place.outcomes == ["none"]
+        assert script_dir.outcomes == ["none"]
     else:
         # A thaw that fails once is tried again, and then the snapshot is good.
         assert (done.status, report["consistency"], report["code"]) == (0, "application", 0)
-        assert place.outcomes == ["success"]
+        assert script_dir.outcomes == ["success"]
     assert (when == 1) == failed(log, "FIFREEZE")
     assert (when == 2) == failed(log, "FITHAW")
 
 
-def test_thaw_never_works(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_thaw_never_works(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Then it is said loudly, and `pyfreeze thaw` makes up for it."""
-    prefix = strace("ioctl:error=EIO:when=2+", place.path("log"))
-    done = pyfreeze.run([disk], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+    prefix = strace("ioctl:error=EIO:when=2+", script_dir.path("log"))
+    done = pyfreeze.run(
+        [disk], ["true"], config=script_dir.config(), prefix=prefix, timeout_s=SLOW_S
+    )
     assert disk.is_frozen()
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (5, "none", 2)
     assert report["still_frozen"] == [disk.mount_point]
     assert disk.mount_point in done.err
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
     done = pyfreeze("thaw")
     assert (done.status, done.err) == (0, "")
     assert not disk.is_frozen()
 
 
-def test_flush_fails(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    prefix = strace("syncfs:error=EIO", place.path("log"))
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix, timeout_s=SLOW_S)
+def test_flush_fails(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    prefix = strace("syncfs:error=EIO", script_dir.path("log"))
+    done = pyfreeze.run(
+        [ext4], ["true"], config=script_dir.config(), prefix=prefix, timeout_s=SLOW_S
+    )
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
     assert ext4.mount_point in done.err
@@ -92,8 +100,8 @@ except pyfreeze.FreezeFailedError as error:
 """
 
 
-def test_flush_of_a_window_fails(ext4: Disk, place: Place) -> None:
+def test_flush_of_a_window_fails(ext4: Disk, script_dir: ScriptDir) -> None:
     """What could not be written is not frozen over."""
-    prefix = strace("syncfs:error=EIO", place.path("log"))
+    prefix = strace("syncfs:error=EIO", script_dir.path("log"))
     out = run_python(BLOCK, ext4, prefix=prefix)
     assert out == f"{errno.EIO} {ext4.mount_point}\n"

@@ -10,17 +10,17 @@ from typing import NamedTuple
 import pytest
 
 import pyfreeze as package
-from pyfreeze._codes import CODES
+from pyfreeze._model.codes import CODES
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 NOBODY = 65534
 SLEEPS = "exec sleep 600"
 FAILS = "exit 3"
 
 # What a case sets up: the words that name its files, given whether to continue on failure.
-Setup = Callable[[Place, bool], list[str]]
+Setup = Callable[[ScriptDir, bool], list[str]]
 
 
 class Case(NamedTuple):
@@ -36,50 +36,52 @@ class Case(NamedTuple):
     """The phases of the scripts that ran."""
 
 
-def config(place: Place, go_on: bool, pre: str | None = None, post: str | None = None) -> list[str]:
-    path = place.config(pre, post, continueBackupOnFailure=go_on, timeoutInSeconds=1)
+def config(
+    script_dir: ScriptDir, go_on: bool, pre: str | None = None, post: str | None = None
+) -> list[str]:
+    path = script_dir.config(pre, post, continueBackupOnFailure=go_on, timeoutInSeconds=1)
     return ["--config", path]
 
 
-def host(place: Place, text: str) -> str:
-    path = place.path("host.conf")
+def host(script_dir: ScriptDir, text: str) -> str:
+    path = script_dir.path("host.conf")
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
     return str(path)
 
 
-def hosted(place: Place, go_on: bool, body: str, phase: str) -> list[str]:
+def hosted(script_dir: ScriptDir, go_on: bool, body: str, phase: str) -> list[str]:
     """A plugin whose own timeout is longer than its host's."""
-    script = place.script(phase, body)
+    script = script_dir.script(phase, body)
     pre, post = (script, None) if phase == "pre" else (None, script)
-    path = place.config(pre, post, continueBackupOnFailure=go_on, timeoutInSeconds=20)
+    path = script_dir.config(pre, post, continueBackupOnFailure=go_on, timeoutInSeconds=20)
     text = (
         "[pre_post]\ntimeoutInSeconds = 1\nnumberOfPlugins = 1\npluginName0 = one\n"
         f"pluginPath0 = /nowhere\npluginConfigPath0 = {path}\n"
     )
-    return ["--host-config", host(place, text)]
+    return ["--host-config", host(script_dir, text)]
 
 
 def with_script(phase: str, body: str) -> Setup:
-    def setup(place: Place, go_on: bool) -> list[str]:
-        script = place.script(phase, body)
-        return config(place, go_on, **{phase: script})
+    def setup(script_dir: ScriptDir, go_on: bool) -> list[str]:
+        script = script_dir.script(phase, body)
+        return config(script_dir, go_on, **{phase: script})
 
     return setup
 
 
 def with_bad_script(phase: str, spoil: Callable[[str], None]) -> Setup:
-    def setup(place: Place, go_on: bool) -> list[str]:
-        script = place.script(phase, "echo ran")
+    def setup(script_dir: ScriptDir, go_on: bool) -> list[str]:
+        script = script_dir.script(phase, "echo ran")
         spoil(script)
-        return config(place, go_on, **{phase: script})
+        return config(script_dir, go_on, **{phase: script})
 
     return setup
 
 
 def with_bad_config(spoil: Callable[[str], None]) -> Setup:
-    def setup(place: Place, go_on: bool) -> list[str]:
-        words = config(place, go_on)
+    def setup(script_dir: ScriptDir, go_on: bool) -> list[str]:
+        words = config(script_dir, go_on)
         spoil(words[1])
         return words
 
@@ -87,8 +89,8 @@ def with_bad_config(spoil: Callable[[str], None]) -> Setup:
 
 
 def with_bad_host(spoil: Callable[[str], None]) -> Setup:
-    def setup(place: Place, go_on: bool) -> list[str]:
-        path = host(place, "[pre_post]\nnumberOfPlugins = 0\n")
+    def setup(script_dir: ScriptDir, go_on: bool) -> list[str]:
+        path = host(script_dir, "[pre_post]\nnumberOfPlugins = 0\n")
         spoil(path)
         return ["--host-config", path]
 
@@ -164,23 +166,23 @@ def check(done: Done, case: Case, level: str, *, success: bool) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_going_on(case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = run(pyfreeze, ext4, case.setup(place, True))
+def test_going_on(case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = run(pyfreeze, ext4, case.setup(script_dir, True))
     check(done, case, case.continued, success=True)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_going_on_without_freezing(
-    case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    done = run(pyfreeze, ext4, case.setup(place, True), "--no-freeze")
+    done = run(pyfreeze, ext4, case.setup(script_dir, True), "--no-freeze")
     check(done, case, "crash", success=True)
     assert done.report["window"]["filesystems"] == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_failing(case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = run(pyfreeze, ext4, case.setup(place, False))
+def test_failing(case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = run(pyfreeze, ext4, case.setup(script_dir, False))
     if case.refused is None:
         check(done, case, case.continued, success=True)
     else:
@@ -189,9 +191,9 @@ def test_failing(case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> No
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.refused == "none"], ids=str)
 def test_a_single_disk_is_saved_crash_consistent(
-    case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    done = run(pyfreeze, ext4, case.setup(place, False), "--single-disk")
+    done = run(pyfreeze, ext4, case.setup(script_dir, False), "--single-disk")
     assert (done.status, done.report["consistency"], done.report["code"]) == (
         0, "crash", case.code,
     )  # fmt: skip
@@ -200,9 +202,9 @@ def test_a_single_disk_is_saved_crash_consistent(
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_requiring_more_than_there_is(
-    case: Case, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    done = run(pyfreeze, ext4, case.setup(place, True), "--require", "application")
+    done = run(pyfreeze, ext4, case.setup(script_dir, True), "--require", "application")
     report = done.report
     assert (done.status, report["status"], report["code"]) == (3, "error", case.code)
     assert report["consistency"] == case.continued, "nothing else is done differently"
@@ -213,8 +215,10 @@ def test_requiring_more_than_there_is(
 
 
 @pytest.mark.parametrize("freeze", [True, False])
-def test_everything_worked(freeze: bool, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    path = place.config(fsFreezeEnabled=freeze)
+def test_everything_worked(
+    freeze: bool, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    path = script_dir.config(fsFreezeEnabled=freeze)
     done = run(pyfreeze, ext4, ["--config", path], "--require", "application")
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (0, "application", 0)
@@ -234,12 +238,12 @@ def test_no_configuration_at_its_default_place(
 @pytest.mark.parametrize("go_on", [True, False])
 @pytest.mark.parametrize("fallback", [True, False])
 def test_freeze_failed(
-    go_on: bool, fallback: bool, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    go_on: bool, fallback: bool, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     ext4.freeze()
     try:
         more = ["--crash-fallback"] if fallback else []
-        done = run(pyfreeze, ext4, config(place, go_on), *more)
+        done = run(pyfreeze, ext4, config(script_dir, go_on), *more)
         assert ext4.is_frozen(), "another's freeze is left alone"
     finally:
         ext4.thaw()
@@ -252,20 +256,20 @@ def test_freeze_failed(
     assert ext4.mount_point in report["message"]
 
 
-def test_mount_cannot_be_opened(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_mount_cannot_be_opened(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=statx:error=EIO"]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=strace)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=strace)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 123)
     assert ext4.mount_point in report["message"]
     assert report["scripts"] == [], "the application was never asked to wait"
 
 
-def test_supervisor_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_supervisor_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     program = Path(package.__file__).with_name("pyfreeze-supervisor")
     hide = 'mount --bind /dev/null "$0" && exec "$@"'
     prefix = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, str(program)]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 124)
     assert report["scripts"] == []
@@ -287,19 +291,19 @@ def test_a_ruined_snapshot(
     command: list[str],
     says: str,
     ext4: Disk,
-    place: Place,
+    script_dir: ScriptDir,
     pyfreeze: Pyfreeze,
 ) -> None:
-    path = place.config(continueBackupOnFailure=go_on)
+    path = script_dir.config(continueBackupOnFailure=go_on)
     done = pyfreeze.run([ext4], command, *words, config=path)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
     assert says in report["message"]
-    assert place.outcomes == ["failed"], "the application goes on all the same"
+    assert script_dir.outcomes == ["failed"], "the application goes on all the same"
 
 
-def test_thawed_by_another(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze.run([ext4], ["fsfreeze", "-u", ext4.mount_point], config=place.config())
+def test_thawed_by_another(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([ext4], ["fsfreeze", "-u", ext4.mount_point], config=script_dir.config())
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
     assert f"somebody else thawed {ext4.mount_point}" in report["message"]

@@ -14,7 +14,7 @@ import pytest
 from pyfreeze._cli.freeze import _EXAMPLES, _answers
 from tests.support.command import HANG_S, Pyfreeze, Running
 from tests.support.disks import Disk, Disks
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -190,10 +190,10 @@ def test_enter_on_the_terminal(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     ext4.assert_writable()
 
 
-def test_the_documented_script(ext4: Disk, place: Place) -> None:
+def test_the_documented_script(ext4: Disk, script_dir: ScriptDir) -> None:
     """The one of --help and of the manual page, run by bash as it stands there."""
     (script,) = [one.lines for one in _EXAMPLES if "coproc" in one.lines]
-    ask = f"'{sys.executable}' -m pyfreeze status --json >'{place.path('status')}'"
+    ask = f"'{sys.executable}' -m pyfreeze status --json >'{script_dir.path('status')}'"
     script = script.replace("pyfreeze freeze", f"'{sys.executable}' -m pyfreeze freeze")
     script = script.replace("take-the-snapshot", ask).replace("/srv", ext4.mount_point)
     done = subprocess.run(
@@ -205,7 +205,7 @@ def test_the_documented_script(ext4: Disk, place: Place) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert '"state": "frozen"' in place.read("status")
+    assert '"state": "frozen"' in script_dir.read("status")
     ext4.assert_writable()
 
 

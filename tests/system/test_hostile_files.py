@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, tool
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 REFUSED = {304, 305, 306, 307, 313, 314, 315, 316, 317, 318}
 
@@ -22,7 +22,7 @@ def run(pyfreeze: Pyfreeze, disk: Disk, *words: str) -> Done:
     return pyfreeze("run", *words, "--mount", disk.mount_point, "--json", "--", "true")
 
 
-def check_refused(done: Done, place: Place, code: int, *says: str) -> None:
+def check_refused(done: Done, script_dir: ScriptDir, code: int, *says: str) -> None:
     """Surfaced with its code, in a sentence that names the thing; no script has run."""
     report = done.report
     assert (done.status, report["code"], report["consistency"]) == (0, code, "filesystem")
@@ -30,76 +30,78 @@ def check_refused(done: Done, place: Place, code: int, *says: str) -> None:
         assert word in report["message"], report["message"]
     assert "Traceback" not in done.err
     assert report["scripts"] == []
-    assert not place.exists("pre.ran")
-    assert place.outcomes == []
+    assert not script_dir.exists("pre.ran")
+    assert script_dir.outcomes == []
 
 
 # ---- the script configuration as something else --------------------------------------------------
 
 
-def test_a_directory(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    place.path("c.json").mkdir(mode=0o700)
-    done = run(pyfreeze, ext4, "--config", str(place.path("c.json")))
-    check_refused(done, place, 305, "c.json", "a directory", "a regular file")
+def test_a_directory(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script_dir.path("c.json").mkdir(mode=0o700)
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("c.json")))
+    check_refused(done, script_dir, 305, "c.json", "a directory", "a regular file")
 
 
-def test_a_fifo_does_not_block(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    os.mkfifo(place.path("c.json"), 0o600)
-    done = run(pyfreeze, ext4, "--config", str(place.path("c.json")))
-    check_refused(done, place, 305, "c.json", "a FIFO")
+def test_a_fifo_does_not_block(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    os.mkfifo(script_dir.path("c.json"), 0o600)
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("c.json")))
+    check_refused(done, script_dir, 305, "c.json", "a FIFO")
 
 
-def test_a_device(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    os.mknod(place.path("c.json"), 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
-    done = run(pyfreeze, ext4, "--config", str(place.path("c.json")))
-    check_refused(done, place, 305, "a character device")
+def test_a_device(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    os.mknod(script_dir.path("c.json"), 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("c.json")))
+    check_refused(done, script_dir, 305, "a character device")
 
 
 def test_a_symlink_into_a_directory_that_all_may_write(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    real = Path(place.config())
-    shared = place.path("shared")
+    real = Path(script_dir.config())
+    shared = script_dir.path("shared")
     shared.mkdir()
     shared.chmod(0o1777)
     real.rename(shared / "c.json")
-    place.path("link").symlink_to(shared / "c.json")
-    done = run(pyfreeze, ext4, "--config", str(place.path("link")))
-    check_refused(done, place, 317, str(shared), "mode 1777")
+    script_dir.path("link").symlink_to(shared / "c.json")
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("link")))
+    check_refused(done, script_dir, 317, str(shared), "mode 1777")
 
 
 def test_a_symlink_out_of_a_directory_that_all_may_write(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    real = place.config()
-    shared = place.path("shared")
+    real = script_dir.config()
+    shared = script_dir.path("shared")
     shared.mkdir()
     shared.chmod(0o777)
     (shared / "link").symlink_to(real)
     done = run(pyfreeze, ext4, "--config", str(shared / "link"))
-    check_refused(done, place, 317, str(shared))
+    check_refused(done, script_dir, 317, str(shared))
 
 
 def test_a_symlink_between_safe_directories_works(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    place.path("link").symlink_to(place.config())
-    done = run(pyfreeze, ext4, "--config", str(place.path("link")))
+    script_dir.path("link").symlink_to(script_dir.config())
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("link")))
     assert (done.status, done.report["consistency"]) == (0, "application")
 
 
-def test_a_loop_of_symlinks(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    place.path("a").symlink_to(place.path("b"))
-    place.path("b").symlink_to(place.path("a"))
-    done = run(pyfreeze, ext4, "--config", str(place.path("a")))
-    check_refused(done, place, 305, "symlinks")
+def test_a_loop_of_symlinks(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script_dir.path("a").symlink_to(script_dir.path("b"))
+    script_dir.path("b").symlink_to(script_dir.path("a"))
+    done = run(pyfreeze, ext4, "--config", str(script_dir.path("a")))
+    check_refused(done, script_dir, 305, "symlinks")
 
 
-def test_a_directory_of_somebody_else_above(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    path = place.config()
-    os.chown(place.directory, 65534, 0)
+def test_a_directory_of_somebody_else_above(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    path = script_dir.config()
+    os.chown(script_dir.directory, 65534, 0)
     done = run(pyfreeze, ext4, "--config", path)
-    check_refused(done, place, 318, str(place.directory), "uid 65534")
+    check_refused(done, script_dir, 318, str(script_dir.directory), "uid 65534")
 
 
 @pytest.mark.parametrize(
@@ -114,10 +116,12 @@ def test_a_directory_of_somebody_else_above(ext4: Disk, place: Place, pyfreeze: 
     ],
     ids=["50 MB", "not UTF-8", "empty", "duplicate keys", "nested", "no object"],
 )
-def test_content(content: bytes, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    path = Path(place.config())
+def test_content(
+    content: bytes, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    path = Path(script_dir.config())
     path.write_bytes(content)
-    check_refused(run(pyfreeze, ext4, "--config", str(path)), place, 305, str(path), says)
+    check_refused(run(pyfreeze, ext4, "--config", str(path)), script_dir, 305, str(path), says)
 
 
 @pytest.mark.parametrize(
@@ -143,17 +147,19 @@ def test_content(content: bytes, says: str, ext4: Disk, place: Place, pyfreeze: 
     ],
 )
 def test_value(
-    key: str, value: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    key: str, value: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    path = Path(place.config())
+    path = Path(script_dir.config())
     content = json.loads(path.read_text(encoding="utf-8"))
     content[key] = "@"
     path.write_text(json.dumps(content).replace('"@"', value), encoding="utf-8")
-    check_refused(run(pyfreeze, ext4, "--config", str(path)), place, 305, str(path), says)
+    check_refused(run(pyfreeze, ext4, "--config", str(path)), script_dir, 305, str(path), says)
 
 
-def test_an_unknown_key_is_only_a_warning(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = run(pyfreeze, ext4, "--config", place.config(timeoutInSecond=3))
+def test_an_unknown_key_is_only_a_warning(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    done = run(pyfreeze, ext4, "--config", script_dir.config(timeoutInSecond=3))
     assert (done.status, done.report["code"]) == (0, 0)
     (note,) = done.report["notes"]
     assert "timeoutInSecond" in note["message"]
@@ -164,42 +170,46 @@ def test_an_unknown_key_is_only_a_warning(ext4: Disk, place: Place, pyfreeze: Py
 # ---- scripts -------------------------------------------------------------------------------------
 
 
-def test_a_script_without_a_first_line(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    pre = place.script("pre", "echo hello", first_line="")
-    done = run(pyfreeze, ext4, "--config", place.config(pre))
+def test_a_script_without_a_first_line(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    pre = script_dir.script("pre", "echo hello", first_line="")
+    done = run(pyfreeze, ext4, "--config", script_dir.config(pre))
     assert done.report["code"] == 300
     assert "#! line" in done.report["message"]
 
 
-def test_a_script_on_a_noexec_mount(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    place.path("noexec").mkdir(mode=0o700)
-    tool("mount", "-t", "tmpfs", "-o", "noexec,mode=700", "none", str(place.path("noexec")))
+def test_a_script_on_a_noexec_mount(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script_dir.path("noexec").mkdir(mode=0o700)
+    tool("mount", "-t", "tmpfs", "-o", "noexec,mode=700", "none", str(script_dir.path("noexec")))
     try:
-        pre = place.path("noexec/pre")
+        pre = script_dir.path("noexec/pre")
         pre.write_text("#!/bin/sh\n", encoding="utf-8")
         pre.chmod(0o700)
-        done = run(pyfreeze, ext4, "--config", place.config(str(pre)))
-        check_refused(done, place, 306, str(pre), "noexec")
+        done = run(pyfreeze, ext4, "--config", script_dir.config(str(pre)))
+        check_refused(done, script_dir, 306, str(pre), "noexec")
     finally:
-        tool("umount", str(place.path("noexec")))
+        tool("umount", str(script_dir.path("noexec")))
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo"])
-def test_a_script_that_is_none(kind: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    path = place.path("pre")
+def test_a_script_that_is_none(
+    kind: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    path = script_dir.path("pre")
     if kind == "directory":
         path.mkdir(mode=0o700)
     else:
         os.mkfifo(path, 0o700)
-    done = run(pyfreeze, ext4, "--config", place.config(str(path)))
-    check_refused(done, place, 306, str(path))
+    done = run(pyfreeze, ext4, "--config", script_dir.config(str(path)))
+    check_refused(done, script_dir, 306, str(path))
 
 
 # ---- the INI files -------------------------------------------------------------------------------
 
 
-def conf(place: Place, name: str, content: bytes) -> str:
-    path = place.path(name)
+def conf(script_dir: ScriptDir, name: str, content: bytes) -> str:
+    path = script_dir.path(name)
     path.write_bytes(content)
     path.chmod(0o600)
     return str(path)
@@ -217,12 +227,12 @@ def conf(place: Place, name: str, content: bytes) -> str:
     ],
 )
 def test_host_configuration(
-    content: bytes, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    content: bytes, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    path = conf(place, "host.conf", content)
+    path = conf(script_dir, "host.conf", content)
     done = run(pyfreeze, ext4, "--host-config", path)
     assert says.lower() in done.report["message"].lower()
-    check_refused(done, place, 304, path)
+    check_refused(done, script_dir, 304, path)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +246,10 @@ def test_host_configuration(
     ],
 )
 def test_freeze_configuration_stops_the_run(
-    content: bytes, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    content: bytes, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    path = conf(place, "freeze.conf", content)
-    done = run(pyfreeze, ext4, "--freeze-config", path, "--config", place.config())
+    path = conf(script_dir, "freeze.conf", content)
+    done = run(pyfreeze, ext4, "--freeze-config", path, "--config", script_dir.config())
     report = done.report
     assert (done.status, report["code"], report["consistency"]) == (1, 2, "none")
     assert path in report["message"]
@@ -248,12 +258,12 @@ def test_freeze_configuration_stops_the_run(
 
 
 def test_freeze_configuration_and_the_options_that_win(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     text = "[SnapshotThread]\ntimeout = 7\nSafeFreezeWaitInSeconds = 3\n"
     text += f"MountsToSkip = {ext4.mount_point}\n"
-    path = conf(place, "freeze.conf", text.encode())
-    words = ["--freeze-config", path, "--config", place.config()]
+    path = conf(script_dir, "freeze.conf", text.encode())
+    words = ["--freeze-config", path, "--config", script_dir.config()]
     window = run(pyfreeze, ext4, *words).report["window"]
     assert (window["max_window_s"], window["freeze_timeout_s"]) == (7, 3)
     window = run(pyfreeze, ext4, *words, "--max-window", "4", "--freeze-timeout", "2").report[
@@ -274,10 +284,10 @@ RANDOM = settings(
 @RANDOM
 @given(content=st.binary(max_size=200), option=st.sampled_from(["config", "host", "freeze"]))
 def test_arbitrary_bytes(
-    content: bytes, option: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    content: bytes, option: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """A clear error with its code or a valid configuration, never a traceback."""
-    path = conf(place, "any", content)
+    path = conf(script_dir, "any", content)
     words = [f"--{option}" if option == "config" else f"--{option}-config", path]
     done = run(pyfreeze, ext4, *words)
     report = done.report

@@ -12,8 +12,8 @@ import pytest
 from pyfreeze._cli.manual import _text
 from tests.support.command import Pyfreeze
 from tests.support.disks import tool
-from tests.support.place import Place
 from tests.support.processes import AS_NOBODY
+from tests.support.script_dir import ScriptDir
 
 PROGRAM = ["--program", "/usr/bin/pyfreeze"]
 _SHARED = {
@@ -36,37 +36,37 @@ def files_in(root: Path) -> set[str]:
     [("/usr", "vendor-completions"), ("/usr/local", "site-functions")],
 )
 def test_everything_in_its_place_and_gone_again(
-    place: Place, pyfreeze: Pyfreeze, prefix: str, zsh: str
+    script_dir: ScriptDir, pyfreeze: Pyfreeze, prefix: str, zsh: str
 ) -> None:
-    words = ["install", "--root", str(place.directory), "--prefix", prefix, *PROGRAM]
+    words = ["install", "--root", str(script_dir.directory), "--prefix", prefix, *PROGRAM]
     done = pyfreeze(*words, prefix=["sh", "-c", 'umask 077; exec "$@"', "-"])
     assert (done.status, done.err) == (0, "")
     below = f"{prefix.lstrip('/')}/"
     expected = {below + name for name in (*_SHARED, f"share/zsh/{zsh}/_pyfreeze")}
-    assert files_in(place.directory) == expected
+    assert files_in(script_dir.directory) == expected
     printed = {line.removeprefix("installed ") for line in done.out.splitlines()}
-    assert printed == {str(place.path(name)) for name in expected}
-    modes = {stat.S_IMODE(place.path(name).stat().st_mode) for name in expected}
+    assert printed == {str(script_dir.path(name)) for name in expected}
+    modes = {stat.S_IMODE(script_dir.path(name).stat().st_mode) for name in expected}
     assert modes == {0o644}, "whatever the umask"
-    assert stat.S_IMODE(place.path("etc/pyfreeze").stat().st_mode) == 0o700
+    assert stat.S_IMODE(script_dir.path("etc/pyfreeze").stat().st_mode) == 0o700
     again = pyfreeze(*words)
-    assert (again.status, files_in(place.directory)) == (0, expected), "an upgrade"
-    mine = place.path("etc/pyfreeze/mine.conf")
+    assert (again.status, files_in(script_dir.directory)) == (0, expected), "an upgrade"
+    mine = script_dir.path("etc/pyfreeze/mine.conf")
     mine.touch()
     gone = pyfreeze(*words, "--uninstall")
     assert (gone.status, gone.err) == (0, "")
-    assert files_in(place.directory) == {"etc/pyfreeze/mine.conf"}
-    assert not place.exists(below + "share/doc/pyfreeze")
+    assert files_in(script_dir.directory) == {"etc/pyfreeze/mine.conf"}
+    assert not script_dir.exists(below + "share/doc/pyfreeze")
     mine.unlink()
     assert pyfreeze(*words, "--uninstall").out == ""
-    assert not place.exists("etc/pyfreeze")
+    assert not script_dir.exists("etc/pyfreeze")
 
 
-def test_the_program_is_the_one_that_installs(place: Place, pyfreeze: Pyfreeze) -> None:
+def test_the_program_is_the_one_that_installs(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     from tests.support.units import PROGRAM as OURS
 
-    assert pyfreeze("install", "--root", str(place.directory)).status == 0
-    unit = place.read("usr/local/lib/systemd/system/pyfreeze@.service")
+    assert pyfreeze("install", "--root", str(script_dir.directory)).status == 0
+    unit = script_dir.read("usr/local/lib/systemd/system/pyfreeze@.service")
     assert f"\nExecStart={OURS} run $PYFREEZE_RUN\n" in unit
     assert f"'while {OURS} thaw;" in unit
 
@@ -81,29 +81,29 @@ def test_the_program_is_the_one_that_installs(place: Place, pyfreeze: Pyfreeze) 
     ],
 )
 def test_what_no_unit_can_name(
-    place: Place, pyfreeze: Pyfreeze, words: list[str], named: str
+    script_dir: ScriptDir, pyfreeze: Pyfreeze, words: list[str], named: str
 ) -> None:
-    done = pyfreeze("install", "--root", str(place.directory), *PROGRAM, *words)
+    done = pyfreeze("install", "--root", str(script_dir.directory), *PROGRAM, *words)
     assert (done.status, done.out) == (2, "")
     done.assert_one_line(named, f"found '{words[1]}'", "expected an absolute path")
-    assert files_in(place.directory) == set()
+    assert files_in(script_dir.directory) == set()
 
 
-def test_unprivileged_user(place: Place, pyfreeze: Pyfreeze) -> None:
-    words = ["install", "--root", str(place.directory), *PROGRAM]
+def test_unprivileged_user(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    words = ["install", "--root", str(script_dir.directory), *PROGRAM]
     done = pyfreeze(*words, prefix=AS_NOBODY)
     assert done.status == 1
-    done.assert_one_line(str(place.directory), "found", "expected", "run this as root")
+    done.assert_one_line(str(script_dir.directory), "found", "expected", "run this as root")
 
 
 # ---- the manual page -----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def page(place: Place, pyfreeze: Pyfreeze) -> Path:
+def page(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Path:
     done = pyfreeze("manual")
     assert (done.status, done.err) == (0, "")
-    path = place.path("pyfreeze.1")
+    path = script_dir.path("pyfreeze.1")
     path.write_text(done.out, encoding="ascii")
     return path
 
@@ -158,7 +158,7 @@ def test_every_character_is_itself(page: Path) -> None:
     assert [line for line in body if line in lines] == lines
 
 
-def test_man_finds_it_where_it_is_installed(place: Place, pyfreeze: Pyfreeze) -> None:
-    pyfreeze("install", "--root", str(place.directory), *PROGRAM)
-    found = tool("man", "-M", str(place.path("usr/local/share/man")), "-w", "pyfreeze")
-    assert found == f"{place.path('usr/local/share/man/man1/pyfreeze.1')}\n"
+def test_man_finds_it_where_it_is_installed(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    pyfreeze("install", "--root", str(script_dir.directory), *PROGRAM)
+    found = tool("man", "-M", str(script_dir.path("usr/local/share/man")), "-w", "pyfreeze")
+    assert found == f"{script_dir.path('usr/local/share/man/man1/pyfreeze.1')}\n"

@@ -10,35 +10,37 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
-from tests.support.place import Place
 from tests.support.processes import helpers, is_alive, state_pages
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 LONG = ("--max-window", "300")
 
 
 @pytest.fixture
-def inside(place: Place, pyfreeze: Pyfreeze) -> Callable[..., Running]:
+def inside(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Callable[..., Running]:
     """Starts a run with scripts, and waits until its snapshot command stays in the window."""
 
     def start(disk: Disk, *words: str) -> Running:
-        running = pyfreeze.start_run([disk], place.staying(), *words, config=place.config())
-        wait_until(lambda: place.stays, "the snapshot command runs")
+        running = pyfreeze.start_run(
+            [disk], script_dir.blocking_command(), *words, config=script_dir.config()
+        )
+        wait_until(lambda: script_dir.stays, "the snapshot command runs")
         assert disk.is_frozen()
         return running
 
     return start
 
 
-def assert_tree_gone(place: Place) -> None:
+def assert_tree_gone(script_dir: ScriptDir) -> None:
     wait_until(
-        lambda: not any(is_alive(pid) for pid in place.staying_pids()),
+        lambda: not any(is_alive(pid) for pid in script_dir.blocking_pids()),
         "the snapshot command's tree is gone",
     )
 
 
 def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
-    wait_until(lambda: not helpers(), "supervisor and keepers are gone")
+    wait_until(lambda: not helpers(), "supervisor and reapers are gone")
     assert not state_pages()
     done = pyfreeze.run([disk], ["true"])
     assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
@@ -48,42 +50,46 @@ def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
 
 
 def test_client_killed_in_the_window(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
     running = inside(disk, *LONG)
     running.kill()
     disk.assert_writable()
-    assert_tree_gone(place)
-    wait_until(lambda: place.outcomes, "the supervisor runs the post-script")
+    assert_tree_gone(script_dir)
+    wait_until(lambda: script_dir.outcomes, "the supervisor runs the post-script")
     assert_next_run_works(pyfreeze, disk)
-    assert place.outcomes == ["abandoned"]
+    assert script_dir.outcomes == ["abandoned"]
 
 
-def test_client_killed_in_the_pre_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(place.held())
+def test_client_killed_in_the_pre_script(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    config = script_dir.config(script_dir.waiting_script())
     running = pyfreeze.start_run([ext4], ["true"], config=config)
-    wait_until(lambda: place.holds, "the pre-script runs")
+    wait_until(lambda: script_dir.holds, "the pre-script runs")
     running.kill()
-    wait_until(lambda: place.outcomes, "the supervisor runs the post-script")
+    wait_until(lambda: script_dir.outcomes, "the supervisor runs the post-script")
     assert_next_run_works(pyfreeze, ext4)
-    assert place.outcomes == ["abandoned"]
+    assert script_dir.outcomes == ["abandoned"]
 
 
-def test_client_killed_in_the_post_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_client_killed_in_the_post_script(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """It goes on to its end, and does not run twice."""
-    config = place.config(None, place.script("post", 'echo x >>"$D/begun"; . "$D/held"'))
-    place.held()
+    config = script_dir.config(None, script_dir.script("post", 'echo x >>"$D/begun"; . "$D/held"'))
+    script_dir.waiting_script()
     running = pyfreeze.start_run([ext4], ["true"], config=config)
-    wait_until(lambda: place.holds, "the post-script runs")
+    wait_until(lambda: script_dir.holds, "the post-script runs")
     running.kill()
-    place.go()
+    script_dir.release()
     assert_next_run_works(pyfreeze, ext4)
-    assert place.read("holds") == "success\n"
-    assert place.read("begun") == "x\n"
+    assert script_dir.read("holds") == "success\n"
+    assert script_dir.read("begun") == "x\n"
 
 
 def test_supervisor_killed_in_the_window(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
     running = inside(disk, *LONG)
     os.kill(running.supervisor, signal.SIGKILL)
@@ -94,28 +100,34 @@ def test_supervisor_killed_in_the_window(
     assert report["code"] == 2
     assert "supervisor was lost" in report["message"]
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["thawed"]
-    assert place.outcomes == ["failed"]
-    assert_tree_gone(place)
+    assert script_dir.outcomes == ["failed"]
+    assert_tree_gone(script_dir)
     assert_next_run_works(pyfreeze, disk)
 
 
-def test_supervisor_killed_in_the_pre_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    running = pyfreeze.start_run([ext4], ["true"], config=place.config(place.held()))
-    wait_until(lambda: place.holds, "the pre-script runs")
+def test_supervisor_killed_in_the_pre_script(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    running = pyfreeze.start_run(
+        [ext4], ["true"], config=script_dir.config(script_dir.waiting_script())
+    )
+    wait_until(lambda: script_dir.holds, "the pre-script runs")
     os.kill(running.supervisor, signal.SIGKILL)
     done = running.finish()
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
-    assert place.outcomes == ["none"]
+    assert script_dir.outcomes == ["none"]
     assert_next_run_works(pyfreeze, ext4)
 
 
-def test_supervisor_killed_in_the_post_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_supervisor_killed_in_the_post_script(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """The snapshot has been taken, and the report has to tell of it."""
-    post = place.script(
+    post = script_dir.script(
         "post", 'touch "$D/begun"; [ -e "$D/second" ] && exit 0; touch "$D/second"; sleep 600'
     )
-    running = pyfreeze.start_run([ext4], ["true"], config=place.config(None, post))
-    wait_until(lambda: place.exists("second"), "the post-script runs")
+    running = pyfreeze.start_run([ext4], ["true"], config=script_dir.config(None, post))
+    wait_until(lambda: script_dir.exists("second"), "the post-script runs")
     os.kill(running.supervisor, signal.SIGKILL)
     done = running.finish()
     assert (done.status, done.report["status"]) == (1, "error")
@@ -125,13 +137,13 @@ def test_supervisor_killed_in_the_post_script(ext4: Disk, place: Place, pyfreeze
 
 
 def test_thaw_after_both_were_killed(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
     inside(disk, *LONG).kill_with_supervisor()
     assert disk.is_frozen()
     assert len(state_pages()) == 1
-    wait_until(lambda: not helpers(), "the keepers end")
-    assert_tree_gone(place)
+    wait_until(lambda: not helpers(), "the reapers end")
+    assert_tree_gone(script_dir)
     done = pyfreeze("thaw")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"thawed {disk.mount_point} ")
@@ -141,11 +153,11 @@ def test_thaw_after_both_were_killed(
 
 
 def test_next_run_thaws_after_both_were_killed(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
     inside(disk, *LONG).kill_with_supervisor()
     assert disk.is_frozen()
-    wait_until(lambda: not helpers(), "the keepers end")
+    wait_until(lambda: not helpers(), "the reapers end")
     assert_next_run_works_after_recovery(pyfreeze, disk)
 
 
@@ -157,7 +169,7 @@ def assert_next_run_works_after_recovery(pyfreeze: Pyfreeze, disk: Disk) -> None
 
 
 def test_thaw_leaves_a_living_run_alone(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, inside: Callable[..., Running]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
     running = inside(ext4, *LONG)
     done = pyfreeze("thaw")
@@ -172,7 +184,7 @@ def test_thaw_leaves_a_living_run_alone(
 
 
 def test_supervisor_stopped_in_the_window(
-    disk: Disk, place: Place, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, inside: Callable[..., Running]
 ) -> None:
     """The client kills it soon after the deadline, and thaws."""
     running = inside(disk, "--max-window", "1.5")
@@ -182,18 +194,18 @@ def test_supervisor_stopped_in_the_window(
     done = running.finish()
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
     assert not is_alive(supervisor)
-    assert place.outcomes == ["failed"]
-    assert_tree_gone(place)
+    assert script_dir.outcomes == ["failed"]
+    assert_tree_gone(script_dir)
 
 
 def test_client_stopped_in_the_window(
-    disk: Disk, place: Place, inside: Callable[..., Running]
+    disk: Disk, script_dir: ScriptDir, inside: Callable[..., Running]
 ) -> None:
     """The supervisor thaws at the deadline."""
     running = inside(disk, "--max-window", "1.5")
     running.signal(signal.SIGSTOP)
     disk.assert_writable()
-    assert_tree_gone(place)
+    assert_tree_gone(script_dir)
     running.signal(signal.SIGCONT)
     done = running.finish()
     assert (done.status, done.report["code"]) == (1, 2)
@@ -203,7 +215,7 @@ def test_client_stopped_in_the_window(
 @pytest.mark.parametrize("recovery", ["thaw", "run"])
 def test_supervisor_stopped_and_client_killed_in_the_window(
     ext4: Disk,
-    place: Place,
+    script_dir: ScriptDir,
     inside: Callable[..., Running],
     pyfreeze: Pyfreeze,
     recovery: str,
@@ -218,8 +230,8 @@ def test_supervisor_stopped_and_client_killed_in_the_window(
     assert done.status == 0, done.err
     ext4.assert_writable()
     assert not is_alive(supervisor)
-    assert place.outcomes == ["abandoned"]
-    assert_tree_gone(place)
+    assert script_dir.outcomes == ["abandoned"]
+    assert_tree_gone(script_dir)
 
 
 def test_supervisor_stopped_under_a_client_that_lives(
@@ -245,23 +257,25 @@ ENDING = pytest.mark.parametrize(
 
 @ENDING
 def test_signal_in_the_pre_script(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, number: signal.Signals
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, number: signal.Signals
 ) -> None:
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
-    running = pyfreeze.start_run([ext4], command, config=place.config(place.held()))
-    wait_until(lambda: place.holds, "the pre-script runs")
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
+    running = pyfreeze.start_run(
+        [ext4], command, config=script_dir.config(script_dir.waiting_script())
+    )
+    wait_until(lambda: script_dir.holds, "the pre-script runs")
     running.signal(number)
     done = running.finish()
     assert (done.status, done.report["status"]) == (128 + number, "error")
     assert (done.report["consistency"], done.report["code"]) == ("none", 2)
     assert number.name in done.report["message"]
-    assert not place.exists("snapshot.ran")
-    assert place.outcomes == ["interrupted"]
+    assert not script_dir.exists("snapshot.ran")
+    assert script_dir.outcomes == ["interrupted"]
 
 
 @ENDING
 def test_signal_in_the_window(
-    disk: Disk, place: Place, inside: Callable[..., Running], number: signal.Signals
+    disk: Disk, script_dir: ScriptDir, inside: Callable[..., Running], number: signal.Signals
 ) -> None:
     running = inside(disk, *LONG)
     running.signal(number)
@@ -271,61 +285,65 @@ def test_signal_in_the_window(
     assert (done.report["consistency"], done.report["code"]) == ("none", 2)
     assert number.name in done.report["message"]
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
-    assert place.outcomes == ["interrupted"]
-    assert_tree_gone(place)
+    assert script_dir.outcomes == ["interrupted"]
+    assert_tree_gone(script_dir)
 
 
 @ENDING
 def test_signal_in_the_post_script(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, number: signal.Signals
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, number: signal.Signals
 ) -> None:
     """It is owed to the application: it goes on to its end."""
-    place.held()
-    post = place.script("post", '. "$D/held"; touch "$D/whole"')
-    running = pyfreeze.start_run([ext4], ["true"], config=place.config(None, post))
-    wait_until(lambda: place.holds, "the post-script runs")
+    script_dir.waiting_script()
+    post = script_dir.script("post", '. "$D/held"; touch "$D/whole"')
+    running = pyfreeze.start_run([ext4], ["true"], config=script_dir.config(None, post))
+    wait_until(lambda: script_dir.holds, "the post-script runs")
     running.signal(number)
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert done.status == 128 + number
     assert number.name in done.report["message"]
     assert done.report["snapshot"]["exit_status"] == 0
-    assert place.exists("whole")
+    assert script_dir.exists("whole")
 
 
 def test_signal_that_whoever_started_it_ignores(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """As nohup does: the backup goes on."""
-    command = [place.script("snapshot", '. "$D/held"')]
-    place.held()
-    running = pyfreeze.start_run([ext4], command, *LONG, config=place.config(), prefix=["nohup"])
-    wait_until(lambda: place.holds, "the snapshot command runs")
+    command = [script_dir.script("snapshot", '. "$D/held"')]
+    script_dir.waiting_script()
+    running = pyfreeze.start_run(
+        [ext4], command, *LONG, config=script_dir.config(), prefix=["nohup"]
+    )
+    wait_until(lambda: script_dir.holds, "the snapshot command runs")
     running.signal(signal.SIGHUP)
     assert ext4.is_frozen()
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert (done.status, done.report["consistency"]) == (0, "application")
 
 
-def test_second_signal_changes_nothing(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    post = place.script("post", '. "$D/held"; touch "$D/whole"')
-    place.held()
-    running = pyfreeze.start_run([ext4], ["true"], config=place.config(None, post))
-    wait_until(lambda: place.holds, "the post-script runs")
+def test_second_signal_changes_nothing(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    post = script_dir.script("post", '. "$D/held"; touch "$D/whole"')
+    script_dir.waiting_script()
+    running = pyfreeze.start_run([ext4], ["true"], config=script_dir.config(None, post))
+    wait_until(lambda: script_dir.holds, "the post-script runs")
     for _ in range(3):
         running.signal(signal.SIGTERM)
         running.signal(signal.SIGINT)
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert done.status in (128 + signal.SIGTERM, 128 + signal.SIGINT)
     assert done.report["run_id"]
-    assert place.exists("whole")
+    assert script_dir.exists("whole")
 
 
 @ENDING
 def test_signal_to_the_supervisor_in_the_window(
-    ext4: Disk, place: Place, inside: Callable[..., Running], number: signal.Signals
+    ext4: Disk, script_dir: ScriptDir, inside: Callable[..., Running], number: signal.Signals
 ) -> None:
     running = inside(ext4, *LONG)
     os.kill(running.supervisor, number)
@@ -333,5 +351,5 @@ def test_signal_to_the_supervisor_in_the_window(
     done = running.finish()
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
     assert "a signal ended the window early" in done.report["message"]
-    assert place.outcomes == ["failed"]
-    assert_tree_gone(place)
+    assert script_dir.outcomes == ["failed"]
+    assert_tree_gone(script_dir)

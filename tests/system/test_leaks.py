@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
-from pyfreeze import _client
-from pyfreeze._choice import choose, targets
-from pyfreeze._exchange import Flush, WindowOptions
+from pyfreeze._core import run as core
+from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._mounts.choose import choose, targets
 from tests.support.disks import Disk
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.place import Place
 from tests.support.processes import helpers, resident_kib, threads_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: After these, whatever is made once has been made: buffers, caches, the allocator's arenas.
@@ -51,7 +51,7 @@ def children() -> list[int]:
 def assert_as_before(held: Held, before: list[int]) -> None:
     assert held_by(os.getpid()) == held
     assert children() == before
-    wait_until(lambda: not helpers(), "supervisors and keepers are gone")
+    wait_until(lambda: not helpers(), "supervisors and reapers are gone")
 
 
 @pytest.mark.timeout(400)
@@ -74,16 +74,16 @@ def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
     chosen = targets(choose(STATE_DIRECTORY, only=[ext4.mount_point]))
     options = WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
     held_before, before = held_by(os.getpid()), children()
-    with _client.Run(chosen, "leaks") as run:
-        run.ask_open()
-        assert run.next_event(20).kind == _client.OPENED
+    with core.Run(chosen, "leaks") as run:
+        run.request_open()
+        assert run.next_event(20).kind == core.OPENED
 
         def window() -> None:
-            run.ask_window(options)
-            assert run.next_event(20).kind == _client.FROZEN
-            run.ask_thaw()
+            run.request_window(options)
+            assert run.next_event(20).kind == core.FROZEN
+            run.request_thaw()
             event = run.next_event(20)
-            assert (event.kind, event.verdict) == (_client.CLOSED, "good")
+            assert (event.kind, event.verdict) == (core.CLOSED, "good")
 
         both = (os.getpid(), run.supervisor_pid)
         for _ in range(SETTLED):
@@ -106,11 +106,11 @@ def test_windows_made_anew(ext4: Disk) -> None:
     assert_as_before(held, before)
 
 
-def test_backups_with_scripts(ext4: Disk, place: Place) -> None:
-    config = place.config()
+def test_backups_with_scripts(ext4: Disk, script_dir: ScriptDir) -> None:
+    config = script_dir.config()
     assert backup([ext4], ["/bin/true"], config=config).code == 0  # what is imported once, is now
     held, before = held_by(os.getpid()), children()
     for _ in range(50):
         assert backup([ext4], ["/bin/true"], config=config).code == 0
-    assert place.outcomes == ["success"] * 51
+    assert script_dir.outcomes == ["success"] * 51
     assert_as_before(held, before)

@@ -10,9 +10,9 @@ import threading
 import pytest
 
 import pyfreeze
-from pyfreeze import _client
-from pyfreeze._choice import choose, targets
-from pyfreeze._exchange import ChildOptions
+from pyfreeze._core import run as core
+from pyfreeze._core.types import ChildOptions
+from pyfreeze._mounts.choose import choose, targets
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
 from tests.support.frozen import backup, frozen
@@ -85,10 +85,12 @@ def test_real_time_class_where_processors_are_short(disks: Disks, realtime: bool
 
 def test_a_client_that_reads_nothing_for_long(ext4: Disk) -> None:
     """The supervisor keeps what it has to tell, and never waits for its reader."""
-    with _client.Run(targets(choose(STATE_DIRECTORY, only=[ext4.mount_point])), "unread") as run:
-        run.ask_open()
-        assert run.next_event(20).kind == _client.OPENED
-        children = [run.ask_child(ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)]
+    with core.Run(targets(choose(STATE_DIRECTORY, only=[ext4.mount_point])), "unread") as run:
+        run.request_open()
+        assert run.next_event(20).kind == core.OPENED
+        children = [
+            run.request_child(ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)
+        ]
         wait_until(lambda: all(run.child_end(child).ended for child in children), "all have ended")
         events = [run.next_event(20) for _ in children]
         assert sorted(event.child for event in events) == children

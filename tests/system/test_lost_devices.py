@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, tool
-from tests.support.place import Place
 from tests.support.processes import helpers
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _FITHAW = 0xC0045878
@@ -72,8 +72,8 @@ class Doomed:
 
 
 @pytest.fixture(params=FSTYPES)
-def doomed(request: pytest.FixtureRequest, place: Place) -> Iterator[Doomed]:
-    made = Doomed(request.param, place.path("doomed"))
+def doomed(request: pytest.FixtureRequest, script_dir: ScriptDir) -> Iterator[Doomed]:
+    made = Doomed(request.param, script_dir.path("doomed"))
     made.give_up()
     yield made
     made.close()
@@ -88,13 +88,15 @@ def lose(doomed: Doomed, how: str) -> str:
 
 
 @WAYS
-def test_before_the_run(how: str, doomed: Doomed, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_before_the_run(
+    how: str, doomed: Doomed, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     subprocess.run(["sh", "-ec", lose(doomed, how)], check=True, timeout=60)
     doomed.write()
-    done = pyfreeze.run([doomed.disk], ["true"], config=place.config())
+    done = pyfreeze.run([doomed.disk], ["true"], config=script_dir.config())
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 121)
     done.assert_one_line(doomed.disk.mount_point)
-    assert not place.exists("pre.ran"), "no application has to wait for nothing"
+    assert not script_dir.exists("pre.ran"), "no application has to wait for nothing"
     doomed.assert_thawed()
     if how == "vanish":  # the first error has made the kernel give it up, in this way or that
         done = pyfreeze.run([doomed.disk], ["true"])
@@ -104,42 +106,46 @@ def test_before_the_run(how: str, doomed: Doomed, place: Place, pyfreeze: Pyfree
 
 
 @WAYS
-def test_in_the_pre_script(how: str, doomed: Doomed, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_in_the_pre_script(
+    how: str, doomed: Doomed, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     write = f"dd if=/dev/urandom of={doomed.disk.mount_point}/dirty bs=1M count=1"
-    pre = place.script("pre", f"{lose(doomed, how)}\n{write}\ntrue")
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
-    done = pyfreeze.run([doomed.disk], command, config=place.config(pre))
+    pre = script_dir.script("pre", f"{lose(doomed, how)}\n{write}\ntrue")
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([doomed.disk], command, config=script_dir.config(pre))
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 121)
     done.assert_one_line(doomed.disk.mount_point)
-    assert not place.exists("snapshot.ran")
-    assert place.outcomes == ["none"]
+    assert not script_dir.exists("snapshot.ran")
+    assert script_dir.outcomes == ["none"]
     doomed.assert_thawed()
 
 
 @WAYS
-def test_in_the_window(how: str, doomed: Doomed, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_in_the_window(how: str, doomed: Doomed, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """What a snapshot of it is worth only its command can tell; a thaw needs no device."""
     doomed.write()
-    done = pyfreeze.run([doomed.disk], ["sh", "-c", lose(doomed, how)], config=place.config())
+    done = pyfreeze.run([doomed.disk], ["sh", "-c", lose(doomed, how)], config=script_dir.config())
     assert done.status == 0, done.err
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
     doomed.assert_thawed()
 
 
-def test_xfs_that_waits_for_its_device(disks: Disks, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_xfs_that_waits_for_its_device(
+    disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """Its log is written, so that nothing fails but the metadata that FIFREEZE waits for."""
-    doomed = Doomed("xfs", place.path("doomed"))
+    doomed = Doomed("xfs", script_dir.path("doomed"))
     other = disks["ext4"]
     try:
-        config = place.config(place.script("pre", doomed.vanish))
+        config = script_dir.config(script_dir.script("pre", doomed.vanish))
         words = ("--freeze-timeout", "1", "--flush-rounds", "0")
         done = pyfreeze.run([other, doomed.disk], ["true"], *words, config=config)
         assert (done.status, done.report["code"]) == (5, 122), done.err
         assert done.report["still_frozen"] == [doomed.disk.mount_point]
         other.assert_writable()
         assert not other.is_frozen()
-        assert place.outcomes == ["none"]
+        assert script_dir.outcomes == ["none"]
     finally:
         doomed.give_up()
         wait_until(lambda: not helpers(), "FIFREEZE fails, and the supervisor ends")

@@ -11,31 +11,31 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, copy_command, opened_copy
 from tests.support.frozen import frozen
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.writer import Writer, records_in
 
 ORDER = ["writeback", "pre-script", "flush", "freeze", "snapshot", "thaw", "post-script"]
 
 
-def noting_config(place: Place, disks: Sequence[Disk]) -> str:
+def noting_config(script_dir: ScriptDir, disks: Sequence[Disk]) -> str:
     """Scripts that note how much was acknowledged when they ended, or began."""
     for phase in ("pre", "post"):
         copies = "\n".join(
             f'cat "$D/{d.fstype}.acknowledged" >"$D/{d.fstype}.{phase}"' for d in disks
         )
-        place.script(phase, f'{copies}\necho "$PYFREEZE_OUTCOME" >>"$D/{phase}.ran"')
-    return place.config(str(place.path("pre")), str(place.path("post")))
+        script_dir.script(phase, f'{copies}\necho "$PYFREEZE_OUTCOME" >>"$D/{phase}.ran"')
+    return script_dir.config(str(script_dir.path("pre")), str(script_dir.path("post")))
 
 
-def snapshot_of(place: Place, disks: Sequence[Disk]) -> list[str]:
+def snapshot_of(script_dir: ScriptDir, disks: Sequence[Disk]) -> list[str]:
     """Copies the images; says so if one is not frozen."""
     looks = [
         f'if fsfreeze -f "{d.mount_point}" 2>/dev/null; then\n'
         f'  fsfreeze -u "{d.mount_point}"; echo "{d.mount_point} is not frozen"\nfi'
         for d in disks
     ]
-    lines = [" ".join(copy_command(disk, place.path(f"{disk.fstype}.copy"))) for disk in disks]
-    return [place.script("snapshot", "set -e\n" + "\n".join([*looks, *lines, *looks]))]
+    lines = [" ".join(copy_command(disk, script_dir.path(f"{disk.fstype}.copy"))) for disk in disks]
+    return [script_dir.script("snapshot", "set -e\n" + "\n".join([*looks, *lines, *looks]))]
 
 
 def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk]) -> None:
@@ -66,41 +66,41 @@ def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk])
     assert [script["phase"] for script in report["scripts"]] == ["pre", "post"]
 
 
-def assert_whole(place: Place, disk: Disk) -> None:
-    at_pre_end = int(place.read(f"{disk.fstype}.pre"))
-    at_post_begin = int(place.read(f"{disk.fstype}.post"))
-    with opened_copy(disk.fstype, place.path(f"{disk.fstype}.copy")) as copy:
+def assert_whole(script_dir: ScriptDir, disk: Disk) -> None:
+    at_pre_end = int(script_dir.read(f"{disk.fstype}.pre"))
+    at_post_begin = int(script_dir.read(f"{disk.fstype}.post"))
+    with opened_copy(disk.fstype, script_dir.path(f"{disk.fstype}.copy")) as copy:
         count = records_in(copy)
     # One more may have been written than was acknowledged.
     assert at_pre_end <= count <= at_post_begin + 1
 
 
 def test_copy_taken_under_a_writer_is_application_consistent(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
 ) -> None:
     running = writer(disk)
-    config = noting_config(place, [disk])
-    done = pyfreeze.run([disk], snapshot_of(place, [disk]), config=config)
+    config = noting_config(script_dir, [disk])
+    done = pyfreeze.run([disk], snapshot_of(script_dir, [disk]), config=config)
     assert done.status == 0, done.err
     assert done.err == ""
     assert_application_consistent(done.report, [disk])
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
     running.wait_for_more()
-    assert_whole(place, disk)
+    assert_whole(script_dir, disk)
 
 
 def test_three_kinds_of_filesystem_in_one_window(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
+    disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
 ) -> None:
     three = [disks[fstype] for fstype in FSTYPES]
     for disk in three:
         writer(disk)
-    config = noting_config(place, three)
-    done = pyfreeze.run(three, snapshot_of(place, three), config=config)
+    config = noting_config(script_dir, three)
+    done = pyfreeze.run(three, snapshot_of(script_dir, three), config=config)
     assert done.status == 0, done.err
     assert_application_consistent(done.report, three)
     for disk in three:
-        assert_whole(place, disk)
+        assert_whole(script_dir, disk)
 
 
 @pytest.fixture
@@ -128,18 +128,18 @@ def test_what_lies_on_another_is_frozen_before_it_and_thawed_after_it(stack: lis
     assert times.end_ns == above.thaw_return_ns
 
 
-def test_command_on_a_stack(stack: list[Disk], place: Place, pyfreeze: Pyfreeze) -> None:
+def test_command_on_a_stack(stack: list[Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     lower, _upper = stack
-    copy = place.path("xfs.copy")
-    done = pyfreeze.run(stack, copy_command(lower, copy), config=place.config())
+    copy = script_dir.path("xfs.copy")
+    done = pyfreeze.run(stack, copy_command(lower, copy), config=script_dir.config())
     assert done.status == 0, done.err
     assert_application_consistent(done.report, stack)
-    with opened_copy("xfs", copy) as mounted, opened_copy("ext4", _plain(mounted, place)):
+    with opened_copy("xfs", copy) as mounted, opened_copy("ext4", _plain(mounted, script_dir)):
         pass
 
 
-def _plain(mounted: Any, place: Place) -> Any:
-    copy = place.path("upper.copy")
+def _plain(mounted: Any, script_dir: ScriptDir) -> Any:
+    copy = script_dir.path("upper.copy")
     copy.write_bytes((mounted / "upper.img").read_bytes())
     return copy
 
@@ -151,28 +151,37 @@ def test_without_freeze_and_scripts(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     assert report["window"]["filesystems"] == []
 
 
-def test_require(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_require(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([ext4], ["true"], "--require", "application")
     assert (done.status, done.report["consistency"]) == (3, "filesystem")
     assert done.report["status"] == "error"
-    config = place.config()
+    config = script_dir.config()
     done = pyfreeze.run([ext4], ["true"], "--require", "application", config=config)
     assert (done.status, done.report["code"]) == (0, 0)
 
 
 def test_dry_run_runs_nothing_and_freezes_nothing(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
-    done = pyfreeze.run([disk], command, "--dry-run", config=place.config())
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
+    done = pyfreeze.run([disk], command, "--dry-run", config=script_dir.config())
     assert done.status == 0, done.err
     assert [f["mount"] for f in done.report["filesystems"]] == [disk.mount_point]
     for name in ("pre.ran", "post.ran", "snapshot.ran"):
-        assert not place.exists(name)
+        assert not script_dir.exists(name)
 
 
-def test_text_report(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    words = ("run", "--config", place.config(), "--mount", ext4.mount_point, "--", "echo", "taken")
+def test_text_report(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    words = (
+        "run",
+        "--config",
+        script_dir.config(),
+        "--mount",
+        ext4.mount_point,
+        "--",
+        "echo",
+        "taken",
+    )
     done = pyfreeze(*words)
     assert done.status == 0, done.err
     assert done.out.startswith("success: application-consistent (code 0 ")

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, tool
-from tests.support.place import Place
 from tests.support.processes import helpers
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _COUNT = 200
@@ -72,12 +72,12 @@ def many(disks: Disks) -> Iterator[Many]:
     made.close()
 
 
-def test_all_in_one_window(many: Many, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_all_in_one_window(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """However many there are, what lies on another before it; each is frozen, and thawed."""
     look = 'for m in "$@"; do ! fsfreeze -f "$m" 2>/dev/null || echo "$m is not frozen"; done'
     points = [disk.mount_point for disk in many.all]
-    command = [place.script("snapshot", look), *points]
-    done = pyfreeze.run(many.all, command, "--max-window", "60", config=place.config())
+    command = [script_dir.script("snapshot", look), *points]
+    done = pyfreeze.run(many.all, command, "--max-window", "60", config=script_dir.config())
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
     assert done.report["snapshot"]["output"] == ""
     found = done.report["window"]["filesystems"]
@@ -104,24 +104,26 @@ def test_one_of_them_frozen_by_somebody_else(many: Many, pyfreeze: Pyfreeze) -> 
 @pytest.mark.parametrize(
     "limit", [["--nofile=100"], ["--memlock=6000000"]], ids=["descriptors", "locked-memory"]
 )
-def test_with_little(limit: list[str], many: Many, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_with_little(
+    limit: list[str], many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """Without the descriptors nothing begins; without locked memory it works."""
     caps = "-sys_resource,-ipc_lock"
     without = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"]
     prefix = ["prlimit", *limit, *without]
-    done = pyfreeze.run(many.all, ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run(many.all, ["true"], config=script_dir.config(), prefix=prefix)
     if limit == ["--nofile=100"]:
         assert (done.status, done.report["consistency"]) == (1, "none")
         done.assert_one_line("Too many open files")
-        assert not place.exists("pre.ran")
+        assert not script_dir.exists("pre.ran")
     else:
         assert (done.status, done.report["consistency"]) == (0, "application"), done.err
 
 
-def test_client_killed(many: Many, place: Place, pyfreeze: Pyfreeze) -> None:
-    command = place.staying()
+def test_client_killed(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    command = script_dir.blocking_command()
     running = pyfreeze.start_run(many.all, command, "--max-window", "300")
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     running.kill()
     wait_until(lambda: not helpers(), "the supervisor has thawed and ends")
     assert left_frozen(many.all) == []

@@ -14,7 +14,7 @@ import pytest
 from pyfreeze._cli.main import _COMMANDS, _run
 from tests.support.command import guard
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 #: THING: what was found, expected what is needed, and where to read on or what to do.
 FORM = re.compile(
@@ -106,14 +106,14 @@ def test_every_command_has_a_case() -> None:
     assert set(_COMMANDS) - tried == {"init", "manual", "status"}, "which take nothing to get wrong"
 
 
-Spoil = Callable[[Place, Path], None]
+Spoil = Callable[[ScriptDir, Path], None]
 #: What is wrong with a script configuration, and what the message names.
 FILES: list[tuple[str, Spoil]] = [
     ("line 1", lambda _, config: _write(config, "{")),
     ("pluginName", lambda _, config: _write(config, '{"pluginName": 7}')),
     ("mode 0644", lambda _, config: config.chmod(0o644)),
-    ("pre", lambda place, _: place.path("pre").unlink()),
-    ("pre", lambda place, _: place.path("pre").chmod(0o777)),
+    ("pre", lambda script_dir, _: script_dir.path("pre").unlink()),
+    ("pre", lambda script_dir, _: script_dir.path("pre").chmod(0o777)),
     ("config.json", lambda _, config: config.unlink()),
 ]
 
@@ -124,16 +124,16 @@ def _write(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(("named", "spoil"), FILES)
 def test_files(
-    ext4: Disk, place: Place, capfd: pytest.CaptureFixture[str], named: str, spoil: Spoil
+    ext4: Disk, script_dir: ScriptDir, capfd: pytest.CaptureFixture[str], named: str, spoil: Spoil
 ) -> None:
-    config = place.config()
-    spoil(place, Path(config))
+    config = script_dir.config()
+    spoil(script_dir, Path(config))
     words = ["run", "--config", config, "--mount", ext4.mount_point, "--", "true"]
     guard(words, "/", {})
     assert _run(words) == 0
     out, err = capfd.readouterr()
     text = f"{out}{err}"
-    assert str(place.directory) in text
+    assert str(script_dir.directory) in text
     assert named in text
     assert re.search(r"(?:, needed |, expected |: is missing)", text), text
     assert "What to do: " in text

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
-from tests.support.place import Place
 from tests.support.processes import parent_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 from tests.support.writer import Writer, records_in
 
@@ -30,15 +30,15 @@ def leaving(disks: Disks) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def between(place: Place, pyfreeze: Pyfreeze) -> Callable[..., Running]:
+def between(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Callable[..., Running]:
     """Starts a run and stops it when it has chosen what to freeze, and has opened nothing yet."""
 
     def start(disk: Disk) -> Running:
-        log = place.path("strace.log")
+        log = script_dir.path("strace.log")
         # A pidfd of itself is the last thing it makes before it starts the supervisor.
         stop = ["-e", "trace=pidfd_open", "-e", "inject=pidfd_open:signal=SIGSTOP:when=1"]
         prefix = ["strace", "-qq", "-o", str(log), *stop]
-        running = pyfreeze.start_run([disk], ["true"], config=place.config(), prefix=prefix)
+        running = pyfreeze.start_run([disk], ["true"], config=script_dir.config(), prefix=prefix)
         wait_until(
             lambda: log.exists() and "stopped by SIGSTOP" in log.read_text(encoding="utf-8"),
             "the run is stopped",
@@ -64,7 +64,7 @@ def go_on(running: Running) -> None:
 def test_unmounted_before_it_is_opened(
     words: list[str],
     leaving: Disk,
-    place: Place,
+    script_dir: ScriptDir,
     between: Callable[..., Running],
 ) -> None:
     running = between(leaving)
@@ -73,11 +73,11 @@ def test_unmounted_before_it_is_opened(
     done = running.finish()
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 123)
     done.assert_one_line(leaving.mount_point, "unmounted")
-    assert not place.exists("pre.ran")
+    assert not script_dir.exists("pre.ran")
 
 
 def test_mounted_over_before_it_is_opened(
-    leaving: Disk, ext4: Disk, place: Place, between: Callable[..., Running]
+    leaving: Disk, ext4: Disk, script_dir: ScriptDir, between: Callable[..., Running]
 ) -> None:
     """What lies there now was never chosen, and is not frozen."""
     running = between(leaving)
@@ -89,7 +89,7 @@ def test_mounted_over_before_it_is_opened(
         tool("umount", leaving.mount_point)
     assert (done.status, done.report["code"]) == (1, 123)
     done.assert_one_line(leaving.mount_point, "or something else is mounted there now")
-    assert not place.exists("pre.ran")
+    assert not script_dir.exists("pre.ran")
 
 
 def test_remounted_read_only_before_it_is_opened(
@@ -105,12 +105,14 @@ def test_remounted_read_only_before_it_is_opened(
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
 
 
-def test_unmounted_in_the_pre_script(leaving: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_unmounted_in_the_pre_script(
+    leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """A lazy unmount takes the path, not the filesystem that is open; an ordinary one fails."""
     point = leaving.mount_point
-    pre = place.script("pre", f"! umount {point} || exit 70\nexec umount -l {point}")
-    copy = place.path("copy")
-    done = pyfreeze.run([leaving], copy_command(leaving, copy), config=place.config(pre))
+    pre = script_dir.script("pre", f"! umount {point} || exit 70\nexec umount -l {point}")
+    copy = script_dir.path("copy")
+    done = pyfreeze.run([leaving], copy_command(leaving, copy), config=script_dir.config(pre))
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
     with opened_copy("ext4", copy):
@@ -118,27 +120,29 @@ def test_unmounted_in_the_pre_script(leaving: Disk, place: Place, pyfreeze: Pyfr
 
 
 def test_remounted_read_only_in_the_pre_script(
-    leaving: Disk, place: Place, pyfreeze: Pyfreeze
+    leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    pre = place.script("pre", f"mount -o remount,ro {leaving.mount_point}")
-    post = place.script("post", f"mount -o remount,rw {leaving.mount_point}")
-    done = pyfreeze.run([leaving], ["true"], config=place.config(pre, post))
+    pre = script_dir.script("pre", f"mount -o remount,ro {leaving.mount_point}")
+    post = script_dir.script("post", f"mount -o remount,rw {leaving.mount_point}")
+    done = pyfreeze.run([leaving], ["true"], config=script_dir.config(pre, post))
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
 
 
-def test_unmounted_in_the_window(leaving: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze.run([leaving], ["umount", "-l", leaving.mount_point], config=place.config())
+def test_unmounted_in_the_window(leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run(
+        [leaving], ["umount", "-l", leaving.mount_point], config=script_dir.config()
+    )
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
 
 
 def test_mounted_over_in_the_window(
-    leaving: Disk, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    leaving: Disk, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """The thaw is of what was frozen, wherever the path leads by then."""
     over = ["mount", "--bind", ext4.mount_point, leaving.mount_point]
     try:
-        done = pyfreeze.run([leaving], over, config=place.config())
+        done = pyfreeze.run([leaving], over, config=script_dir.config())
     finally:
         tool("umount", leaving.mount_point)
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
@@ -174,10 +178,10 @@ def test_hidden_under_what_cannot_be_frozen(leaving: Disk, pyfreeze: Pyfreeze) -
     ]
 
 
-def test_hidden_with_its_directory(disks: Disks, place: Place, pyfreeze: Pyfreeze) -> None:
-    directory = place.path("covered")
+def test_hidden_with_its_directory(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    directory = script_dir.path("covered")
     directory.mkdir()
-    disk = Disk("ext4", place.path("covered.img"), str(directory / "mounted"))
+    disk = Disk("ext4", script_dir.path("covered.img"), str(directory / "mounted"))
     disk.make()
     disk.mount()
     tool("mount", "-t", "tmpfs", "none", str(directory))
@@ -192,10 +196,12 @@ def test_hidden_with_its_directory(disks: Disks, place: Place, pyfreeze: Pyfreez
     assert reasons[disk.mount_point] == ["hidden under another mount"]
 
 
-def test_hidden_under_another_disk(leaving: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_hidden_under_another_disk(
+    leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """Only the upper one is frozen; the lower one can still be written to by its other name."""
-    upper = Disk("ext4", place.path("upper.img"), leaving.mount_point)
-    twin = place.path("twin")
+    upper = Disk("ext4", script_dir.path("upper.img"), leaving.mount_point)
+    twin = script_dir.path("twin")
     twin.mkdir()
     tool("mount", "--bind", leaving.mount_point, str(twin))
     upper.make()
@@ -217,26 +223,26 @@ def test_hidden_under_another_disk(leaving: Disk, place: Place, pyfreeze: Pyfree
 
 
 def test_three_deep(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
+    disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
 ) -> None:
     bottom = disks["xfs"]
     middle = disks.make("middle", "ext4", bottom.path("middle.img"))
     top = disks.make("top", "ext4", middle.path("top.img"))
     running = writer(top)
     try:
-        copy = place.path("xfs.copy")
+        copy = script_dir.path("xfs.copy")
         # Named in the wrong order: the order is for pyfreeze to find.
         words = [middle, bottom, top]
-        done = pyfreeze.run(words, copy_command(bottom, copy), config=place.config())
+        done = pyfreeze.run(words, copy_command(bottom, copy), config=script_dir.config())
         running.wait_for_more()
         assert (done.status, done.report["consistency"]) == (0, "application"), done.err
         found = [(f["mount"], f["level"]) for f in done.report["window"]["filesystems"]]
         assert found == [(d.mount_point, i) for i, d in enumerate([top, middle, bottom])]
         with opened_copy("xfs", copy) as lowest:
-            image = place.path("middle.copy")
+            image = script_dir.path("middle.copy")
             image.write_bytes((lowest / "middle.img").read_bytes())
         with opened_copy("ext4", image) as upper:
-            image = place.path("top.copy")
+            image = script_dir.path("top.copy")
             image.write_bytes((upper / "top.img").read_bytes())
         with opened_copy("ext4", image) as highest:
             assert records_in(highest) > 0

@@ -13,8 +13,8 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
 from tests.support.memory import MemoryGroup
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.processes import state_pages
+from tests.support.script_dir import ScriptDir
 from tests.support.snippets import start_python
 
 #: Enough for all that pyfreeze has; what eats is stopped well before the machine feels it.
@@ -32,19 +32,23 @@ def limited(able_machine: None) -> Iterator[MemoryGroup]:
 
 
 def test_snapshot_command(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, limited: MemoryGroup
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, limited: MemoryGroup
 ) -> None:
-    done = pyfreeze.run([disk], ["tail", "/dev/zero"], config=place.config(), prefix=limited.prefix)
+    done = pyfreeze.run(
+        [disk], ["tail", "/dev/zero"], config=script_dir.config(), prefix=limited.prefix
+    )
     assert (done.status, done.report["code"], done.report["consistency"]) == (1, 2, "none")
     assert done.report["snapshot"]["signal"] == signal.SIGKILL
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
     disk.assert_writable()
 
 
-def test_pre_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze, limited: MemoryGroup) -> None:
+def test_pre_script(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, limited: MemoryGroup
+) -> None:
     """The script fails, and not the backup."""
-    config = place.config(place.script("pre", f"exec {_EATS}"))
+    config = script_dir.config(script_dir.script("pre", f"exec {_EATS}"))
     done = pyfreeze.run([ext4], ["true"], config=config, prefix=limited.prefix)
     assert (done.status, done.report["consistency"], done.report["code"]) == (0, "filesystem", 300)
     (pre,) = [script for script in done.report["scripts"] if script["phase"] == "pre"]

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
 from tests.support.needs import need_program
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _SUCCESS = "pyfreeze_last_success_timestamp_seconds"
@@ -42,26 +42,29 @@ def check_metrics(path: Path) -> None:
 
 
 def run_with_all(
-    pyfreeze: Pyfreeze, place: Place, disks: list[Disk], command: list[str], **options: Any
+    pyfreeze: Pyfreeze, script_dir: ScriptDir, disks: list[Disk], command: list[str], **options: Any
 ) -> Done:
     words = [
-        "--report", str(place.path("page.html")), "--trace", str(place.path("trace.json")),
-        "--metrics", str(place.path("metrics.prom")),
-    ]  # fmt: skip
+        f"--report={script_dir.path('page.html')}",
+        f"--trace={script_dir.path('trace.json')}",
+        f"--metrics={script_dir.path('metrics.prom')}",
+    ]
     return pyfreeze.run(disks, command, *words, **options)
 
 
-def test_all_three_say_what_the_report_says(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = run_with_all(pyfreeze, place, [disk], ["true"], config=place.config())
+def test_all_three_say_what_the_report_says(
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    done = run_with_all(pyfreeze, script_dir, [disk], ["true"], config=script_dir.config())
     assert (done.status, done.err) == (0, "")
     report = done.report
     (filesystem,) = report["window"]["filesystems"]
 
-    page = place.read("page.html")
+    page = script_dir.read("page.html")
     assert report["run_id"] in page
     assert f"{disk.mount_point} ({disk.fstype})" in page
 
-    trace = json.loads(place.read("trace.json"))
+    trace = json.loads(script_dir.read("trace.json"))
     assert trace["otherData"]["run_id"] == report["run_id"]
     (frozen,) = [event for event in trace["traceEvents"] if event["name"] == "frozen"]
     first = next(e for e in trace["traceEvents"] if e["ph"] == "X" and e["pid"] == frozen["pid"])
@@ -73,7 +76,7 @@ def test_all_three_say_what_the_report_says(disk: Disk, place: Place, pyfreeze: 
     assert first["ts"] == pytest.approx(filesystem["freeze_t_ms"] * 1000, abs=1)
     assert last - first["ts"] == pytest.approx(filesystem["frozen_ms"] * 1000, abs=2)
 
-    path = place.path("metrics.prom")
+    path = script_dir.path("metrics.prom")
     check_metrics(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     metrics = metrics_of(path)
@@ -97,12 +100,12 @@ def test_all_three_say_what_the_report_says(disk: Disk, place: Place, pyfreeze: 
 
 
 def test_a_failure_is_told_and_the_last_success_remembered(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    assert run_with_all(pyfreeze, place, [ext4], ["true"]).status == 0
-    path = place.path("metrics.prom")
+    assert run_with_all(pyfreeze, script_dir, [ext4], ["true"]).status == 0
+    path = script_dir.path("metrics.prom")
     before = metrics_of(path)
-    done = run_with_all(pyfreeze, place, [ext4], ["false"])
+    done = run_with_all(pyfreeze, script_dir, [ext4], ["false"])
     assert done.status == 1
     check_metrics(path)
     after = metrics_of(path)
@@ -110,22 +113,22 @@ def test_a_failure_is_told_and_the_last_success_remembered(
     assert after["pyfreeze_run_code",] == done.report["code"] == 2
     assert after[_SUCCESS,] == before[_SUCCESS,]
     assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
-    assert "exited with status 1" in place.read("page.html")
+    assert "exited with status 1" in script_dir.read("page.html")
 
 
 @pytest.mark.parametrize("why", ["usage", "locked"])
 def test_a_run_that_was_refused_is_no_success(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, why: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, why: str
 ) -> None:
     """A timer's run that is refused every night: its metrics are all that anybody looks at."""
-    path = place.path("metrics.prom")
+    path = script_dir.path("metrics.prom")
     assert pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status == 0
     before = metrics_of(path)
     if why == "locked":
-        running = pyfreeze.start_run([ext4], [place.held()])
-        wait_until(lambda: place.holds, "another run's snapshot is being taken")
+        running = pyfreeze.start_run([ext4], [script_dir.waiting_script()])
+        wait_until(lambda: script_dir.holds, "another run's snapshot is being taken")
         status = pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status
-        place.go()
+        script_dir.release()
         assert running.finish().status == 0
     else:
         status = pyfreeze.run([ext4], ["/no/such/program"], "--metrics", str(path)).status
@@ -137,33 +140,35 @@ def test_a_run_that_was_refused_is_no_success(
     assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
 
 
-def test_a_picture(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    assert pyfreeze.run([ext4], ["true"], "--report", str(place.path("a.svg"))).status == 0
-    root = ET.fromstring(place.read("a.svg"))
+def test_a_picture(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    assert pyfreeze.run([ext4], ["true"], "--report", str(script_dir.path("a.svg"))).status == 0
+    root = ET.fromstring(script_dir.read("a.svg"))
     text = "".join(root.itertext()).replace("\N{NO-BREAK SPACE}", " ")
     assert f"{ext4.mount_point} (ext4)" in text
 
 
 @pytest.mark.parametrize("option", ["--report", "--trace", "--metrics"])
 def test_what_cannot_be_written_is_refused_before_anything_runs(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, option: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, option: str
 ) -> None:
-    path = str(place.path("missing") / "a.svg")
-    done = pyfreeze.run([ext4], ["true"], option, path, config=place.config())
+    path = str(script_dir.path("missing") / "a.svg")
+    done = pyfreeze.run([ext4], ["true"], option, path, config=script_dir.config())
     assert done.status == 2
     done.assert_one_line(option, path, "directory does not exist")
-    assert place.outcomes == []
+    assert script_dir.outcomes == []
 
 
-def test_a_name_that_says_no_format(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze.run([ext4], ["true"], "--report", str(place.path("report.pdf")))
+def test_a_name_that_says_no_format(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([ext4], ["true"], "--report", str(script_dir.path("report.pdf")))
     assert done.status == 2
     done.assert_one_line("--report", "report.pdf", ".html or .svg")
 
 
-def test_one_that_can_no_longer_be_written(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_one_that_can_no_longer_be_written(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """The backup is good and says so; the exit status tells that something is missing."""
-    directory = place.path("reports")
+    directory = script_dir.path("reports")
     directory.mkdir()
     gone = ["rmdir", str(directory)]
     trace = str(directory / "trace.json")
@@ -172,7 +177,7 @@ def test_one_that_can_no_longer_be_written(ext4: Disk, place: Place, pyfreeze: P
     done.assert_one_line(trace, "not written")
 
 
-def test_on_a_frozen_filesystem(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_on_a_frozen_filesystem(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Written after the thaw."""
     path = ext4.path("last.html")
     assert pyfreeze.run([ext4], ["true"], "--report", str(path)).status == 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.disks import Disks, opened_copy
 from tests.support.ownroot import OUTSIDE, OwnRoot, thawed_at_last
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def assert_both_frozen(report: dict[str, Any]) -> None:
     assert found == [("/srv", 0, "thawed"), ("/", 1, "thawed")]
 
 
-def test_whole_machine(own_root: OwnRoot, place: Place) -> None:
+def test_whole_machine(own_root: OwnRoot, script_dir: ScriptDir) -> None:
     """Report, messages and scripts' output go to `/`, and somebody writes there all the while."""
     configure(own_root)
     done = own_root.sh(
@@ -60,7 +60,7 @@ def test_whole_machine(own_root: OwnRoot, place: Place) -> None:
     copy = own_root.disk.image.with_suffix(".copy")
     with opened_copy("ext4", copy) as mounted:
         assert (mounted / "var/log/app").read_text(encoding="utf-8") == "paused\n"
-        upper = place.path("srv.copy")
+        upper = script_dir.path("srv.copy")
         upper.write_bytes((mounted / "srv.img").read_bytes())
     with opened_copy("ext4", upper):
         pass

@@ -7,18 +7,27 @@ import signal
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
 from tests.support.processes import helpers, parent_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: The child's; the supervisor's own, to "/", comes as the first one of its process.
 _DIRECTORY = "/usr"
 
 
-def strace(place: Place, delay_us: int) -> list[str]:
+def strace(script_dir: ScriptDir, delay_us: int) -> list[str]:
     calls = "chdir,ioctl,sendto,execve"
     slow = f"inject=chdir:delay_enter={delay_us}"
-    return ["strace", "-f", "-qq", "-o", str(place.path("log")), f"--trace={calls}", "-e", slow]
+    return [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(script_dir.path("log")),
+        f"--trace={calls}",
+        "-e",
+        slow,
+    ]
 
 
 def position(log: list[str], *words: str) -> int:
@@ -28,48 +37,50 @@ def position(log: list[str], *words: str) -> int:
 
 
 def on_its_way() -> list[int]:
-    """What a keeper has forked is called as the keeper is until its execve."""
+    """What a reaper has forked is called as the reaper is until its execve."""
     alive = helpers()
-    keepers = [pid for pid in alive if parent_of(pid) in alive]
-    return [pid for pid in keepers if parent_of(pid) in keepers]
+    reapers = [pid for pid in alive if parent_of(pid) in alive]
+    return [pid for pid in reapers if parent_of(pid) in reapers]
 
 
-def test_the_freeze_waits_for_it(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    prefix = strace(place, 300_000)
+def test_the_freeze_waits_for_it(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    prefix = strace(script_dir, 300_000)
     done = pyfreeze.run([ext4], ["true"], prefix=prefix, directory=_DIRECTORY)
     assert done.status == 0, done.err
-    log = place.read("log").splitlines()
+    log = script_dir.read("log").splitlines()
     parked = position(log, "sendto(", '"p", 1')
     assert position(log, "chdir(", _DIRECTORY) < parked < position(log, "FIFREEZE")
     assert position(log, "FIFREEZE") < position(log, "execve(", '["true"]')
 
 
-def test_one_that_never_gets_there(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_one_that_never_gets_there(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """As in a working directory whose server is gone."""
-    prefix = strace(place, 5_000_000)
+    prefix = strace(script_dir, 5_000_000)
     words = ("--freeze-timeout", "1")
     done = pyfreeze.run([ext4], ["true"], *words, prefix=prefix, directory=_DIRECTORY)
     assert (done.status, done.report["code"], done.report["consistency"]) == (1, 122, "none")
-    assert "FIFREEZE" not in place.read("log")
+    assert "FIFREEZE" not in script_dir.read("log")
     ext4.assert_writable()
 
 
-def test_one_that_dies_on_the_way(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_one_that_dies_on_the_way(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """The window waits for it already when it finds its working directory gone."""
-    gone = place.path("gone")
+    gone = script_dir.path("gone")
     gone.mkdir()
-    config = place.config(pre=place.script("pre", 'rmdir "$D/gone"'))
-    prefix = strace(place, 300_000)
+    config = script_dir.config(pre=script_dir.script("pre", 'rmdir "$D/gone"'))
+    prefix = strace(script_dir, 300_000)
     done = pyfreeze.run([ext4], ["true"], config=config, prefix=prefix, directory=str(gone))
     assert (done.status, done.report["consistency"]) == (1, "none")
     assert "could not be executed: No such file or directory" in done.report["message"]
-    assert "FIFREEZE" not in place.read("log")
-    assert place.outcomes == ["none"]
+    assert "FIFREEZE" not in script_dir.read("log")
+    assert script_dir.outcomes == ["none"]
     ext4.assert_writable()
 
 
-def test_one_that_is_killed_on_the_way(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    prefix = strace(place, 2_000_000)
+def test_one_that_is_killed_on_the_way(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    prefix = strace(script_dir, 2_000_000)
     running = pyfreeze.start_run([ext4], ["true"], prefix=prefix, directory=_DIRECTORY)
     wait_until(on_its_way, "the command is on its way")
     (child,) = on_its_way()
@@ -77,17 +88,19 @@ def test_one_that_is_killed_on_the_way(ext4: Disk, place: Place, pyfreeze: Pyfre
     done = running.finish()
     assert (done.status, done.report["consistency"]) == (1, "none")
     assert "could not be executed: No such process" in done.report["message"]
-    assert "FIFREEZE" not in place.read("log")
+    assert "FIFREEZE" not in script_dir.read("log")
     ext4.assert_writable()
 
 
-def test_one_that_dies_before_it_is_awaited(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_one_that_dies_before_it_is_awaited(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """Its working directory goes after the command line was found to be right."""
-    gone = place.path("gone")
+    gone = script_dir.path("gone")
     gone.mkdir()
-    config = place.config(pre=place.script("pre", 'rmdir "$D/gone"'))
+    config = script_dir.config(pre=script_dir.script("pre", 'rmdir "$D/gone"'))
     done = pyfreeze.run([ext4], ["true"], config=config, directory=str(gone))
     assert (done.status, done.report["consistency"]) == (1, "none")
     assert not gone.exists()
-    assert place.outcomes == ["none"]
+    assert script_dir.outcomes == ["none"]
     ext4.assert_writable()

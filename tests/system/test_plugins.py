@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 # Each waits for the other: this ends only if both run at the same time.
 MEETS = """
@@ -16,7 +16,9 @@ echo "$PYFREEZE_PLUGIN"
 """
 
 
-def host(place: Place, *configs: str, timeout_s: float = 60, names: tuple[str, ...] = ()) -> str:
+def host(
+    script_dir: ScriptDir, *configs: str, timeout_s: float = 60, names: tuple[str, ...] = ()
+) -> str:
     lines = ["[pre_post]", f"timeoutInSeconds = {timeout_s}", f"numberOfPlugins = {len(configs)}"]
     for i, (config, name) in enumerate(zip(configs, names or ("one", "two"), strict=False)):
         lines += [
@@ -24,7 +26,7 @@ def host(place: Place, *configs: str, timeout_s: float = 60, names: tuple[str, .
             f"pluginPath{i} = /x",
             f"pluginConfigPath{i} = {config}",
         ]
-    path = place.path("host.conf")
+    path = script_dir.path("host.conf")
     path.write_text("\n".join(lines), encoding="utf-8")
     path.chmod(0o600)
     return str(path)
@@ -34,12 +36,13 @@ def by_plugin(report: dict[str, Any], phase: str) -> dict[str, dict[str, Any]]:
     return {s["plugin"]: s for s in report["scripts"] if s["phase"] == phase}
 
 
-def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    script = place.script("meets", MEETS)
+def test_plugins_run_side_by_side(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    script = script_dir.script("meets", MEETS)
     configs = [
-        place.config(script, script, name=f"{n}.json", timeoutInSeconds=20) for n in ("one", "two")
+        script_dir.config(script, script, name=f"{n}.json", timeoutInSeconds=20)
+        for n in ("one", "two")
     ]
-    done = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs))
+    done = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs))
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (0, "application", 0), done.err
     for phase in ("pre", "post"):
@@ -51,15 +54,15 @@ def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) 
 
 
 def test_one_failure_counts_and_hides_no_other(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    fails = place.script("fails", "exit 7")
-    slow = place.script("slow", "exec sleep 600")
+    fails = script_dir.script("fails", "exit 7")
+    slow = script_dir.script("slow", "exec sleep 600")
     configs = [
-        place.config(fails, name="one.json", timeoutInSeconds=20),
-        place.config(slow, name="two.json", timeoutInSeconds=1),
+        script_dir.config(fails, name="one.json", timeoutInSeconds=20),
+        script_dir.config(slow, name="two.json", timeoutInSeconds=1),
     ]
-    report = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs)).report
+    report = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs)).report
     assert (report["consistency"], report["code"]) == ("filesystem", 300)
     assert {name: s["code"] for name, s in by_plugin(report, "pre").items()} == {
         "one": 300,
@@ -71,37 +74,41 @@ def test_one_failure_counts_and_hides_no_other(
     assert len(by_plugin(report, "post")) == 2, "both were started, so both are owed one"
 
 
-def test_the_one_that_must_not_fail_decides(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    fails = place.script("fails", "exit 7")
+def test_the_one_that_must_not_fail_decides(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    fails = script_dir.script("fails", "exit 7")
     configs = [
-        place.config(name="one.json", continueBackupOnFailure=False),
-        place.config(fails, name="two.json", continueBackupOnFailure=True),
+        script_dir.config(name="one.json", continueBackupOnFailure=False),
+        script_dir.config(fails, name="two.json", continueBackupOnFailure=True),
     ]
     words = ("--several-disks",)
-    host_file = host(place, *configs)
+    host_file = host(script_dir, *configs)
     report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
     assert (report["status"], report["code"]) == ("success", 300), "the other one failed"
-    configs[1] = place.config(fails, name="two.json", continueBackupOnFailure=False)
+    configs[1] = script_dir.config(fails, name="two.json", continueBackupOnFailure=False)
     report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
     assert (report["status"], report["code"], report["snapshot"]) == ("error", 300, None)
 
 
 def test_a_bad_plugin_keeps_all_scripts_from_running(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    broken = place.path("two.json")
+    broken = script_dir.path("two.json")
     broken.write_text("{", encoding="utf-8")
     broken.chmod(0o600)
-    configs = [place.config(name="one.json"), str(broken)]
-    report = pyfreeze.run([ext4], ["true"], host_config=host(place, *configs)).report
+    configs = [script_dir.config(name="one.json"), str(broken)]
+    report = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs)).report
     assert (report["consistency"], report["code"]) == ("filesystem", 305)
     assert report["scripts"] == []
-    assert not place.exists("pre.ran")
+    assert not script_dir.exists("pre.ran")
 
 
-def test_effective_values_are_told(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(timeoutInSeconds=5000, preScriptNoOfRetries=2, appName="shop")
-    report = pyfreeze.run([ext4], ["true"], host_config=host(place, config, timeout_s=40)).report
+def test_effective_values_are_told(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    config = script_dir.config(timeoutInSeconds=5000, preScriptNoOfRetries=2, appName="shop")
+    report = pyfreeze.run(
+        [ext4], ["true"], host_config=host(script_dir, config, timeout_s=40)
+    ).report
     (plugin,) = report["effective"]["plugins"]
     assert (plugin["pre_timeout_s"], plugin["post_timeout_s"]) == (40, 40)
     assert (plugin["pre_retries"], plugin["app_name"]) == (2, "shop")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 #: Key of the file, option; where the plan has it, and its default.
 _WINDOW = [
@@ -15,8 +15,8 @@ _WINDOW = [
 ]
 
 
-def freeze_config(place: Place, text: str) -> str:
-    path = place.path("freeze.conf")
+def freeze_config(script_dir: ScriptDir, text: str) -> str:
+    path = script_dir.path("freeze.conf")
     path.write_text(f"[SnapshotThread]\n{text}\n", encoding="utf-8")
     path.chmod(0o600)
     return str(path)
@@ -24,11 +24,17 @@ def freeze_config(place: Place, text: str) -> str:
 
 @pytest.mark.parametrize(("key", "option", "field", "default"), _WINDOW)
 def test_seconds(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, key: str, option: str, field: str, default: float
+    ext4: Disk,
+    script_dir: ScriptDir,
+    pyfreeze: Pyfreeze,
+    key: str,
+    option: str,
+    field: str,
+    default: float,
 ) -> None:
     variable = "PYFREEZE_" + option[2:].upper().replace("-", "_")
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--dry-run", "--json"]
-    file = ["--freeze-config", freeze_config(place, f"{key} = 4")]
+    file = ["--freeze-config", freeze_config(script_dir, f"{key} = 4")]
 
     def planned(*more: str, environment: dict[str, str]) -> float:
         done = pyfreeze(*words, *more, "--", "true", environment=environment)
@@ -42,10 +48,10 @@ def test_seconds(
     assert planned(*file, option, "6", environment={variable: "5"}) == 6
 
 
-def test_mounts(disks: Disks, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_mounts(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Naming mounts overrules what the file skips; what is skipped by name adds to the file's."""
     one, two, three = (disks[name] for name in ("ext4", "xfs", "btrfs"))
-    config = freeze_config(place, f"MountsToSkip = {one.mount_point}")
+    config = freeze_config(script_dir, f"MountsToSkip = {one.mount_point}")
     words = ["run", "--no-scripts", "--freeze-config", config, "--dry-run", "--json"]
 
     def chosen(*more: str, **environment: str) -> set[str]:
@@ -70,12 +76,12 @@ def test_json_by_variable_holds_for_errors_too(pyfreeze: Pyfreeze) -> None:
 
 
 def test_what_a_script_is_given_configures_no_pyfreeze(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    pre = place.script("pre", 'env | grep ^PYFREEZE_ | cut -d= -f1 | sort >"$D/given"')
-    done = pyfreeze.run([ext4], ["true"], config=place.config(pre))
+    pre = script_dir.script("pre", 'env | grep ^PYFREEZE_ | cut -d= -f1 | sort >"$D/given"')
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(pre))
     assert (done.status, done.report["code"]) == (0, 0), done.err
-    given = place.read("given").split()
+    given = script_dir.read("given").split()
     assert given == [
         "PYFREEZE_ATTEMPT",
         "PYFREEZE_PHASE",

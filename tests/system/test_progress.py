@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -67,15 +67,15 @@ def start(
 
 
 def test_phases_and_what_a_script_says(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, screen: Screen
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
     said = 'echo "first line"; printf "closing \\033[31mthe\\033[0m shop\\n"'
-    pre = place.script("pre", f'{said}\nwhile [ ! -e "$D/go" ]; do sleep 0.01; done')
-    config = place.config(pre)
+    pre = script_dir.script("pre", f'{said}\nwhile [ ! -e "$D/go" ]; do sleep 0.01; done')
+    config = script_dir.config(pre)
     running = start(pyfreeze, screen, ext4, ["true"], "--config", config)
     screen.shows("pre-scripts")
     screen.shows("closing")
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert done.status == 0
     drawn = screen.look()
@@ -86,39 +86,39 @@ def test_phases_and_what_a_script_says(
 
 
 def test_nothing_is_drawn_while_the_window_is_open(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, screen: Screen
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
-    running = start(pyfreeze, screen, ext4, [place.held()], "--no-scripts")
-    wait_until(lambda: place.holds, "the snapshot is being taken")
+    running = start(pyfreeze, screen, ext4, [script_dir.waiting_script()], "--no-scripts")
+    wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     screen.look()
     before = screen.text
     assert "freeze, snapshot, thaw" in _CONTROL.sub("", before)
     assert not select.select([screen.leader], [], [], 0.5)[0], "drawn while it was open"
-    place.go()
+    script_dir.release()
     assert running.finish().status == 0
     assert len(screen.look()) > len(_CONTROL.sub("", before))
 
 
 def test_a_terminal_that_blocks_holds_nothing_up(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, screen: Screen
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
-    pre = place.script("pre", 'while [ ! -e "$D/go" ]; do sleep 0.01; done')
-    running = start(pyfreeze, screen, ext4, ["true"], "--config", place.config(pre))
+    pre = script_dir.script("pre", 'while [ ! -e "$D/go" ]; do sleep 0.01; done')
+    running = start(pyfreeze, screen, ext4, ["true"], "--config", script_dir.config(pre))
     screen.shows("pre-scripts")
     screen.block()
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert done.status == 0
     assert "success: application-consistent" in done.out
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
 
 
 def test_ctrl_c_is_heard_beside_it(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, screen: Screen
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
     """The thread that draws never takes a signal from the one that waits."""
-    running = start(pyfreeze, screen, ext4, [place.held()], "--no-scripts")
-    wait_until(lambda: place.holds, "the snapshot is being taken")
+    running = start(pyfreeze, screen, ext4, [script_dir.waiting_script()], "--no-scripts")
+    wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     running.signal(signal.SIGINT)
     assert running.finish().status == 128 + signal.SIGINT
     ext4.assert_writable()

@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, tool
-from tests.support.place import Place
 from tests.support.processes import helpers, is_alive, is_in_fifreeze
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 ATTRIBUTE = "/sys/kernel/rcu_expedited"
@@ -23,10 +23,10 @@ LOOK = ["cat", ATTRIBUTE]
 
 
 @pytest.fixture
-def attribute(place: Place) -> Iterator[Path]:
+def attribute(script_dir: ScriptDir) -> Iterator[Path]:
     if not Path(ATTRIBUTE).exists():
         pytest.skip(f"this kernel has no {ATTRIBUTE}")
-    stand_in = place.path("rcu_expedited")
+    stand_in = script_dir.path("rcu_expedited")
     stand_in.write_text("0\n", encoding="ascii")
     tool("mount", "--bind", str(stand_in), ATTRIBUTE)
     yield stand_in
@@ -63,9 +63,9 @@ def test_put_back_after_a_freeze_that_failed(
 
 @pytest.mark.parametrize("end", ["timeout", "client", "supervisor", "both"])
 def test_put_back_when_freezing_does_not_end(
-    attribute: Path, stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze, end: str
+    attribute: Path, blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze, end: str
 ) -> None:
-    lower, upper = stuck
+    lower, upper = blocked_pair
     limit = "0.7" if end == "timeout" else "300"
     words = ("--freeze-timeout", limit, "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
@@ -91,9 +91,9 @@ def test_put_back_when_freezing_does_not_end(
 
 
 def test_option_leaves_it_alone(
-    attribute: Path, stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze
+    attribute: Path, blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze
 ) -> None:
-    lower, upper = stuck
+    lower, upper = blocked_pair
     words = ("--no-expedite", "--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
     supervisor = running.supervisor

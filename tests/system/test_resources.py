@@ -11,19 +11,19 @@ import pytest
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.place import Place
 from tests.support.processes import helpers
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _MIB = 1 << 20
 
 
-def assert_nothing_begun(done: Done, place: Place, *parts: str) -> None:
+def assert_nothing_begun(done: Done, script_dir: ScriptDir, *parts: str) -> None:
     assert done.status == 1, done.err
     done.assert_one_line(*parts)
     assert (done.report["status"], done.report["consistency"]) == ("error", "none")
-    assert not place.exists("pre.ran"), "the application was never asked to wait"
-    assert not place.outcomes
+    assert not script_dir.exists("pre.ran"), "the application was never asked to wait"
+    assert not script_dir.outcomes
     assert done.report["snapshot"] is None
 
 
@@ -51,13 +51,13 @@ def in_namespace(script: str) -> list[str]:
     ],
 )
 def test_state_directory(
-    options: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    options: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """Full, and full before anything else is in it, and read-only."""
     fill = f"; echo x >{STATE_DIRECTORY}/other" if "size" in options else ""
     prefix = in_namespace(f"mount -t tmpfs -o mode=700,{options} none {STATE_DIRECTORY}{fill}")
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
-    assert_nothing_begun(done, place, STATE_DIRECTORY, says)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
+    assert_nothing_begun(done, script_dir, STATE_DIRECTORY, says)
     assert_next_run_works(pyfreeze, ext4)
 
 
@@ -71,12 +71,12 @@ def test_state_directory(
     ],
     ids=["read-only", "file", "symlink", "open-to-all"],
 )
-def test_run(script: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_run(script: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     prefix = in_namespace(script)
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert done.status == 1
     done.assert_one_line("/run/pyfreeze", "opening the state directory", says)
-    assert not place.exists("pre.ran")
+    assert not script_dir.exists("pre.ran")
 
 
 def test_state_directory_that_is_missing_is_made(ext4: Disk, pyfreeze: Pyfreeze) -> None:
@@ -91,61 +91,61 @@ def test_state_directory_that_is_missing_is_made(ext4: Disk, pyfreeze: Pyfreeze)
 _WITHOUT = ("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
 
 
-def test_twenty_descriptors(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_twenty_descriptors(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     prefix = ["prlimit", "--nofile=20", *_WITHOUT]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
-    assert_nothing_begun(done, place, "supervisor", "Too many open files")
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
+    assert_nothing_begun(done, script_dir, "supervisor", "Too many open files")
     assert_next_run_works(pyfreeze, ext4)
 
 
 def test_a_soft_limit_of_descriptors_is_for_scripts(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """The supervisor has what it needs; what it runs has what the caller has."""
-    config = place.config(place.script("pre", 'ulimit -n >"$D/pre.limit"'))
+    config = script_dir.config(script_dir.script("pre", 'ulimit -n >"$D/pre.limit"'))
     command = ["sh", "-c", "ulimit -Sn; ulimit -Hn"]
     done = pyfreeze.run([ext4], command, config=config, prefix=["prlimit", "--nofile=25:500"])
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
     assert done.report["snapshot"]["output"] == "25\n500\n"
-    assert place.read("pre.limit") == "25\n"
+    assert script_dir.read("pre.limit") == "25\n"
 
 
 @pytest.mark.parametrize(("which", "says"), [(2, "snapshot command"), (3, "post-script")])
 def test_no_further_process(
-    which: int, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    which: int, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """The supervisor forks once for each of its children; each thread's calls are counted."""
-    strace = ["strace", "-f", "-qq", "-o", str(place.path("log"))]
+    strace = ["strace", "-f", "-qq", "-o", str(script_dir.path("log"))]
     strace += ["-e", "trace=clone", "-e", f"inject=clone:error=EAGAIN:when={which}"]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=strace)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=strace)
     done.assert_one_line(says, "could not be executed: Resource temporarily unavailable")
     if which == 2:
         assert (done.status, done.report["consistency"]) == (1, "none")
-        assert place.outcomes == ["none"], "the post-script is owed all the same"
+        assert script_dir.outcomes == ["none"], "the post-script is owed all the same"
     else:
         assert (done.status, done.report["code"]) == (0, 301)
-        assert place.outcomes == ["abandoned"], "the one that was staged runs in its place"
+        assert script_dir.outcomes == ["abandoned"], "the one that was staged runs in its place"
 
 
 @pytest.mark.parametrize("limit_kib", [0, 64, 2700, 4000])
 def test_memory_that_cannot_be_locked(
-    limit_kib: int, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    limit_kib: int, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """Nothing, too little, and nearly what is needed: then it goes on without."""
     without = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
     prefix = ["prlimit", f"--memlock={limit_kib * 1024}", *without]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
 
 
-def test_little_address_space(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_little_address_space(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """From what the bare command gets by with up to what a run needs."""
     told = []
     for limit in range(_least_address_space(), 512 * _MIB, _MIB):
         prefix = ["prlimit", f"--as={limit}"]
-        done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+        done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
         wait_until(lambda: not helpers(), "what a client that died has left is done")
-        assert place.exists("pre.ran") == bool(place.outcomes)
+        assert script_dir.exists("pre.ran") == bool(script_dir.outcomes)
         if done.status == 0:
             break
         ext4.assert_writable()

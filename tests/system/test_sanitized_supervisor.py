@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyfreeze import _client
+from pyfreeze._core import run as core
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
-from tests.support.place import Place
-from tests.support.processes import heirs, helpers, is_alive, is_in_fifreeze, state_pages
+from tests.support.processes import helpers, is_alive, is_in_fifreeze, state_pages, successors
 from tests.support.sanitized import MEMORY, Build
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: A sanitizer's shadow is terabytes of address space, which mlockall() would have to fill.
@@ -28,15 +28,15 @@ def build(able_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert not missing, f"missing: {', '.join(missing)}"
     made = Build(MEMORY, tmp_path_factory.mktemp("supervisor"))
     made.make()
-    tool("mount", "--bind", str(made.supervisor), _client.PROGRAM)
+    tool("mount", "--bind", str(made.supervisor), core.PROGRAM)
     yield made
-    tool("umount", "--lazy", _client.PROGRAM)
+    tool("umount", "--lazy", core.PROGRAM)
 
 
 @pytest.fixture(autouse=True)
 def no_findings(build: Build, nothing_left: None) -> Iterator[None]:
     yield
-    wait_until(lambda: not helpers(), "supervisor and keepers have ended, and told their findings")
+    wait_until(lambda: not helpers(), "supervisor and reapers have ended, and told their findings")
     assert build.take_findings() == ""
 
 
@@ -45,15 +45,15 @@ def is_sanitized(pid: int) -> bool:
         return "libasan" in maps.read()
 
 
-def test_main_job(disks: Disks, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_main_job(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """With a stack of filesystems, a retry, and more output than is kept."""
     lower = disks["xfs"]
     upper = disks.make("upper", "ext4", lower.path("upper.img"))
-    pre = place.script(
+    pre = script_dir.script(
         "pre", 'head -c 300000 /dev/zero; [ -e "$D/again" ] || { touch "$D/again"; exit 1; }'
     )
-    config = place.config(pre, preScriptNoOfRetries=1)
-    copy = place.path("copy")
+    config = script_dir.config(pre, preScriptNoOfRetries=1)
+    copy = script_dir.path("copy")
     done = pyfreeze.run([lower, upper], copy_command(lower, copy), config=config, prefix=UNLOCKED)
     assert (done.status, done.report["consistency"]) == (0, "application"), done.err
     assert [script["attempts"] for script in done.report["scripts"]] == [2, 1]
@@ -61,23 +61,25 @@ def test_main_job(disks: Disks, place: Place, pyfreeze: Pyfreeze) -> None:
         pass
 
 
-def test_command_past_the_deadline(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze.run([ext4], place.staying(), "--max-window", "1", prefix=UNLOCKED)
+def test_command_past_the_deadline(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([ext4], script_dir.blocking_command(), "--max-window", "1", prefix=UNLOCKED)
     assert (done.status, done.report["window"]["expired"]) == (1, True), done.err
     ext4.assert_writable()
 
 
 @pytest.mark.parametrize("victim", ["client", "supervisor"])
-def test_killed_in_the_window(victim: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_killed_in_the_window(
+    victim: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     running = pyfreeze.start_run(
         [ext4],
-        place.staying(),
+        script_dir.blocking_command(),
         "--max-window",
         "300",
-        config=place.config(),
+        config=script_dir.config(),
         prefix=UNLOCKED,
     )
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     supervisor = running.supervisor
     assert is_sanitized(supervisor)
     assert ext4.is_frozen()
@@ -87,33 +89,33 @@ def test_killed_in_the_window(victim: str, ext4: Disk, place: Place, pyfreeze: P
         os.kill(supervisor, signal.SIGKILL)
         assert running.finish().status == 1
     ext4.assert_writable()
-    wait_until(lambda: place.outcomes, "the post-script runs")
+    wait_until(lambda: script_dir.outcomes, "the post-script runs")
     wait_until(lambda: not is_alive(supervisor), "the supervisor ends")
     assert not state_pages()
-    assert place.outcomes == ["abandoned" if victim == "client" else "failed"]
+    assert script_dir.outcomes == ["abandoned" if victim == "client" else "failed"]
 
 
-def test_signal_in_the_pre_script(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(place.held())
+def test_signal_in_the_pre_script(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    config = script_dir.config(script_dir.waiting_script())
     running = pyfreeze.start_run([ext4], ["true"], config=config, prefix=UNLOCKED)
-    wait_until(lambda: place.holds, "the pre-script runs")
+    wait_until(lambda: script_dir.holds, "the pre-script runs")
     running.signal(signal.SIGTERM)
     assert running.finish().status == 128 + signal.SIGTERM
-    assert place.outcomes == ["interrupted"]
+    assert script_dir.outcomes == ["interrupted"]
 
 
-def test_heir(stuck: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+def test_heir(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
     """The program's other role, after a supervisor that was killed while a FIFREEZE hangs."""
-    lower, upper = stuck
+    lower, upper = blocked_pair
     words = ("--freeze-timeout", "300")
     running = pyfreeze.start_run([upper], ["true"], *words, prefix=UNLOCKED)
     supervisor = running.supervisor
     wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")
     os.kill(supervisor, signal.SIGKILL)
     assert running.finish().status == 5
-    (heir,) = heirs()
-    assert is_sanitized(heir)
+    (successor,) = successors()
+    assert is_sanitized(successor)
     lower.thaw()
-    wait_until(lambda: not helpers(), "the heir ends")
+    wait_until(lambda: not helpers(), "the successor ends")
     upper.assert_writable()
     assert not state_pages()

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
 from tests.support.processes import is_alive, is_asleep, peak_kib
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 PYTHON = f"#!{sys.executable} -I\n"
@@ -45,18 +45,18 @@ def script_of(report: dict[str, Any], phase: str) -> dict[str, Any]:
     return dict(found)
 
 
-def surroundings(place: Place, phase: str) -> dict[str, Any]:
-    return dict(json.loads(place.read(f"{phase}.found")))
+def surroundings(script_dir: ScriptDir, phase: str) -> dict[str, Any]:
+    return dict(json.loads(script_dir.read(f"{phase}.found")))
 
 
 # ---- what a script is given ----------------------------------------------------------------------
 
 
-def test_surroundings(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_surroundings(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Environment, directory, descriptors and signals are clean, whatever the caller's are."""
-    pre = place.script("pre", SURROUNDINGS, PYTHON)
-    post = place.script("post", SURROUNDINGS, PYTHON)
-    config = place.config(pre, post, timeoutInSeconds=20)
+    pre = script_dir.script("pre", SURROUNDINGS, PYTHON)
+    post = script_dir.script("post", SURROUNDINGS, PYTHON)
+    config = script_dir.config(pre, post, timeoutInSeconds=20)
     leak = os.open("/dev/zero", os.O_RDONLY)
     try:
         done = pyfreeze.run(
@@ -71,11 +71,11 @@ def test_surroundings(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
         os.close(leak)
     assert (done.status, done.report["code"]) == (0, 0), done.err
     for phase in ("pre", "post"):
-        found = surroundings(place, phase)
+        found = surroundings(script_dir, phase)
         assert found["environment"] == sorted(
             [
                 "HOME=/root",
-                "LANG=C.UTF-8",
+                "LANG=OutcomeCode.UTF-8",
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "PYFREEZE_ATTEMPT=1",
                 f"PYFREEZE_PHASE={phase}",
@@ -94,17 +94,19 @@ def test_surroundings(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
         assert int(found["ignored"], 16) & ~(1 << 12 | 1 << 24) == 0
 
 
-def test_parameters_are_passed_one_to_one(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_parameters_are_passed_one_to_one(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     words = ["", "a b", "'\"$HOME`id`\\", "*", "größe ☃", "-x", "new\nline", "$(touch /tmp/no)"]
-    pre = place.script("pre", SURROUNDINGS, PYTHON)
-    post = place.script("post", SURROUNDINGS, PYTHON)
-    config = place.config(
+    pre = script_dir.script("pre", SURROUNDINGS, PYTHON)
+    post = script_dir.script("post", SURROUNDINGS, PYTHON)
+    config = script_dir.config(
         pre, post, preScriptParams=words, postScriptParams=[7, 2.5], preScriptNoOfRetries=0
     )
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert (done.status, done.report["code"]) == (0, 0), done.err
-    assert surroundings(place, "pre")["argv"] == [pre, *words]
-    assert surroundings(place, "post")["argv"] == [post, "7", "2.5"]
+    assert surroundings(script_dir, "pre")["argv"] == [pre, *words]
+    assert surroundings(script_dir, "post")["argv"] == [post, "7", "2.5"]
 
 
 # ---- how it ends ---------------------------------------------------------------------------------
@@ -123,11 +125,11 @@ ENDS = {
 @pytest.mark.parametrize("phase", ["pre", "post"])
 @pytest.mark.parametrize("end", ENDS)
 def test_failure_is_told_apart_and_lowers_the_level(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, end: str, phase: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, end: str, phase: str
 ) -> None:
     body, first_line, status, signal, words = ENDS[end]
-    failing = place.script("failing", body, first_line)
-    config = place.config(failing) if phase == "pre" else place.config(None, failing)
+    failing = script_dir.script("failing", body, first_line)
+    config = script_dir.config(failing) if phase == "pre" else script_dir.config(None, failing)
     done = pyfreeze.run([ext4], ["true"], config=config)
     report = done.report
     code = 300 if phase == "pre" else 301
@@ -139,24 +141,30 @@ def test_failure_is_told_apart_and_lowers_the_level(
     assert (script["attempts"], script["timed_out"], script["code"]) == (1, False, code)
     assert failing in done.err
     if phase == "pre":
-        assert place.outcomes == ["success"]
+        assert script_dir.outcomes == ["success"]
 
 
-def test_failed_pre_script_without_continue(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(place.script("failing", "exit 1"), continueBackupOnFailure=False)
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+def test_failed_pre_script_without_continue(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    config = script_dir.config(
+        script_dir.script("failing", "exit 1"), continueBackupOnFailure=False
+    )
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([ext4], command, "--several-disks", config=config)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 300)
     assert report["snapshot"] is None
-    assert not place.exists("snapshot.ran")
-    assert place.outcomes == ["none"]
+    assert not script_dir.exists("snapshot.ran")
+    assert script_dir.outcomes == ["none"]
 
 
 def test_failed_pre_script_without_continue_on_a_single_disk(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    config = place.config(place.script("failing", "exit 1"), continueBackupOnFailure=False)
+    config = script_dir.config(
+        script_dir.script("failing", "exit 1"), continueBackupOnFailure=False
+    )
     done = pyfreeze.run([ext4], ["true"], "--single-disk", config=config)
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (0, "crash", 300)
@@ -167,12 +175,12 @@ def test_failed_pre_script_without_continue_on_a_single_disk(
 
 
 def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """Neither what ignores SIGTERM, nor what has left session, group and parent behind."""
     stubborn = "trap '' TERM; echo $$ >\"$D/$1.pid\"; while :; do sleep 1; done"
-    place.script("stubborn", stubborn)
-    pre = place.script(
+    script_dir.script("stubborn", stubborn)
+    pre = script_dir.script(
         "pre",
         "trap '' TERM\n"
         '(setsid sh -c "(setsid $D/stubborn daemon >/dev/null 2>&1 &)" &)\n'
@@ -182,46 +190,46 @@ def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
     look = (
         'for p in pre daemon; do kill -0 "$(cat "$D/$p.pid")" 2>/dev/null && echo "$p lives"; done'
     )
-    command = [place.script("snapshot", f"{look}\nexit 0")]
-    done = pyfreeze.run([disk], command, config=place.config(pre, timeoutInSeconds=1.5))
+    command = [script_dir.script("snapshot", f"{look}\nexit 0")]
+    done = pyfreeze.run([disk], command, config=script_dir.config(pre, timeoutInSeconds=1.5))
     report = done.report
-    assert place.exists("pre.pid")
+    assert script_dir.exists("pre.pid")
     assert report["snapshot"]["output"] == ""
     assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", 308)
     assert script_of(report, "pre")["timed_out"] is True
     assert script_of(report, "pre")["timeout_s"] == 1.5
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]
 
 
-def test_post_script_timeout(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    post = place.script("post", 'sleep 600 & echo $! >"$D/child.pid"; wait')
-    config = place.config(None, post, timeoutInSeconds=1)
+def test_post_script_timeout(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    post = script_dir.script("post", 'sleep 600 & echo $! >"$D/child.pid"; wait')
+    config = script_dir.config(None, post, timeoutInSeconds=1)
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert (done.status, done.report["code"]) == (0, 309)
     assert done.report["consistency"] == "filesystem"
-    assert not is_alive(int(place.read("child.pid")))
+    assert not is_alive(int(script_dir.read("child.pid")))
 
 
-def test_retries_run_it_again(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_retries_run_it_again(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     body = 'echo "$PYFREEZE_ATTEMPT" >>"$D/attempts"; echo "try"; [ "$PYFREEZE_ATTEMPT" = 3 ]'
-    config = place.config(place.script("pre", body), preScriptNoOfRetries=5)
+    config = script_dir.config(script_dir.script("pre", body), preScriptNoOfRetries=5)
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert (done.status, done.report["code"]) == (0, 0)
-    assert place.read("attempts").split() == ["1", "2", "3"]
+    assert script_dir.read("attempts").split() == ["1", "2", "3"]
     assert script_of(done.report, "pre")["attempts"] == 3
     assert script_of(done.report, "pre")["output"] == "try\n" * 3
 
 
-def test_attempts_are_bounded(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(place.script("pre", "exit 1"), preScriptNoOfRetries=2)
+def test_attempts_are_bounded(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    config = script_dir.config(script_dir.script("pre", "exit 1"), preScriptNoOfRetries=2)
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert done.report["code"] == 300
     assert script_of(done.report, "pre")["attempts"] == 3
 
 
-def test_attempts_share_one_timeout(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    pre = place.script("pre", "sleep 0.3; exit 1")
-    config = place.config(pre, preScriptNoOfRetries=1000, timeoutInSeconds=1)
+def test_attempts_share_one_timeout(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    pre = script_dir.script("pre", "sleep 0.3; exit 1")
+    config = script_dir.config(pre, preScriptNoOfRetries=1000, timeoutInSeconds=1)
     done = pyfreeze.run([ext4], ["true"], config=config)
     script = script_of(done.report, "pre")
     assert (done.report["code"], script["timed_out"]) == (308, True)
@@ -232,15 +240,17 @@ def test_attempts_share_one_timeout(ext4: Disk, place: Place, pyfreeze: Pyfreeze
 
 
 def test_much_output_blocks_nothing_and_costs_no_memory(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     total = 100_000_000
-    pre = place.script("pre", f"head -c {total} /dev/zero | tr '\\0' x; echo end >&2")
-    config = place.config(pre, timeoutInSeconds=60)
-    running = pyfreeze.start_run([ext4], [place.held()], "--max-window", "30", config=config)
-    wait_until(lambda: place.holds, "the snapshot command runs", 60)
+    pre = script_dir.script("pre", f"head -c {total} /dev/zero | tr '\\0' x; echo end >&2")
+    config = script_dir.config(pre, timeoutInSeconds=60)
+    running = pyfreeze.start_run(
+        [ext4], [script_dir.waiting_script()], "--max-window", "30", config=config
+    )
+    wait_until(lambda: script_dir.holds, "the snapshot command runs", 60)
     supervisor_kib, client_kib = peak_kib(running.supervisor), peak_kib(running.pid)
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert (done.status, done.report["code"]) == (0, 0)
     script = script_of(done.report, "pre")
@@ -251,10 +261,10 @@ def test_much_output_blocks_nothing_and_costs_no_memory(
 
 
 def test_a_command_that_closes_its_output_costs_no_processor(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    """The keeper holds the pipe, too: its end would be told to the supervisor again and again."""
-    closed, go = place.path("closed"), place.path("go")
+    """The reaper holds the pipe, too: its end would be told to the supervisor again and again."""
+    closed, go = script_dir.path("closed"), script_dir.path("go")
     command = f"exec >&- 2>&-; : >{closed}; until [ -e {go} ]; do sleep 0.02; done"
     running = pyfreeze.start_run([ext4], ["sh", "-c", command], "--max-window", "60")
     supervisor = running.supervisor
@@ -264,8 +274,8 @@ def test_a_command_that_closes_its_output_costs_no_processor(
     assert running.finish().status == 0
 
 
-def test_output_that_is_no_text(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    config = place.config(place.script("pre", r"printf '\377\001ok'"))
+def test_output_that_is_no_text(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    config = script_dir.config(script_dir.script("pre", r"printf '\377\001ok'"))
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert script_of(done.report, "pre")["output"] == "\ufffd\x01ok"
 
@@ -274,28 +284,30 @@ def test_output_that_is_no_text(ext4: Disk, place: Place, pyfreeze: Pyfreeze) ->
 
 
 def test_what_a_pre_script_left_lives_until_the_post_script_has_ended(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     look = 'kill -0 "$(cat "$D/session.pid")" && echo lives'
-    pre = place.script("pre", 'setsid sleep 600 & echo $! >"$D/session.pid"')
-    config = place.config(pre, place.script("post", look))
-    done = pyfreeze.run([ext4], [place.script("snapshot", look)], config=config)
+    pre = script_dir.script("pre", 'setsid sleep 600 & echo $! >"$D/session.pid"')
+    config = script_dir.config(pre, script_dir.script("post", look))
+    done = pyfreeze.run([ext4], [script_dir.script("snapshot", look)], config=config)
     assert done.report["code"] == 0
     assert done.report["snapshot"]["output"] == "lives\n"
     assert script_of(done.report, "post")["output"] == "lives\n"
-    assert not is_alive(int(place.read("session.pid")))
+    assert not is_alive(int(script_dir.read("session.pid")))
 
 
-def test_what_a_post_script_started_goes_on(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_what_a_post_script_started_goes_on(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     """And may go on writing to the output that it was given."""
     service = 'while [ ! -e "$D/go" ]; do echo working; sleep 0.01; done; echo bye; touch "$D/bye"'
-    place.script("service", service)
-    post = place.script("post", '"$D/service" & echo $! >"$D/service.pid"')
-    done = pyfreeze.run([ext4], ["true"], config=place.config(None, post))
+    script_dir.script("service", service)
+    post = script_dir.script("post", '"$D/service" & echo $! >"$D/service.pid"')
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(None, post))
     assert done.report["code"] == 0
-    assert is_alive(int(place.read("service.pid")))
-    place.go()
-    wait_until(lambda: place.exists("bye"), "the service ends by itself")
+    assert is_alive(int(script_dir.read("service.pid")))
+    script_dir.release()
+    wait_until(lambda: script_dir.exists("bye"), "the service ends by itself")
 
 
 # ---- when post-scripts run -----------------------------------------------------------------------
@@ -307,23 +319,23 @@ def test_what_a_post_script_started_goes_on(ext4: Disk, place: Place, pyfreeze: 
     ids=["failed", "expired"],
 )
 def test_post_script_runs_after_a_bad_snapshot(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, command: list[str], options: list[str]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, command: list[str], options: list[str]
 ) -> None:
-    done = pyfreeze.run([ext4], command, *options, config=place.config())
+    done = pyfreeze.run([ext4], command, *options, config=script_dir.config())
     assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
-def test_plugins_run_side_by_side(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_plugins_run_side_by_side(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Each waits for the other; one that fails does not hide the other."""
     configs = []
     for own, other in (("a", "b"), ("b", "a")):
         meet = f'touch "$D/{own}.$PYFREEZE_PHASE"; while [ ! -e "$D/{other}.$PYFREEZE_PHASE" ]'
         body = f"{meet}; do sleep 0.01; done"
-        pre = place.script(f"{own}-pre", body + ("; exit 1" if own == "b" else ""))
-        post = place.script(f"{own}-post", body)
-        configs.append(place.config(pre, post, name=f"{own}.json"))
-    host = place.path("host.conf")
+        pre = script_dir.script(f"{own}-pre", body + ("; exit 1" if own == "b" else ""))
+        post = script_dir.script(f"{own}-post", body)
+        configs.append(script_dir.config(pre, post, name=f"{own}.json"))
+    host = script_dir.path("host.conf")
     rows = [
         f"pluginName{i} = ScriptRunner\npluginConfigPath{i} = {c}" for i, c in enumerate(configs)
     ]

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import pyfreeze as library
-from pyfreeze import _client
+from pyfreeze._core import run as core
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.place import Place
 from tests.support.processes import state_pages
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import holds_within, wait_until
 
 # ---- the state directory -------------------------------------------------------------------------
@@ -52,48 +52,48 @@ def behind(commands: str, target: Path) -> list[str]:
     ]
 
 
-def assert_refused(done: Done, place: Place, target: Path, before: list[str]) -> None:
+def assert_refused(done: Done, script_dir: ScriptDir, target: Path, before: list[str]) -> None:
     assert done.status == 1, done.err
     done.assert_one_line("/run/pyfreeze")
-    assert not place.exists("snapshot.ran")
+    assert not script_dir.exists("snapshot.ran")
     assert sorted(os.listdir(target)) == before
     assert all(path.stat().st_size == 0 for path in target.iterdir())
 
 
 @pytest.fixture
-def target(place: Place) -> Path:
-    path = place.path("target")
+def target(script_dir: ScriptDir) -> Path:
+    path = script_dir.path("target")
     path.mkdir()
     return path
 
 
 @pytest.mark.parametrize("commands", DIRECTORIES.values(), ids=DIRECTORIES)
 def test_state_directory_made_by_somebody_else(
-    commands: str, ext4: Disk, place: Place, target: Path, pyfreeze: Pyfreeze
+    commands: str, ext4: Disk, script_dir: ScriptDir, target: Path, pyfreeze: Pyfreeze
 ) -> None:
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--json", "--", *command]
-    assert_refused(pyfreeze(*words, prefix=behind(commands, target)), place, target, [])
+    assert_refused(pyfreeze(*words, prefix=behind(commands, target)), script_dir, target, [])
 
 
 @pytest.mark.parametrize("commands", ENTRIES.values(), ids=ENTRIES)
 def test_entries_of_the_state_directory_that_are_not_ours(
-    commands: str, ext4: Disk, place: Place, target: Path, pyfreeze: Pyfreeze
+    commands: str, ext4: Disk, script_dir: ScriptDir, target: Path, pyfreeze: Pyfreeze
 ) -> None:
-    command = [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--json", "--", *command]
     prefix = behind(f"mkdir -m 700 /run/pyfreeze && {commands}", target)
     before = ["page"] if "page" in commands else []
-    assert_refused(pyfreeze(*words, prefix=prefix), place, target, before)
+    assert_refused(pyfreeze(*words, prefix=prefix), script_dir, target, before)
 
 
 @pytest.mark.parametrize("kind", ["owner", "group writes", "all write"])
 def test_thaw_believes_no_page_of_somebody_else(
-    kind: str, place: Place, target: Path, pyfreeze: Pyfreeze
+    kind: str, script_dir: ScriptDir, target: Path, pyfreeze: Pyfreeze
 ) -> None:
     """It would thaw what others have frozen, and write into rcu_expedited."""
     commands = f"{DIRECTORIES[kind]} && touch /run/pyfreeze/theirs.state"
-    assert_refused(pyfreeze("thaw", prefix=behind(commands, target)), place, target, [])
+    assert_refused(pyfreeze("thaw", prefix=behind(commands, target)), script_dir, target, [])
 
 
 @pytest.mark.parametrize("kind", ["symlink", "file"])
@@ -104,16 +104,18 @@ def test_page_is_made_anew_or_not_at_all(kind: str, ext4: Disk, target: Path) ->
     page.symlink_to(victim) if kind == "symlink" else page.touch(0o600)
     try:
         with pytest.raises(library.FreezeError) as caught:
-            _client.Run((), "mine")
+            core.Run((), "mine")
         assert (caught.value.errno, caught.value.filename) == (errno.EEXIST, STATE_DIRECTORY)
         assert victim.stat().st_size == 0
     finally:
         page.unlink()
 
 
-def test_modes_of_the_state(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    running = pyfreeze.start_run([ext4], place.staying(), "--max-window", "60", umask=0)
-    wait_until(lambda: place.stays, "the snapshot command runs")
+def test_modes_of_the_state(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    running = pyfreeze.start_run(
+        [ext4], script_dir.blocking_command(), "--max-window", "60", umask=0
+    )
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     (page,) = state_pages()
     for path, mode in ((page, 0o600), (page.with_name("lock"), 0o600)):
         status = path.lstat()
@@ -128,7 +130,7 @@ def test_page_from_before_the_last_boot_is_removed_unused(
 ) -> None:
     """What it had raised then is no value of this boot's."""
     page = Path(STATE_DIRECTORY, "old.state")
-    with _client.Run((), "old"):
+    with core.Run((), "old"):
         content = bytearray(page.read_bytes())
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
     assert content.count(boot_id) == 1
@@ -163,16 +165,18 @@ def created(log: Path) -> list[str]:
 
 
 def test_files_are_made_in_the_state_directory_only(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    """By the command, supervisor and keepers; no temporary file in a place that all share."""
-    log = place.path("calls")
+    """By the command, supervisor and reapers; no temporary file in a place that all share."""
+    log = script_dir.path("calls")
     calls = ",".join(f"?{call}" for call in CREATING)
     prefix = ["strace", "-f", "-y", "-qq", "-s", "4096", "-o", str(log), f"--trace={calls}"]
     done = pyfreeze.run(
         [ext4],
         ["true"],
-        config=place.config(place.script("pre", "true"), place.script("post", "true")),
+        config=script_dir.config(
+            script_dir.script("pre", "true"), script_dir.script("post", "true")
+        ),
         prefix=prefix,
         environment={"PYTHONDONTWRITEBYTECODE": "1"},
     )
@@ -203,39 +207,39 @@ def descriptors_of(pid: int) -> dict[int, str]:
     return {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in names}
 
 
-def test_supervisor_inherits_nothing(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_supervisor_inherits_nothing(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     secret = os.open("/etc/passwd", os.O_RDONLY)
     os.set_inheritable(secret, True)
     try:
         running = pyfreeze.start_run(
             [ext4],
-            place.staying(),
-            directory=str(place.directory),
+            script_dir.blocking_command(),
+            directory=str(script_dir.directory),
             environment={"LD_DEBUG_OUTPUT": "/nowhere", "SECRET": "x"},
             pass_fds=[secret],
         )
     finally:
         os.close(secret)
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     supervisor = running.supervisor
     proc = Path("/proc", str(supervisor))
     open_files = descriptors_of(supervisor)
-    command_files = descriptors_of(place.staying_pids()[0])
+    command_files = descriptors_of(script_dir.blocking_pids()[0])
     assert (proc / "environ").read_bytes() == b""
     assert os.readlink(proc / "cwd") == "/"
     assert [open_files[fd] for fd in range(3)] == ["/dev/null"] * 3
     assert "/etc/passwd" not in open_files.values()
-    assert_only_standard(command_files, place)
+    assert_only_standard(command_files, script_dir)
     running.signal(signal.SIGTERM)
     running.finish()
 
 
-def assert_only_standard(files: dict[int, str], place: Place) -> None:
+def assert_only_standard(files: dict[int, str], script_dir: ScriptDir) -> None:
     """Input from nowhere, output to the supervisor; and the script that a shell reads."""
     assert files.pop(0) == "/dev/null"
     assert files.pop(1).startswith("pipe:")
     assert files.pop(2).startswith("pipe:")
-    assert set(files.values()) <= {str(place.path("stay")), str(place.path("stay.pid"))}
+    assert set(files.values()) <= {str(script_dir.path("stay")), str(script_dir.path("stay.pid"))}
 
 
 def words_of(paths: Sequence[Path]) -> str:

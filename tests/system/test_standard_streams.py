@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: Runs the rest of its arguments with its own streams of these numbers made unfit beforehand.
@@ -42,13 +42,13 @@ def with_streams(how: str, numbers: str) -> list[str]:
 
 
 @WAYS
-def test_stdout(how: str, says: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_stdout(how: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """The report is lost: the status says so, and the outcome is told where it still can be."""
     prefix = with_streams(how, "1")
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert done.status == 1
     done.assert_one_line("standard output", says, "success: application-consistent (code 0 ")
-    assert place.outcomes == ["success"], "the backup itself was one"
+    assert script_dir.outcomes == ["success"], "the backup itself was one"
 
 
 def test_stdout_in_text(ext4: Disk, pyfreeze: Pyfreeze) -> None:
@@ -58,7 +58,9 @@ def test_stdout_in_text(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     done.assert_one_line("standard output", "success: filesystem-consistent (code 1 ")
 
 
-def test_stdout_hides_no_other_status(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_stdout_hides_no_other_status(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     prefix = with_streams("broken pipe", "1")
     done = pyfreeze.run([ext4], ["true"], "--require", "application", prefix=prefix)
     assert done.status == 3
@@ -88,18 +90,18 @@ def test_stderr(how: str, says: str, ext4: Disk, pyfreeze: Pyfreeze) -> None:
     assert (done.status, done.report["consistency"]) == (3, "filesystem")
 
 
-def test_all_closed(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_all_closed(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """No file of ours takes the place of a stream, for somebody else's last words to land in."""
-    config = place.config()
+    config = script_dir.config()
     running = pyfreeze.start_run(
-        [ext4], [place.held()], config=config, prefix=with_streams("closed", "012")
+        [ext4], [script_dir.waiting_script()], config=config, prefix=with_streams("closed", "012")
     )
-    wait_until(lambda: place.holds, "the snapshot command runs")
+    wait_until(lambda: script_dir.holds, "the snapshot command runs")
     files = [os.readlink(f"/proc/{running.pid}/fd/{number}") for number in range(3)]
     supervisors = [Path(f"/proc/{running.supervisor}/fd/{n}").readlink() for n in range(3)]
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert files == ["/dev/null"] * 3
     assert supervisors == [Path("/dev/null")] * 3
     assert (done.status, done.out, done.err) == (1, "", "")
-    assert place.outcomes == ["success"]
+    assert script_dir.outcomes == ["success"]

@@ -18,8 +18,8 @@ import pytest
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, tool
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.place import Place
 from tests.support.processes import is_alive, state_pages
+from tests.support.script_dir import ScriptDir
 from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
@@ -29,12 +29,12 @@ BOOT_ID_AT, CLIENT_PID_AT = 56, 96
 
 
 @pytest.fixture
-def frozen_run(place: Place, pyfreeze: Pyfreeze) -> Callable[[Disk], Running]:
+def frozen_run(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Callable[[Disk], Running]:
     """Starts a run that stays in its window."""
 
     def start(disk: Disk) -> Running:
-        running = pyfreeze.start_run([disk], [place.held()], "--max-window", "300")
-        wait_until(lambda: place.holds, "the snapshot command runs")
+        running = pyfreeze.start_run([disk], [script_dir.waiting_script()], "--max-window", "300")
+        wait_until(lambda: script_dir.holds, "the snapshot command runs")
         return running
 
     return start
@@ -62,7 +62,7 @@ def test_no_run_since_the_boot(pyfreeze: Pyfreeze) -> None:
 
 
 def test_live_run(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
     running = frozen_run(disk)
     (run,) = runs_of(pyfreeze, 0)
@@ -78,20 +78,20 @@ def test_live_run(
     assert f"run {run['run_id']}: alive" in table.out
     assert "thaws everything within 2" in table.out
     assert re.search(rf"{disk.mount_point} \(\d+:\d+\): frozen for [\d.]+ s\n", table.out)
-    place.go()
+    script_dir.release()
     done = running.finish()
     assert (done.status, done.report["run_id"]) == (0, run["run_id"])
     assert runs_of(pyfreeze, 0) == []
 
 
 def test_looking_disturbs_nobody(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
     """No lock, no signal, and no page that could be written to, by mistake or otherwise."""
     running = frozen_run(ext4)
     (page,) = state_pages()
     before = page.read_bytes(), page.stat().st_mtime_ns
-    log = place.path("calls")
+    log = script_dir.path("calls")
     calls = "openat,open,flock,fcntl,kill,tgkill,pidfd_send_signal,ptrace,mmap,unlink,unlinkat"
     done = pyfreeze("status", prefix=["strace", "-f", "-y", "-o", str(log), "-e", f"trace={calls}"])
     assert done.status == 0
@@ -101,7 +101,7 @@ def test_looking_disturbs_nobody(
     for line in lines:
         assert not re.search(r"O_RDWR|O_WRONLY|PROT_WRITE|flock\(|unlink", line), line
     assert "kill(" not in log.read_text("utf-8")
-    place.go()
+    script_dir.release()
     assert running.finish().status == 0
 
 
@@ -124,7 +124,7 @@ def test_what_a_dead_run_left(
 
 
 def test_dead_run_and_live_run(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
     """A client's process id that is somebody else's by now makes no run alive."""
     running = frozen_run(ext4)
@@ -140,7 +140,7 @@ def test_dead_run_and_live_run(
     (dead,) = [run for run in runs.values() if not run["alive"]]
     assert dead["run_id"].startswith("other-id")
     assert dead["client"] == {"pid": os.getpid(), "state": "gone"}
-    place.go()
+    script_dir.release()
     assert running.finish().status == 0
 
 
@@ -181,16 +181,16 @@ def test_stopped_supervisor_of_a_killed_client(
     wait_until(lambda: not is_alive(supervisor), "it goes on, thaws and ends")
 
 
-def test_a_script_knows_its_own_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_a_script_knows_its_own_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     command = f"'{sys.executable}' -m pyfreeze status --json"
-    pre = place.script(
+    pre = script_dir.script(
         "pre", f'{command} >"$D/json" && {command.removesuffix("--json")} >"$D/text"'
     )
-    done = pyfreeze.run([ext4], ["true"], config=place.config(pre))
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(pre))
     assert (done.status, done.report["code"]) == (0, 0), done.err
-    (run,) = json.loads(place.read("json"))["runs"]
+    (run,) = json.loads(script_dir.read("json"))["runs"]
     assert (run["run_id"], run["is_this"]) == (done.report["run_id"], True)
-    assert f"{run['run_id']} (this run): alive" in place.read("text")
+    assert f"{run['run_id']} (this run): alive" in script_dir.read("text")
 
 
 def test_unprivileged_user(pyfreeze: Pyfreeze) -> None:

@@ -16,8 +16,8 @@ import pytest
 from tests.support.command import Pyfreeze, guard
 from tests.support.disks import Disk, copy_command, opened_copy, tool
 from tests.support.needs import need_program
-from tests.support.place import Place
 from tests.support.processes import is_alive, state_pages, supervisors_of
+from tests.support.script_dir import ScriptDir
 from tests.support.systemd import Systemd
 from tests.support.units import PROGRAM, UNITS, Unit
 from tests.support.waiting import wait_until
@@ -45,8 +45,8 @@ def installed(pyfreeze: Pyfreeze, root: Path) -> list[Path]:
     return paths
 
 
-def test_units_are_well_formed(analyze: str, place: Place, pyfreeze: Pyfreeze) -> None:
-    paths = installed(pyfreeze, place.directory)
+def test_units_are_well_formed(analyze: str, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    paths = installed(pyfreeze, script_dir.directory)
     assert len(paths) == 3
     for path in paths:
         commands = re.findall(r"^Exec\w+=.*$", path.read_text("utf-8"), flags=re.MULTILINE)
@@ -67,9 +67,9 @@ SERVICE = f"pyfreeze@{INSTANCE}.service"
 class Scheduled:
     """The units as `pyfreeze install` leaves them, under a systemd that is real."""
 
-    def __init__(self, systemd: Systemd, place: Place) -> None:
+    def __init__(self, systemd: Systemd, script_dir: ScriptDir) -> None:
         self.systemd = systemd
-        self._place = place
+        self._place = script_dir
 
     def boot(self, disks: Sequence[Disk], config: str, snapshot: Sequence[str]) -> None:
         """With the instance's file for these disks, and its output where it is seen."""
@@ -119,20 +119,20 @@ class Scheduled:
 
 
 @pytest.fixture
-def scheduled(systemd: Systemd, place: Place) -> Scheduled:
-    return Scheduled(systemd, place)
+def scheduled(systemd: Systemd, script_dir: ScriptDir) -> Scheduled:
+    return Scheduled(systemd, script_dir)
 
 
-def test_main_job(disk: Disk, place: Place, scheduled: Scheduled) -> None:
+def test_main_job(disk: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
     """With a pre-script that becomes somebody else, as databases' do."""
-    become = place.script("pre", 'setpriv --reuid=65534 --clear-groups id -u >"$D/pre.ran"')
-    copy = place.path("copy")
-    scheduled.boot([disk], place.config(become), copy_command(disk, copy))
+    become = script_dir.script("pre", 'setpriv --reuid=65534 --clear-groups id -u >"$D/pre.ran"')
+    copy = script_dir.path("copy")
+    scheduled.boot([disk], script_dir.config(become), copy_command(disk, copy))
     scheduled.systemd.do("start", SERVICE)  # it is a oneshot: until the end
     assert (scheduled.state, scheduled.err) == ("inactive", "")
     report = scheduled.report
     assert (report["consistency"], report["window"]["expired"]) == ("application", False)
-    assert place.read("pre.ran") == "65534\n"
+    assert script_dir.read("pre.ran") == "65534\n"
     with opened_copy(disk.fstype, copy):
         pass
     assert scheduled.out.endswith("}\nnothing to thaw\n")
@@ -153,15 +153,15 @@ def supervisor_of(client: int) -> int:
 
 
 def test_supervisor_is_protected_as_without_the_unit(
-    ext4: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled, pyfreeze: Pyfreeze
 ) -> None:
-    config = place.config()
-    scheduled.boot([ext4], config, place.staying())
+    config = script_dir.config()
+    scheduled.boot([ext4], config, script_dir.blocking_command())
     confined = protection_of(supervisor_of(scheduled.start()))
     scheduled.systemd.do("stop", SERVICE)
-    place.path("stay.pid").unlink()
-    running = pyfreeze.start_run([ext4], place.staying(), config=config)
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    script_dir.path("stay.pid").unlink()
+    running = pyfreeze.start_run([ext4], script_dir.blocking_command(), config=config)
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     free = protection_of(running.supervisor)
     running.process.terminate()
     assert running.finish().status == 128 + signal.SIGTERM
@@ -170,21 +170,23 @@ def test_supervisor_is_protected_as_without_the_unit(
 
 
 def test_stopped_it_thaws_and_runs_the_post_script(
-    disk: Disk, place: Place, scheduled: Scheduled
+    disk: Disk, script_dir: ScriptDir, scheduled: Scheduled
 ) -> None:
     """The client alone is asked to end; all that it needs for that still lives."""
-    scheduled.boot([disk], place.config(), place.staying())
+    scheduled.boot([disk], script_dir.config(), script_dir.blocking_command())
     scheduled.start()
     scheduled.systemd.do("stop", SERVICE)
     disk.assert_writable()
-    assert place.outcomes == ["interrupted"]
+    assert script_dir.outcomes == ["interrupted"]
     assert "SIGTERM" in scheduled.report["message"]
     assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == str(128 + signal.SIGTERM)
     assert not state_pages()
 
 
-def test_client_and_supervisor_killed(disk: Disk, place: Place, scheduled: Scheduled) -> None:
-    scheduled.boot([disk], place.config(), place.staying())
+def test_client_and_supervisor_killed(
+    disk: Disk, script_dir: ScriptDir, scheduled: Scheduled
+) -> None:
+    scheduled.boot([disk], script_dir.config(), script_dir.blocking_command())
     client = scheduled.start()
     supervisor = supervisor_of(client)
     os.kill(client, signal.SIGSTOP)  # it must not see the supervisor die, and thaw
@@ -198,9 +200,9 @@ def test_client_and_supervisor_killed(disk: Disk, place: Place, scheduled: Sched
     disk.assert_writable()
 
 
-def test_all_of_it_killed_at_once(disk: Disk, place: Place, scheduled: Scheduled) -> None:
+def test_all_of_it_killed_at_once(disk: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
     """As by an administrator's `systemctl kill`, or by the kernel where memory is short."""
-    scheduled.boot([disk], place.config(), place.staying())
+    scheduled.boot([disk], script_dir.config(), script_dir.blocking_command())
     scheduled.start()
     scheduled.systemd.do("kill", "--signal=SIGKILL", SERVICE)
     scheduled.wait_for_end()
@@ -208,62 +210,64 @@ def test_all_of_it_killed_at_once(disk: Disk, place: Place, scheduled: Scheduled
     assert not state_pages()
 
 
-def test_client_killed(ext4: Disk, place: Place, scheduled: Scheduled) -> None:
+def test_client_killed(ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
     """The unit ends, and all that is in it, only when the post-script has."""
-    place.held()
-    post = place.script("post", '. "$D/held"; touch "$D/whole"')
-    scheduled.boot([ext4], place.config(None, post), place.staying())
+    script_dir.waiting_script()
+    post = script_dir.script("post", '. "$D/held"; touch "$D/whole"')
+    scheduled.boot([ext4], script_dir.config(None, post), script_dir.blocking_command())
     os.kill(scheduled.start(), signal.SIGKILL)
-    wait_until(lambda: place.holds, "the supervisor runs the post-script")
+    wait_until(lambda: script_dir.holds, "the supervisor runs the post-script")
     assert not ext4.is_frozen()
     wait_until(lambda: "another run" in scheduled.err, "`thaw` has been told of the run")
     assert scheduled.state == "deactivating"
-    place.go()
+    script_dir.release()
     scheduled.wait_for_end()
-    assert place.exists("whole")
+    assert script_dir.exists("whole")
 
 
 def test_one_that_the_lock_refused_waits_for_nobody(
-    ext4: Disk, place: Place, scheduled: Scheduled, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled, pyfreeze: Pyfreeze
 ) -> None:
-    running = pyfreeze.start_run([ext4], [place.held()])
-    wait_until(lambda: place.holds, "another run's snapshot is being taken")
-    scheduled.boot([ext4], place.config(), ["true"])
+    running = pyfreeze.start_run([ext4], [script_dir.waiting_script()])
+    wait_until(lambda: script_dir.holds, "another run's snapshot is being taken")
+    scheduled.boot([ext4], script_dir.config(), ["true"])
     assert scheduled.systemd.ask("start", SERVICE).returncode != 0
     assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == "4"
-    assert (scheduled.state, place.outcomes) == ("failed", [])
-    place.go()
+    assert (scheduled.state, script_dir.outcomes) == ("failed", [])
+    script_dir.release()
     assert running.finish().status == 0
 
 
-def test_timer(ext4: Disk, place: Place, scheduled: Scheduled) -> None:
+def test_timer(ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
     """Its own calendar would have us wait until midnight."""
     name = f"pyfreeze@{INSTANCE}.timer"
     soon = "OnCalendar=\nOnActiveSec=100ms\nAccuracySec=1ms\nRandomizedDelaySec=0"
     scheduled.systemd.add(f"{name}.d/soon.conf", f"[Timer]\n{soon}\nPersistent=no\n")
-    scheduled.boot([ext4], place.config(), ["true"])
+    scheduled.boot([ext4], script_dir.config(), ["true"])
     scheduled.systemd.do("start", name)
-    wait_until(lambda: place.outcomes == ["success"], "the backup has run")
+    wait_until(lambda: script_dir.outcomes == ["success"], "the backup has run")
     scheduled.wait_for_end()
     assert scheduled.report["consistency"] == "application"
 
 
-def leave_frozen(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def leave_frozen(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """A run whose client and supervisor are dead."""
-    running = pyfreeze.start_run([disk], place.staying(), "--max-window", "300")
-    wait_until(lambda: place.stays, "the snapshot command runs")
+    running = pyfreeze.start_run([disk], script_dir.blocking_command(), "--max-window", "300")
+    wait_until(lambda: script_dir.stays, "the snapshot command runs")
     running.kill_with_supervisor()
     assert disk.is_frozen()
 
 
-def test_thaw_at_boot(disk: Disk, place: Place, systemd: Systemd, pyfreeze: Pyfreeze) -> None:
+def test_thaw_at_boot(
+    disk: Disk, script_dir: ScriptDir, systemd: Systemd, pyfreeze: Pyfreeze
+) -> None:
     name = "pyfreeze-thaw.service"
-    root = place.path("root")
+    root = script_dir.path("root")
     root.mkdir()
     (unit,) = [path for path in installed(pyfreeze, root) if path.name == name]
     systemd.add(name, unit.read_text("utf-8"))
     systemd.add("sysinit.target.d/enabled.conf", f"[Unit]\nWants={name}\n")
-    leave_frozen(disk, place, pyfreeze)
+    leave_frozen(disk, script_dir, pyfreeze)
     systemd.boot()
     assert systemd.show(name, "Result") == "success"
     disk.assert_writable()
@@ -271,11 +275,11 @@ def test_thaw_at_boot(disk: Disk, place: Place, systemd: Systemd, pyfreeze: Pyfr
 
 
 def test_no_denied_call_in_a_thaw(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, analyze: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, analyze: str
 ) -> None:
     unit = Unit("pyfreeze-thaw.service")
-    leave_frozen(ext4, place, pyfreeze)
-    log = place.path("denied")
+    leave_frozen(ext4, script_dir, pyfreeze)
+    log = script_dir.path("denied")
     prefix = ["strace", "-f", "-qq", "-o", str(log), f"--trace={denied_calls(unit)},socket"]
     done = pyfreeze("thaw", prefix=prefix)
     assert done.out.startswith(f"thawed {ext4.mount_point} ")
@@ -293,11 +297,11 @@ def denied_calls(unit: Unit) -> str:
 
 
 def test_no_denied_call_in_a_run(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, analyze: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, analyze: str
 ) -> None:
-    log = place.path("denied")
+    log = script_dir.path("denied")
     denied = denied_calls(Unit("pyfreeze@.service"))
     prefix = ["strace", "-f", "-qq", "-o", str(log), f"--trace={denied}", "--signal=none"]
-    done = pyfreeze.run([ext4], ["true"], config=place.config(), prefix=prefix)
+    done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert (done.status, done.report["code"]) == (0, 0), done.err
     assert log.read_text(encoding="utf-8") == ""

@@ -9,17 +9,17 @@ import pytest
 from tests.support import namespace
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks
-from tests.support.place import Place
 from tests.support.processes import AS_NOBODY, state_pages
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 STILL = 5
 
 
-def start(pyfreeze: Pyfreeze, place: Place, *disks: Disk) -> Running:
+def start(pyfreeze: Pyfreeze, script_dir: ScriptDir, *disks: Disk) -> Running:
     """A run that stays in its window."""
-    running = pyfreeze.start_run(disks, [place.held()], "--max-window", "300")
-    wait_until(lambda: place.holds, "the snapshot command runs")
+    running = pyfreeze.start_run(disks, [script_dir.waiting_script()], "--max-window", "300")
+    wait_until(lambda: script_dir.holds, "the snapshot command runs")
     return running
 
 
@@ -29,10 +29,10 @@ def pair(disks: Disks) -> tuple[Disk, Disk]:
 
 
 def test_one_mount_of_what_a_dead_run_left(
-    pair: tuple[Disk, Disk], place: Place, pyfreeze: Pyfreeze
+    pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     one, other = pair
-    start(pyfreeze, place, one, other).kill_with_supervisor()
+    start(pyfreeze, script_dir, one, other).kill_with_supervisor()
     done = pyfreeze("thaw", "--mount", one.mount_point)
     assert done.status == STILL
     assert done.out.startswith(f"thawed {one.mount_point} (run ")
@@ -66,8 +66,10 @@ def test_force_thaws_what_somebody_else_froze(disk: Disk, pyfreeze: Pyfreeze) ->
     assert (again.status, again.out) == (0, f"not frozen: {disk.mount_point}\n")
 
 
-def test_force_on_what_a_dead_run_left(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    start(pyfreeze, place, ext4).kill_with_supervisor()
+def test_force_on_what_a_dead_run_left(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    start(pyfreeze, script_dir, ext4).kill_with_supervisor()
     done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
     assert (done.status, done.out, done.err) == (0, f"thawed {ext4.mount_point}\n", "")
     ext4.assert_writable()
@@ -75,13 +77,13 @@ def test_force_on_what_a_dead_run_left(ext4: Disk, place: Place, pyfreeze: Pyfre
 
 
 def test_force_on_a_live_run_says_what_it_spoils(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    running = start(pyfreeze, place, ext4)
+    running = start(pyfreeze, script_dir, ext4)
     done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
     ext4.assert_writable()
     assert (done.status, done.out) == (0, f"thawed {ext4.mount_point}\n")
-    place.go()
+    script_dir.release()
     report = running.finish().report
     done.assert_one_line(ext4.mount_point, report["run_id"], "alive", "inconsistent")
     assert (report["status"], report["consistency"]) == ("error", "none")
@@ -101,7 +103,9 @@ def test_force_needs_a_name(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--force"]])
 @pytest.mark.parametrize("name", ["missing", "plain"])
-def test_no_mount_point(pyfreeze: Pyfreeze, place: Place, words: list[str], name: str) -> None:
+def test_no_mount_point(
+    pyfreeze: Pyfreeze, script_dir: ScriptDir, words: list[str], name: str
+) -> None:
     Path(namespace.ROOT, "plain").mkdir(exist_ok=True)
     path = f"{namespace.ROOT}/{name}"
     done = pyfreeze("thaw", *words, "--mount", path)

@@ -12,8 +12,8 @@ import pytest
 from tests.support import namespace
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, Disks, tool
-from tests.support.place import Place
 from tests.support.processes import AS_NOBODY
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 USAGE = 2
@@ -35,12 +35,12 @@ _KEYS = {
 
 
 @pytest.fixture
-def noted(place: Place) -> list[str]:
+def noted(script_dir: ScriptDir) -> list[str]:
     """A snapshot command that would be noticed."""
-    return [place.script("snapshot", 'touch "$D/snapshot.ran"')]
+    return [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
 
 
-def assert_refused(done: Done, place: Place, status: int, *parts: str) -> dict[str, Any]:
+def assert_refused(done: Done, script_dir: ScriptDir, status: int, *parts: str) -> dict[str, Any]:
     assert done.status == status, done.err
     done.assert_one_line(*parts)
     report = done.report
@@ -48,32 +48,34 @@ def assert_refused(done: Done, place: Place, status: int, *parts: str) -> dict[s
     assert (report["status"], report["consistency"]) == ("error", "none")
     assert report["message"]
     for name in ("pre.ran", "post.ran", "snapshot.ran"):
-        assert not place.exists(name), f"{name}: nothing was to be run"
+        assert not script_dir.exists(name), f"{name}: nothing was to be run"
     return report
 
 
 def refuse(
-    pyfreeze: Pyfreeze, place: Place, words: list[str], command: list[str], *parts: str
+    pyfreeze: Pyfreeze, script_dir: ScriptDir, words: list[str], command: list[str], *parts: str
 ) -> None:
     """As it is, and with scripts configured: neither runs anything."""
-    done = pyfreeze("run", "--config", place.config(), *words, "--json", "--", *command)
-    assert_refused(done, place, USAGE, *parts)
+    done = pyfreeze("run", "--config", script_dir.config(), *words, "--json", "--", *command)
+    assert_refused(done, script_dir, USAGE, *parts)
 
 
 # ---- mounts --------------------------------------------------------------------------------------
 
 
-def test_missing_mount_point(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+def test_missing_mount_point(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
     missing = f"{namespace.ROOT}/missing"
-    refuse(pyfreeze, place, ["--mount", missing], noted, missing)
+    refuse(pyfreeze, script_dir, ["--mount", missing], noted, missing)
 
 
-def test_file(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
-    refuse(pyfreeze, place, ["--mount", noted[0]], noted, noted[0], "mount point")
+def test_file(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    refuse(pyfreeze, script_dir, ["--mount", noted[0]], noted, noted[0], "mount point")
 
 
-def test_working_directory_that_was_removed(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    gone = place.path("gone")
+def test_working_directory_that_was_removed(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    gone = script_dir.path("gone")
     gone.mkdir()
     prefix = ["sh", "-c", f'cd {gone}; rmdir {gone}; exec "$@"', "sh"]
     done = pyfreeze.run([ext4], ["true"], prefix=prefix)
@@ -82,33 +84,35 @@ def test_working_directory_that_was_removed(ext4: Disk, place: Place, pyfreeze: 
 
 
 def test_directory_that_is_no_mount_point(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     path = ext4.path("directory")
     path.mkdir(exist_ok=True)
     words = ["--mount", str(path)]
-    refuse(pyfreeze, place, words, noted, str(path), ext4.mount_point)
+    refuse(pyfreeze, script_dir, words, noted, str(path), ext4.mount_point)
 
 
-def test_tmpfs(place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
-    directory = place.path("tmpfs")
+def test_tmpfs(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    directory = script_dir.path("tmpfs")
     directory.mkdir()
     tool("mount", "-t", "tmpfs", "none", str(directory))
     try:
-        refuse(pyfreeze, place, ["--mount", str(directory)], noted, str(directory), "tmpfs")
+        refuse(pyfreeze, script_dir, ["--mount", str(directory)], noted, str(directory), "tmpfs")
     finally:
         tool("umount", str(directory))
 
 
-def test_relative_path(ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+def test_relative_path(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
+) -> None:
     relative = ext4.mount_point.lstrip("/")
-    refuse(pyfreeze, place, ["--mount", relative], noted, relative, "absolute")
+    refuse(pyfreeze, script_dir, ["--mount", relative], noted, relative, "absolute")
 
 
 @pytest.fixture
-def twin(ext4: Disk, place: Place) -> Iterator[str]:
+def twin(ext4: Disk, script_dir: ScriptDir) -> Iterator[str]:
     """A bind mount of the same filesystem."""
-    directory = place.path("twin")
+    directory = script_dir.path("twin")
     directory.mkdir()
     tool("mount", "--bind", ext4.mount_point, str(directory))
     yield str(directory)
@@ -117,9 +121,9 @@ def twin(ext4: Disk, place: Place) -> Iterator[str]:
 
 @pytest.mark.parametrize("second", ["same", "slash", "dots", "symlink", "bind"])
 def test_filesystem_named_twice(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], twin: str, second: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str], twin: str, second: str
 ) -> None:
-    link = place.path("link")
+    link = script_dir.path("link")
     link.symlink_to(ext4.mount_point)
     again = {
         "same": ext4.mount_point,
@@ -129,15 +133,15 @@ def test_filesystem_named_twice(
         "bind": twin,
     }[second]
     words = ["--mount", ext4.mount_point, "--mount", again]
-    refuse(pyfreeze, place, words, noted, ext4.mount_point)
+    refuse(pyfreeze, script_dir, words, noted, ext4.mount_point)
 
 
 @pytest.mark.parametrize("way", ["symlink", "slash", "bind"])
 def test_other_names_of_a_mount_point_work(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, way: str
+    disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, way: str
 ) -> None:
     disk = disks["ext4"]
-    directory = place.path("other")
+    directory = script_dir.path("other")
     if way == "bind":
         directory.mkdir()
         tool("mount", "--bind", disk.mount_point, str(directory))
@@ -154,20 +158,27 @@ def test_other_names_of_a_mount_point_work(
 
 
 def test_read_only_filesystem(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     tool("mount", "-o", "remount,ro", disk.mount_point)
     try:
-        refuse(pyfreeze, place, ["--mount", disk.mount_point], noted, disk.mount_point, "read-only")
+        refuse(
+            pyfreeze,
+            script_dir,
+            ["--mount", disk.mount_point],
+            noted,
+            disk.mount_point,
+            "read-only",
+        )
     finally:
         tool("mount", "-o", "remount,rw", disk.mount_point)
 
 
 def test_mount_that_is_skipped_too(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     words = ["--mount", ext4.mount_point, "--skip", ext4.mount_point]
-    refuse(pyfreeze, place, words, noted, ext4.mount_point)
+    refuse(pyfreeze, script_dir, words, noted, ext4.mount_point)
 
 
 # ---- options and commands ------------------------------------------------------------------------
@@ -176,10 +187,10 @@ def test_mount_that_is_skipped_too(
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "-inf", "abc", "", "1e999", "86401"])
 @pytest.mark.parametrize("option", ["--max-window", "--freeze-timeout", "--snapshot-timeout"])
 def test_number_of_seconds(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], option: str, value: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str], option: str, value: str
 ) -> None:
     words = ["--mount", ext4.mount_point, f"{option}={value}"]
-    refuse(pyfreeze, place, words, noted, option)
+    refuse(pyfreeze, script_dir, words, noted, option)
 
 
 @pytest.mark.parametrize(
@@ -192,34 +203,39 @@ def test_number_of_seconds(
     ],
 )
 def test_wrong_option(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str], words: list[str], named: str
+    ext4: Disk,
+    script_dir: ScriptDir,
+    pyfreeze: Pyfreeze,
+    noted: list[str],
+    words: list[str],
+    named: str,
 ) -> None:
-    config = ["--config", place.config(), "--mount", ext4.mount_point, "--json"]
+    config = ["--config", script_dir.config(), "--mount", ext4.mount_point, "--json"]
     if named:
         done = pyfreeze("run", *config, *words, "--", *noted)
-        assert_refused(done, place, USAGE, named)
+        assert_refused(done, script_dir, USAGE, named)
     else:
         done = pyfreeze(*words, "--json")
-        assert_refused(done, place, USAGE, "stray")
+        assert_refused(done, script_dir, USAGE, "stray")
 
 
-def test_no_command(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_no_command(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze("run", "--mount", ext4.mount_point, "--json")
-    assert_refused(done, place, USAGE, "COMMAND")
+    assert_refused(done, script_dir, USAGE, "COMMAND")
     done = pyfreeze("run", "--mount", ext4.mount_point, "--json", "--")
-    assert_refused(done, place, USAGE, "COMMAND")
+    assert_refused(done, script_dir, USAGE, "COMMAND")
 
 
-def test_command_that_cannot_be_run(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    plain = place.path("plain")
+def test_command_that_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    plain = script_dir.path("plain")
     plain.write_text("#!/bin/sh\n", encoding="utf-8")
     for name in ("no-such-program-anywhere", "/no/such/program", str(plain), ext4.mount_point):
-        refuse(pyfreeze, place, ["--mount", ext4.mount_point], [name], name)
+        refuse(pyfreeze, script_dir, ["--mount", ext4.mount_point], [name], name)
 
 
-def test_unprivileged_user(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_unprivileged_user(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([ext4], ["true"], prefix=AS_NOBODY)
-    assert_refused(done, place, 1, "root")
+    assert_refused(done, script_dir, 1, "root")
     ext4.assert_writable()
 
 
@@ -227,24 +243,24 @@ def test_unprivileged_user(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None
 
 
 def test_another_run_holds_the_lock(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
-    first = pyfreeze.start_run([ext4], [place.held()], "--max-window", "60")
-    wait_until(lambda: place.holds, "the first run is in its window")
-    done = pyfreeze.run([ext4], noted, config=place.config())
-    assert_refused(done, place, 4, "another run")
+    first = pyfreeze.start_run([ext4], [script_dir.waiting_script()], "--max-window", "60")
+    wait_until(lambda: script_dir.holds, "the first run is in its window")
+    done = pyfreeze.run([ext4], noted, config=script_dir.config())
+    assert_refused(done, script_dir, 4, "another run")
     assert ext4.is_frozen()
-    place.go()
+    script_dir.release()
     assert first.finish().status == 0
 
 
 def test_frozen_by_somebody_else(
-    disk: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     """A failure that names the mount; the foreign freeze is left alone."""
     disk.freeze()
     try:
-        done = pyfreeze.run([disk], noted, config=place.config())
+        done = pyfreeze.run([disk], noted, config=script_dir.config())
         still = disk.is_frozen()
     finally:
         disk.thaw()
@@ -252,12 +268,12 @@ def test_frozen_by_somebody_else(
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
     done.assert_one_line(disk.mount_point, "somebody else")
-    assert not place.exists("snapshot.ran")
-    assert place.outcomes == ["none"]
+    assert not script_dir.exists("snapshot.ran")
+    assert script_dir.outcomes == ["none"]
 
 
 def test_one_of_several_frozen_by_somebody_else(
-    disks: Disks, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     """What was frozen until then is thawed."""
     foreign, own = disks["xfs"], disks["ext4"]
@@ -273,34 +289,34 @@ def test_one_of_several_frozen_by_somebody_else(
 
 
 def test_frozen_by_somebody_else_with_crash_fallback(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, noted: list[str]
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
     ext4.freeze()
     try:
-        done = pyfreeze.run([ext4], noted, "--crash-fallback", config=place.config())
+        done = pyfreeze.run([ext4], noted, "--crash-fallback", config=script_dir.config())
         assert ext4.is_frozen()
     finally:
         ext4.thaw()
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (0, "crash", 121)
-    assert place.exists("snapshot.ran")
+    assert script_dir.exists("snapshot.ran")
 
 
-def test_thawed_by_somebody_else(disk: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze.run([disk], ["fsfreeze", "-u", disk.mount_point], config=place.config())
+def test_thawed_by_somebody_else(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze.run([disk], ["fsfreeze", "-u", disk.mount_point], config=script_dir.config())
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["foreign-thaw"]
     done.assert_one_line(disk.mount_point, "somebody else thawed")
-    assert place.outcomes == ["failed"]
+    assert script_dir.outcomes == ["failed"]
 
 
 def test_thawed_and_frozen_again_by_somebody_else(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """The kernel cannot tell, so neither can we; but nothing is left frozen."""
     again = f'fsfreeze -u "{ext4.mount_point}"; fsfreeze -f "{ext4.mount_point}"'
-    done = pyfreeze.run([ext4], [place.script("again", again)])
+    done = pyfreeze.run([ext4], [script_dir.script("again", again)])
     assert done.report["window"]["filesystems"][0]["outcome"] == "thawed"
     ext4.assert_writable()
 
@@ -313,10 +329,10 @@ def test_thawed_and_frozen_again_by_somebody_else(
     [(0o644, None, 317), (0o600, "{", 305), (0o600, '{"pluginName": 7}', 305)],
 )
 def test_script_configuration_that_is_not_to_be_trusted(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, mode: int, content: str | None, code: int
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, mode: int, content: str | None, code: int
 ) -> None:
     """Scripts do not run, and the report says so loudly."""
-    config = Path(place.config())
+    config = Path(script_dir.config())
     if content is not None:
         config.write_text(content, encoding="utf-8")
     config.chmod(mode)
@@ -324,21 +340,21 @@ def test_script_configuration_that_is_not_to_be_trusted(
     report = done.report
     assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", code)
     done.assert_one_line(str(config))
-    assert not place.exists("pre.ran")
-    assert place.outcomes == []
+    assert not script_dir.exists("pre.ran")
+    assert script_dir.outcomes == []
 
 
 def test_script_in_a_directory_that_others_can_write_to(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    directory = place.path("open")
+    directory = script_dir.path("open")
     directory.mkdir()
     script = directory / "pre"
     script.write_text("#!/bin/sh\n", encoding="utf-8")
     script.chmod(0o700)
-    config = place.config(str(script))
+    config = script_dir.config(str(script))
     os.chmod(directory, 0o1777)
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert (done.status, done.report["code"]) == (0, 306)
     done.assert_one_line(str(directory))
-    assert place.outcomes == []
+    assert script_dir.outcomes == []

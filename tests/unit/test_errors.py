@@ -8,7 +8,9 @@ import math
 import pytest
 
 import pyfreeze
-from pyfreeze._errors import FreezeError, check_seconds, from_fault
+from pyfreeze._core.faults import from_fault
+from pyfreeze._model.errors import FreezeError
+from pyfreeze._model.options import check_seconds
 from pyfreeze._native import ffi, lib
 
 
@@ -34,8 +36,8 @@ from pyfreeze._native import ffi, lib
     ],
 )
 def test_each_fault_becomes_its_exception(step: str, number: int, kind: type[FreezeError]) -> None:
-    value = getattr(lib, f"PF_STEP_{step}")
-    text = ffi.string(lib.pf_step_text(value)).decode()
+    value = getattr(lib, f"PF_OP_{step}")
+    text = ffi.string(lib.pf_op_text(value)).decode()
     error = from_fault(value, text, number, "/mnt/x")
     assert type(error) is kind
     assert error.errno == number
@@ -45,21 +47,21 @@ def test_each_fault_becomes_its_exception(step: str, number: int, kind: type[Fre
 
 
 def test_a_supervisor_that_is_gone_is_no_broken_pipe_of_the_caller() -> None:
-    error = from_fault(lib.PF_STEP_SEND, "sending", errno.EPIPE, None)
+    error = from_fault(lib.PF_OP_SEND, "sending", errno.EPIPE, None)
     assert isinstance(error, pyfreeze.SupervisorError)
     assert error.errno == errno.ESRCH
 
 
-def test_every_step_has_its_own_words() -> None:
-    texts = [ffi.string(lib.pf_step_text(step)).decode() for step in range(lib.PF_STEP_COUNT)]
-    assert len(set(texts)) == lib.PF_STEP_COUNT
-    assert "an unknown step" not in texts
-    for beyond in (-1, lib.PF_STEP_COUNT):
-        assert ffi.string(lib.pf_step_text(beyond)) == b"an unknown step"
+def test_every_operation_has_its_own_words() -> None:
+    texts = [ffi.string(lib.pf_op_text(op)).decode() for op in range(lib.PF_OP_COUNT)]
+    assert len(set(texts)) == lib.PF_OP_COUNT
+    assert "an unknown operation" not in texts
+    for beyond in (-1, lib.PF_OP_COUNT):
+        assert ffi.string(lib.pf_op_text(beyond)) == b"an unknown operation"
 
 
 def test_the_foreign_freeze_is_named_as_such() -> None:
-    error = from_fault(lib.PF_STEP_FREEZE, "freezing (FIFREEZE)", errno.EBUSY, "/mnt/x")
+    error = from_fault(lib.PF_OP_FREEZE, "freezing (FIFREEZE)", errno.EBUSY, "/mnt/x")
     assert "somebody else has frozen it" in str(error)
 
 

@@ -12,7 +12,7 @@ import griffe
 import pytest
 
 import pyfreeze
-from pyfreeze._codes import CODES
+from pyfreeze._model.codes import CODES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _UNIT = re.compile(r"_(ms|s|ns|bytes|fd)$")

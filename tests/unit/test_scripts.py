@@ -6,16 +6,9 @@ import errno
 
 import pytest
 
-from pyfreeze import _client
-from pyfreeze._exchange import ChildEnd
-from pyfreeze._scripts import (
-    Script,
-    child_options,
-    describe,
-    duration_ms,
-    script_code,
-    succeeded,
-)
+from pyfreeze._backup.scripts import Script, child_options, script_code
+from pyfreeze._core import run as core
+from pyfreeze._core.types import ChildEnd, describe, duration_ms, succeeded
 
 SCRIPT = Script("pre", "db", "/s/pre.sh", ("a b", ""), 3, 30.0, 30.0, None)
 GOOD = ChildEnd(True, 1, 0, None, 0, False, False, False, 1_000_000, 3_500_000, 0)
@@ -93,18 +86,18 @@ def test_a_pre_script_gets_its_arguments_and_a_clean_environment() -> None:
     }  # fmt: skip
     assert options.environment["PYFREEZE_PHASE"] == "pre"
     assert options.environment["PYFREEZE_TIMEOUT"] == "30"
-    assert options.flags == _client.NUMBERED | _client.UMASK_077
+    assert options.flags == core.NUMBERED | core.UMASK_077
 
 
 def test_a_post_script_outlives_its_run_and_learns_the_outcome() -> None:
     post = SCRIPT._replace(phase="post")
-    options = child_options(post, "run-1", outcome="success", replaces=4)
+    options = child_options(post, "run-1", outcome="success", cancels=4)
     assert options.environment["PYFREEZE_OUTCOME"] == "success"
-    assert options.flags & _client.OUTLIVE
-    assert options.flags & _client.LEAVE
-    assert not options.flags & _client.STAGED
-    assert options.replaces == 4
-    assert child_options(post, "run-1", staged=True).flags & _client.STAGED
+    assert options.flags & core.OUTLIVE
+    assert options.flags & core.LEAVE
+    assert not options.flags & core.DEFERRED
+    assert options.cancels == 4
+    assert child_options(post, "run-1", deferred=True).flags & core.DEFERRED
 
 
 def test_duration_is_milliseconds() -> None:

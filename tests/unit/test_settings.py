@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._errors import UsageError
-from pyfreeze._outcome import Level
-from pyfreeze._settings import Peer, Settings, check, find_program, parse_level
+from pyfreeze._backup.settings import Settings, check, parse_level
+from pyfreeze._model.codes import Level
+from pyfreeze._model.errors import UsageError
+from pyfreeze._snapshot.command import find_program
+from pyfreeze._snapshot.peer import Peer
 
 
 @pytest.mark.parametrize("snapshot", [(), [], "cp a b", ["cp", "a\0b"]])

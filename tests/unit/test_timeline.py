@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfreeze._timeline import FilesystemTimes, window_times
+from pyfreeze._model.timeline import FilesystemTimes, window_times
 
 MS = 1_000_000
 

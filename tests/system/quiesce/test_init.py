@@ -15,14 +15,14 @@ import pyfreeze as package
 from pyfreeze._quiesce.catalogue import SUMMARIES
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
-from tests.support.place import Place
+from tests.support.script_dir import ScriptDir
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_init_writes_what_check_accepts(
-    name: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    name: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    directory = place.path(name)
+    directory = script_dir.path(name)
     done = pyfreeze("init", "--app", name, "--directory", str(directory))
     assert done.status == 0, done.err
     found = {p.name: (p.stat().st_uid, stat.S_IMODE(p.stat().st_mode)) for p in directory.iterdir()}
@@ -44,27 +44,29 @@ def test_init_lists_the_applications(pyfreeze: Pyfreeze) -> None:
     assert all(name in told for name in SUMMARIES)
 
 
-def test_init_of_what_there_is_not(place: Place, pyfreeze: Pyfreeze) -> None:
-    done = pyfreeze("init", "--app", "oracle", "--directory", str(place.path("oracle")))
+def test_init_of_what_there_is_not(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    done = pyfreeze("init", "--app", "oracle", "--directory", str(script_dir.path("oracle")))
     assert done.status == 2
     done.assert_one_line('"oracle"', *SUMMARIES)
-    assert not place.exists("oracle")
+    assert not script_dir.exists("oracle")
 
 
-def test_init_of_an_application_overwrites_nothing(place: Place, pyfreeze: Pyfreeze) -> None:
-    place.path("post-script.sh").touch()
-    done = pyfreeze("init", "--app", "postgresql", "--directory", str(place.directory))
+def test_init_of_an_application_overwrites_nothing(
+    script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    script_dir.path("post-script.sh").touch()
+    done = pyfreeze("init", "--app", "postgresql", "--directory", str(script_dir.directory))
     assert done.status == 2
-    done.assert_one_line(str(place.path("post-script.sh")), "exists")
-    assert os.listdir(place.directory) == ["post-script.sh"], "all or nothing"
+    done.assert_one_line(str(script_dir.path("post-script.sh")), "exists")
+    assert os.listdir(script_dir.directory) == ["post-script.sh"], "all or nothing"
 
 
-def test_init_warns_of_a_program_that_others_can_change(place: Place) -> None:
-    copy = place.path("pyfreeze")
+def test_init_warns_of_a_program_that_others_can_change(script_dir: ScriptDir) -> None:
+    copy = script_dir.path("pyfreeze")
     shutil.copytree(Path(package.__file__).parent, copy)
     (copy / "_quiesce" / "phases.py").chmod(0o666)
-    words = ["init", "--app", "postgresql", "--directory", str(place.path("scripts"))]
-    code = f"import sys; sys.path.insert(0, {str(place.directory)!r})\n"
+    words = ["init", "--app", "postgresql", "--directory", str(script_dir.path("scripts"))]
+    code = f"import sys; sys.path.insert(0, {str(script_dir.directory)!r})\n"
     code += f"from pyfreeze.__main__ import main; sys.argv[1:] = {words!r}; sys.exit(main())"
     done = Running([sys.executable, "-c", code]).finish()
     assert done.status == 0, done.err
@@ -76,22 +78,24 @@ def test_init_warns_of_a_program_that_others_can_change(place: Place) -> None:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_post_script_without_a_pre_script_fails(
-    name: str, ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    name: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """It waits for nobody: there is no FIFO, and no holder."""
-    directory = place.path(name)
+    directory = script_dir.path(name)
     assert pyfreeze("init", "--app", name, "--directory", str(directory)).status == 0
-    config = place.config(None, str(directory / "post-script.sh"))
+    config = script_dir.config(None, str(directory / "post-script.sh"))
     report = pyfreeze.run([ext4], ["true"], config=config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "no pre-script of this run has held" in report["scripts"][1]["output"]
 
 
-def test_the_holders_directory_is_roots_alone(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_the_holders_directory_is_roots_alone(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
     hold = Path("/run/pyfreeze/quiesce")
     hold.mkdir(exist_ok=True)
     hold.chmod(0o777)
-    directory = place.path("postgresql")
+    directory = script_dir.path("postgresql")
     assert pyfreeze("init", "--app", "postgresql", "--directory", str(directory)).status == 0
     config = str(directory / "VMSnapshotScriptPluginConfig.json")
     try:

@@ -17,8 +17,8 @@ from tests.support.database import assert_rows, copies_of, mounted_instead, snap
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.load import Writers
 from tests.support.mariadb import OWN_NETWORK, Database, Server, fresh_directory, network_of
-from tests.support.place import Place
 from tests.support.quiesce import assert_application, failed_script, output_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 Make = Callable[..., Database]
@@ -45,15 +45,17 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
     layout: str,
     method: str,
     how: str,
-    place: Place,
+    script_dir: ScriptDir,
     pyfreeze: Pyfreeze,
     writing: Writing,
 ) -> None:
     database = mariadbs(layout, kind)
-    writers = writing(database.writers(place, 4))
-    scripts = database.scripts(pyfreeze, place, method=method)
+    writers = writing(database.writers(script_dir, 4))
+    scripts = database.scripts(pyfreeze, script_dir, method=method)
     config = scripts.noting(":", writers.noting("quiet"))
-    command = snapshot(place, database.disks, writers.noting("frozen"), writers.noting("copied"))
+    command = snapshot(
+        script_dir, database.disks, writers.noting("frozen"), writers.noting("copied")
+    )
     done = pyfreeze.run(database.disks, command, config=config)
     assert_application(done.report)
     assert re.search(rf"^{kind} [0-9.]+: {how}$", output_of(done.report, "pre"), re.MULTILINE)
@@ -61,7 +63,7 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
     writers.stop()
     writers.assert_nobody_wrote("quiet", "copied")
     quiet = writers.acknowledged("quiet")
-    with database.restored(place):
+    with database.restored(script_dir):
         assert_rows(database.numbers, quiet, writers.acknowledged("copied"))
         for number in (1, 3):
             assert set(database.numbers(number, "plain")) >= set(range(1, quiet[number] + 1))
@@ -71,25 +73,27 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
 
 @pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
 def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
-    mariadbs: Make, kind: str, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    mariadbs: Make, kind: str, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     one = mariadbs("one", kind)
     # InnoDB may have written its log a moment before the freeze; hardly every time. MySQL's writes
     # it at once, and the flush makes it last: only tables without transactions are worse off there.
     loses = kind == "MariaDB"
-    assert any(_is_worse_without_scripts(one, place, pyfreeze, writing, loses) for _ in range(6))
+    assert any(
+        _is_worse_without_scripts(one, script_dir, pyfreeze, writing, loses) for _ in range(6)
+    )
 
 
 def _is_worse_without_scripts(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing, loses: bool
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing, loses: bool
 ) -> bool:
-    writers = writing(one.writers(place, 2))
-    command = snapshot(place, one.disks, writers.noting("frozen"))
+    writers = writing(one.writers(script_dir, 2))
+    command = snapshot(script_dir, one.disks, writers.noting("frozen"))
     done = pyfreeze.run(one.disks, command)
     assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
     writers.stop()
     frozen = writers.acknowledged("frozen")
-    with one.restored(place):
+    with one.restored(script_dir):
         found = [len(one.numbers(writer)) for writer in range(2)]
         lost = any(there < least for there, least in zip(found, frozen, strict=True))
         damaged = any("plain" in line or "closed" in line for line in one.complaints())
@@ -98,14 +102,14 @@ def _is_worse_without_scripts(
 
 @pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
 def test_filesystems_copied_one_after_another_do_not_fit(
-    mariadbs: Make, kind: str, place: Place, writing: Writing
+    mariadbs: Make, kind: str, script_dir: ScriptDir, writing: Writing
 ) -> None:
     """Each is frozen while it is copied, and the server goes on in between."""
     two = mariadbs("two", kind)
-    writers = writing(two.writers(place, 4))
+    writers = writing(two.writers(script_dir, 4))
     data, logs = two.disks
     for disk in (logs, data):
-        (copy,) = copies_of(place, [disk])
+        (copy,) = copies_of(script_dir, [disk])
         disk.freeze()
         try:
             tool(*copy_command(disk, copy))
@@ -119,7 +123,7 @@ def test_filesystems_copied_one_after_another_do_not_fit(
         wait_until(partial(_more_than, flushed, two.server.pages_flushed), "pages are written")
     writers.stop()
     two.server.stop()
-    with mounted_instead(two.disks, copies_of(place, two.disks)):
+    with mounted_instead(two.disks, copies_of(script_dir, two.disks)):
         try:
             two.server.start()
         except AssertionError:
@@ -209,25 +213,25 @@ def _replicated(
 def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
     replicated: Replicated,
     how: Replication,
-    place: Place,
+    script_dir: ScriptDir,
     pyfreeze: Pyfreeze,
     writing: Writing,
 ) -> None:
     primary, replica = replicated(how)
-    writers = writing(primary.writers(place, 2))
+    writers = writing(primary.writers(script_dir, 2))
     wait_until(lambda: len(_rows(replica, 1)) > 20, "the replica has caught up")
-    config = replica.scripts(pyfreeze, place).config
+    config = replica.scripts(pyfreeze, script_dir).config
     look = shlex.join([*replica.server.client_words(), "-e", how.executed])
-    command = snapshot(place, replica.disks, f'{look} >"$D/first"', f'{look} >"$D/last"')
+    command = snapshot(script_dir, replica.disks, f'{look} >"$D/first"', f'{look} >"$D/last"')
     done = pyfreeze.run(replica.disks, command, config=config)
     assert_application(done.report)
     writers.wait_for_more()
     writers.stop()
-    position = place.read("first").strip()
-    assert position == place.read("last").strip(), "the applier went on"
+    position = script_dir.read("first").strip()
+    assert position == script_dir.read("last").strip(), "the applier went on"
     assert f"GTID {position}\n" in output_of(done.report, "pre") + "\n"
     replica.server.sql(how.stop)
-    with replica.restored(place):
+    with replica.restored(script_dir):
         assert replica.server.sql(how.executed) == [position]
         # The receiver was not held back: its relay log may end anywhere.
         replica.server.sql(how.resume)
@@ -242,7 +246,7 @@ def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
 
 
 def test_a_replica_with_temporary_tables_open_is_refused(
-    replicated: Replicated, place: Place, pyfreeze: Pyfreeze
+    replicated: Replicated, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """Statements that use them are still to come, and no snapshot has them."""
     primary, replica = replicated(MARIADB)
@@ -250,7 +254,7 @@ def test_a_replica_with_temporary_tables_open_is_refused(
     assert client.execute("CREATE TEMPORARY TABLE passing (id INT);")
     opened = "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'"
     wait_until(lambda: replica.server.sql(opened) == ["Slave_open_temp_tables\t1"], "it is open")
-    config = replica.scripts(pyfreeze, place).config
+    config = replica.scripts(pyfreeze, script_dir).config
     report = pyfreeze.run(replica.disks, ["true"], config=config).report
     assert report["code"] == 300
     assert "has 1 temporary tables open" in failed_script(report, "pre")

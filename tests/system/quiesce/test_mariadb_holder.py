@@ -13,9 +13,9 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.load import Writers
 from tests.support.mariadb import Database
-from tests.support.place import Place
 from tests.support.processes import helpers, is_alive
 from tests.support.quiesce import assert_application, failed_script, output_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 Writing = Callable[[Writers], Writers]
@@ -34,11 +34,11 @@ of_both = pytest.mark.parametrize("one", ["MariaDB", "MySQL"], indirect=True)
 
 @of_both
 def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    writers = writing(one.writers(place, 2))
-    scripts = one.scripts(pyfreeze, place, hold_at_most_s="0.2")
-    command = [place.script("snapshot", scripts.waiting_for("lost"))]
+    writers = writing(one.writers(script_dir, 2))
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.2")
+    command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     line = failed_script(report, "post")
@@ -54,9 +54,9 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
 )
 @pytest.mark.parametrize("victim", ["holder", "client", "server's session"])
 def test_what_held_it_is_killed_and_the_post_script_fails(
-    one: Database, place: Place, pyfreeze: Pyfreeze, victim: str, method: str
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, victim: str, method: str
 ) -> None:
-    scripts = one.scripts(pyfreeze, place, method=method)
+    scripts = one.scripts(pyfreeze, script_dir, method=method)
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
     sql = " ".join(one.server.client_words())
     sessions = f"""{sql} -e 'SHOW PROCESSLIST' | awk '$2 == "root" && /Sleep/ {{ print $1 }}'"""
@@ -65,7 +65,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
         "client": f"{pid}; kill -9 $(cat /proc/$pid/task/$pid/children)",
         "server's session": f'{sql} -e "KILL $({sessions})"',
     }
-    command = [place.script("snapshot", f"set -e\n{kill[victim]}")]
+    command = [script_dir.script("snapshot", f"set -e\n{kill[victim]}")]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301), report["snapshot"]
     assert "not application-consistent" in failed_script(report, "post")
@@ -75,10 +75,10 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
 
 @of_both
 def test_a_holder_that_is_stopped_loses_its_session_at_the_servers_deadline(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    writers = writing(one.writers(place, 2))
-    scripts = one.scripts(pyfreeze, place, hold_at_most_s="0.1")
+    writers = writing(one.writers(script_dir, 2))
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.1")
     subprocess.run([scripts.pre], check=True, timeout=60, stdout=subprocess.DEVNULL)
     os.kill(scripts.holder, signal.SIGSTOP)
     try:
@@ -92,14 +92,14 @@ def test_a_holder_that_is_stopped_loses_its_session_at_the_servers_deadline(
 
 @of_both
 def test_nothing_is_held_any_more_when_all_of_pyfreeze_was_killed(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    """Client, supervisor and keepers at once: there is no post-script, only the deadline."""
-    writers = writing(one.writers(place, 2))
-    scripts = one.scripts(pyfreeze, place, hold_at_most_s="2")
-    staying = place.staying()
+    """Client, supervisor and reapers at once: there is no post-script, only the deadline."""
+    writers = writing(one.writers(script_dir, 2))
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="2")
+    staying = script_dir.blocking_command()
     run = pyfreeze.start_run(one.disks, staying, config=scripts.config)
-    wait_until(lambda: place.stays, "the snapshot is being taken")
+    wait_until(lambda: script_dir.stays, "the snapshot is being taken")
     holder = scripts.holder
     victims = [run.pid, *helpers()]
     for number in (signal.SIGSTOP, signal.SIGKILL):
@@ -107,7 +107,7 @@ def test_nothing_is_held_any_more_when_all_of_pyfreeze_was_killed(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
     run.finish()
-    for pid in place.staying_pids():
+    for pid in script_dir.blocking_pids():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     assert is_alive(holder), "it was not left to its deadline"
@@ -139,16 +139,16 @@ QUERY = "SELECT COUNT(*) FROM idle WHERE SLEEP(600);"
 )
 def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
     one: Database,
-    place: Place,
+    script_dir: ScriptDir,
     pyfreeze: Pyfreeze,
     writing: Writing,
     method: str,
     statement: str,
     shown: str,
 ) -> None:
-    writers = writing(one.writers(place, 2))
+    writers = writing(one.writers(script_dir, 2))
     with one.busy(statement) as connection:
-        scripts = one.scripts(pyfreeze, place, method=method, lock_wait_s="1")
+        scripts = one.scripts(pyfreeze, script_dir, method=method, lock_wait_s="1")
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 300)
     line = failed_script(report, "pre")
@@ -160,10 +160,10 @@ def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
 
 @pytest.mark.parametrize("statement", [QUERY, CHANGE, "BEGIN; INSERT INTO idle VALUES (3);"])
 def test_stages_wait_neither_for_long_statements_nor_for_an_open_transaction(
-    one: Database, place: Place, pyfreeze: Pyfreeze, statement: str
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, statement: str
 ) -> None:
     with one.busy(statement):
-        scripts = one.scripts(pyfreeze, place, lock_wait_s="5")
+        scripts = one.scripts(pyfreeze, script_dir, lock_wait_s="5")
         assert_application(pyfreeze.run(one.disks, ["true"], config=scripts.config).report)
 
 
@@ -179,10 +179,10 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_pre_script_that_cannot_says_why_on_one_line(
-    one: Database, place: Place, pyfreeze: Pyfreeze, what: str
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, what: str
 ) -> None:
     settings, words = WRONG[what]
-    scripts = one.scripts(pyfreeze, place)
+    scripts = one.scripts(pyfreeze, script_dir)
     scripts.set(**settings)
     scripts.assert_pre_script_fails(one.disks, words)
 
@@ -192,21 +192,21 @@ def test_a_pre_script_that_cannot_says_why_on_one_line(
 
 @of_both
 def test_a_password_is_in_no_command_line_and_in_no_environment(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     secret = "correct-horse-battery"
     one.server.sql(f"CREATE USER backup@localhost IDENTIFIED BY '{secret}'")
     one.server.sql(f"GRANT {one.server.BACKUP_RIGHTS} ON *.* TO backup@localhost")
-    options = place.path("options")
+    options = script_dir.path("options")
     options.write_text(f"[client]\nuser=backup\npassword={secret}\n", encoding="ascii")
     options.chmod(0o640)
-    scripts = one.scripts(pyfreeze, place, option_file=options)
+    scripts = one.scripts(pyfreeze, script_dir, option_file=options)
     report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
     assert f"option_file: {options}: mode 0640" in failed_script(report, "pre")
     options.chmod(0o600)
     seen = 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null >"$D/seen" || true'
-    done = pyfreeze.run(one.disks, [place.script("snapshot", seen)], config=scripts.config)
+    done = pyfreeze.run(one.disks, [script_dir.script("snapshot", seen)], config=scripts.config)
     assert_application(done.report)
-    everything = place.path("seen").read_bytes()
+    everything = script_dir.path("seen").read_bytes()
     assert str(options).encode() in everything, "the client was not seen"
     assert secret.encode() not in everything

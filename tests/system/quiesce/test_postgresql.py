@@ -20,9 +20,9 @@ from tests.support.database import (
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.load import Writers
 from tests.support.namespace import ROOT
-from tests.support.place import Place
 from tests.support.postgresql import OTHER_MAJORS, USER, Database, Server, fresh_directory
 from tests.support.quiesce import assert_application, output_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: Synchronous and asynchronous commits, each on connections of its own.
@@ -79,14 +79,14 @@ def as_number(position: str) -> int:
 
 
 def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
-    database: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    database: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    scripts = database.scripts(pyfreeze, place)
+    scripts = database.scripts(pyfreeze, script_dir)
     # Nobody but the script flushes what is acknowledged and in memory only.
     with database.server.stopped_process("walwriter"):
-        writers = writing(database.writers(place, ["on", "on", "off", "off"]))
+        writers = writing(database.writers(script_dir, ["on", "on", "off", "off"]))
         config = scripts.noting(writers.noting("before"), writers.noting("quiet"))
-        command = snapshot(place, database.disks, writers.noting("frozen"))
+        command = snapshot(script_dir, database.disks, writers.noting("frozen"))
         done = pyfreeze.run(database.disks, command, config=config)
         writers.wait_for_more()
     assert_application(done.report)
@@ -94,7 +94,7 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
     before, frozen = writers.acknowledged("before"), writers.acknowledged("frozen")
     quiet = writers.acknowledged("quiet")
     assert all(most > least for least, most in zip(before, writers.acknowledged(), strict=True))
-    with database.restored(place):
+    with database.restored(script_dir):
         # Synchronous commits: also what was acknowledged until the filesystems were frozen.
         assert all(quiet[writer] <= frozen[writer] for writer in _SYNC)
         assert_rows(
@@ -107,7 +107,7 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
 
 
 def test_what_is_acknowledged_after_the_checkpoint_and_not_flushed_is_restored(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """The client given lets a commit pass right before the flush, in that very moment."""
     one.server.sql("DELETE FROM written")
@@ -121,27 +121,27 @@ def test_what_is_acknowledged_after_the_checkpoint_and_not_flushed_is_restored(
         encoding="utf-8",
     )
     client.chmod(0o755)
-    config = one.scripts(pyfreeze, place, client=client).config
+    config = one.scripts(pyfreeze, script_dir, client=client).config
     with one.server.stopped_process("walwriter"):
-        done = pyfreeze.run(one.disks, snapshot(place, one.disks), config=config)
+        done = pyfreeze.run(one.disks, snapshot(script_dir, one.disks), config=config)
     assert_application(done.report)
     assert one.numbers(7) == [1]
-    with one.restored(place):
+    with one.restored(script_dir):
         assert one.numbers(7) == [1]
 
 
 def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(
-    one: Database, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     with one.server.stopped_process("walwriter"):
-        writers = writing(one.writers(place, ["off", "off"]))
+        writers = writing(one.writers(script_dir, ["off", "off"]))
         (position,) = one.server.sql("SELECT pg_current_wal_insert_lsn()")
         writers.wait_for_more()
-        done = pyfreeze.run(one.disks, snapshot(place, one.disks, writers.noting("frozen")))
+        done = pyfreeze.run(one.disks, snapshot(script_dir, one.disks, writers.noting("frozen")))
     assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
     writers.stop()
     frozen = writers.acknowledged("frozen")
-    with one.restored(place):
+    with one.restored(script_dir):
         found = [len(one.numbers(writer)) for writer in range(2)]
         assert any(there < least for there, least in zip(found, frozen, strict=True)), "none lost"
         # All that was written since the last checkpoint, which may have been long ago.
@@ -153,14 +153,14 @@ def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(
 
 
 def test_filesystems_copied_one_after_another_cannot_be_restored(
-    postgresqls: Make, place: Place, writing: Writing
+    postgresqls: Make, script_dir: ScriptDir, writing: Writing
 ) -> None:
     """Each is frozen while it is copied, and the server goes on in between."""
     two = postgresqls("two")
-    writers = writing(two.writers(place, ["on", "on", "on", "on"]))
+    writers = writing(two.writers(script_dir, ["on", "on", "on", "on"]))
     data, wal = two.disks
     for disk in (wal, data):
-        (copy,) = copies_of(place, [disk])
+        (copy,) = copies_of(script_dir, [disk])
         disk.freeze()
         try:
             tool(*copy_command(disk, copy))
@@ -171,7 +171,7 @@ def test_filesystems_copied_one_after_another_cannot_be_restored(
         two.server.sql("CHECKPOINT")
     writers.stop()
     two.server.stop()
-    with mounted_instead(two.disks, copies_of(place, two.disks)):
+    with mounted_instead(two.disks, copies_of(script_dir, two.disks)):
         (two.server.data / "postmaster.pid").unlink()
         two.server.launch()
         assert two.server.wait_for_end() != 0
@@ -204,13 +204,13 @@ def put(content: str, path: Path) -> None:
 
 @of_every_version
 def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
-    one: Database, archive: Path, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, archive: Path, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
-    writers = writing(one.writers(place, ["on", "on"]))
-    labels = place.path("labels")
+    writers = writing(one.writers(script_dir, ["on", "on"]))
+    labels = script_dir.path("labels")
     labels.mkdir(mode=0o700)
-    scripts = one.scripts(pyfreeze, place, label_directory=labels)
-    done = pyfreeze.run(one.disks, snapshot(place, one.disks), config=scripts.config)
+    scripts = one.scripts(pyfreeze, script_dir, label_directory=labels)
+    done = pyfreeze.run(one.disks, snapshot(script_dir, one.disks), config=scripts.config)
     assert_application(done.report)
     writers.wait_for_more()
     writers.stop()
@@ -220,7 +220,7 @@ def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
     one.server.stop()
     label = (labels / str(done.report["run_id"]) / "backup_label").read_text(encoding="utf-8")
     assert label.strip() in output_of(done.report, "post")
-    with mounted_instead(one.disks, copies_of(place, one.disks)):
+    with mounted_instead(one.disks, copies_of(script_dir, one.disks)):
         data = one.server.data
         (data / "postmaster.pid").unlink()
         put(label, data / "backup_label")
@@ -247,7 +247,7 @@ def test_with_backup_label_and_archive_it_is_restored_to_a_later_moment(
 
 @of_the_oldest
 def test_a_standby_is_backed_up_like_a_primary(
-    one: Database, disks: Disks, place: Place, pyfreeze: Pyfreeze, writing: Writing
+    one: Database, disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     disk = disks.make("standby", "xfs")
     data = disk.path("cluster")
@@ -263,23 +263,23 @@ def test_a_standby_is_backed_up_like_a_primary(
     standby = Database(server, [disk])
     server.start()
     try:
-        writers = writing(one.writers(place, ["on", "on"]))
+        writers = writing(one.writers(script_dir, ["on", "on"]))
         rows = writers.acknowledged()
         # A standby shows what it has replayed, later than the primary has acknowledged it.
         wait_until(
             lambda: all(len(standby.numbers(writer)) >= rows[writer] for writer in range(2)),
             "the standby has caught up",
         )
-        config = standby.scripts(pyfreeze, place).config
+        config = standby.scripts(pyfreeze, script_dir).config
         done = pyfreeze.run(
-            [disk], snapshot(place, [disk], writers.noting("frozen")), config=config
+            [disk], snapshot(script_dir, [disk], writers.noting("frozen")), config=config
         )
         assert_application(done.report)
         assert "a standby" in output_of(done.report, "pre")
         assert "BACKUP FROM: standby" in output_of(done.report, "post")
         writers.stop()
         server.stop()
-        with mounted_instead([disk], copies_of(place, [disk])):
+        with mounted_instead([disk], copies_of(script_dir, [disk])):
             (data / "postmaster.pid").unlink()
             (data / "standby.signal").unlink()  # restored as a primary
             server.start()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Pyfreeze
-from tests.support.place import Place
 from tests.support.postgresql import USER, Database
 from tests.support.quiesce import assert_application, failed_script, output_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 
@@ -27,10 +27,10 @@ def one(postgresqls: Callable[[str], Database]) -> Database:
 
 
 def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = one.scripts(pyfreeze, place, hold_at_most_s="0.2")
-    command = [place.script("snapshot", scripts.waiting_for("lost"))]
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.2")
+    command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     line = failed_script(report, "post")
@@ -41,9 +41,9 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
 
 @pytest.mark.parametrize("victim", ["holder", "client", "server's session"])
 def test_what_held_it_is_killed_and_the_post_script_fails(
-    one: Database, place: Place, pyfreeze: Pyfreeze, victim: str
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, victim: str
 ) -> None:
-    scripts = one.scripts(pyfreeze, place)
+    scripts = one.scripts(pyfreeze, script_dir)
     record = scripts.hold / "record.json"
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {record})"
     kill = {
@@ -58,7 +58,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
             )
         ),
     }
-    command = [place.script("snapshot", f"set -e\n{kill[victim]}")]
+    command = [script_dir.script("snapshot", f"set -e\n{kill[victim]}")]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301), report["snapshot"]
     assert "not application-consistent" in failed_script(report, "post")
@@ -66,35 +66,35 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
 
 
 def test_a_second_pre_script_while_something_is_held(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = one.scripts(pyfreeze, place)
-    second = place.script("snapshot", f"! PYFREEZE_RUN_ID=other {scripts.pre} 2>$D/second")
+    scripts = one.scripts(pyfreeze, script_dir)
+    second = script_dir.script("snapshot", f"! PYFREEZE_RUN_ID=other {scripts.pre} 2>$D/second")
     done = pyfreeze.run(one.disks, [second], config=scripts.config)
     assert_application(done.report)
-    assert f"of run {done.report['run_id']} still holds" in place.read("second")
+    assert f"of run {done.report['run_id']} still holds" in script_dir.read("second")
 
 
 def test_a_post_script_of_another_run_releases_nothing(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = one.scripts(pyfreeze, place)
+    scripts = one.scripts(pyfreeze, script_dir)
     post = f"! PYFREEZE_RUN_ID=other {scripts.post} 2>$D/other"
     held = f"! flock -n {scripts.hold}/lock true"
-    other = place.script(
+    other = script_dir.script(
         "snapshot", f"set -e\n{post} || exit 1\n{post} || exit 1\n{held} || exit 1"
     )
     # Frozen, the server could not end the backup, and a wrong release would not be seen.
     done = pyfreeze.run(one.disks, [other], "--no-freeze", config=scripts.config)
     assert_application(done.report)
     assert done.report["snapshot"]["exit_status"] == 0
-    assert "no pre-script of this run has held" in place.read("other")
+    assert "no pre-script of this run has held" in script_dir.read("other")
 
 
 def test_the_post_script_releases_before_its_program_has_started(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = one.scripts(pyfreeze, place)
+    scripts = one.scripts(pyfreeze, script_dir)
     subprocess.run([scripts.pre], check=True, timeout=60, stdout=subprocess.DEVNULL)
     shell = Path(scripts.post).read_text(encoding="utf-8").partition("\nexec ")[0]
     subprocess.run(["sh", "-c", shell], check=True, timeout=60)
@@ -106,14 +106,16 @@ def test_the_post_script_releases_before_its_program_has_started(
 
 
 def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = one.scripts(pyfreeze, place, hold_at_most_s="0.2")
-    running = pyfreeze.start_run(one.disks, [place.held()], "--no-freeze", config=scripts.config)
-    wait_until(lambda: place.holds, "the snapshot is being taken")
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.2")
+    running = pyfreeze.start_run(
+        one.disks, [script_dir.waiting_script()], "--no-freeze", config=scripts.config
+    )
+    wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     os.kill(scripts.holder, signal.SIGSTOP)
     wait_until(lambda: one.server.sessions_of_pyfreeze() == 0, "its session has ended")
-    place.go()
+    script_dir.release()
     report = running.finish().report
     assert report["code"] == 301
     assert "was killed" in failed_script(report, "post")
@@ -122,8 +124,10 @@ def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
 # ---- pre-scripts that fail -----------------------------------------------------------------------
 
 
-def test_a_checkpoint_that_takes_too_long(one: Database, place: Place, pyfreeze: Pyfreeze) -> None:
-    scripts = one.scripts(pyfreeze, place, checkpoint_wait_s="0.3")
+def test_a_checkpoint_that_takes_too_long(
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    scripts = one.scripts(pyfreeze, script_dir, checkpoint_wait_s="0.3")
     with one.server.stopped_process("checkpointer"):
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 300)
@@ -144,21 +148,21 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_pre_script_that_cannot_says_why_on_one_line(
-    one: Database, place: Place, pyfreeze: Pyfreeze, what: str
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, what: str
 ) -> None:
     settings, words = WRONG[what]
-    scripts = one.scripts(pyfreeze, place)
+    scripts = one.scripts(pyfreeze, script_dir)
     scripts.set(**settings)
     scripts.assert_pre_script_fails(one.disks, words)
 
 
 def test_a_server_with_minimal_wal_has_no_backup_mode(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     one.server.stop()
     one.server.start("wal_level=minimal", "max_wal_senders=0")
     try:
-        scripts = one.scripts(pyfreeze, place)
+        scripts = one.scripts(pyfreeze, script_dir)
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
         assert "WAL level not sufficient" in failed_script(report, "pre")
         scripts.set(backup_mode="no")
@@ -172,7 +176,7 @@ def test_a_server_with_minimal_wal_has_no_backup_mode(
 
 
 def test_a_password_is_in_no_command_line_and_in_no_environment(
-    one: Database, place: Place, pyfreeze: Pyfreeze
+    one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     secret = "correct-horse-battery"
     hba = one.server.data / "pg_hba.conf"
@@ -183,15 +187,15 @@ def test_a_password_is_in_no_command_line_and_in_no_environment(
     passwords = one.server.directory / "passwords"
     passwords.write_text(f"*:*:*:backup:{secret}\n", encoding="ascii")
     passwords.chmod(0o600)
-    scripts = one.scripts(pyfreeze, place, db_user="backup", password_file=passwords)
+    scripts = one.scripts(pyfreeze, script_dir, db_user="backup", password_file=passwords)
     # As root's, or with other people's bits, it is not the server's user's.
     report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
     assert f"{passwords}: owner uid 0" in failed_script(report, "pre")
     shutil.chown(passwords, USER, USER)
     seen = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null >$D/seen || true"
-    done = pyfreeze.run(one.disks, [place.script("snapshot", seen)], config=scripts.config)
+    done = pyfreeze.run(one.disks, [script_dir.script("snapshot", seen)], config=scripts.config)
     assert_application(done.report)
-    everything = place.path("seen").read_bytes()
+    everything = script_dir.path("seen").read_bytes()
     assert str(passwords).encode() in everything, "the client was not seen"
     assert secret.encode() not in everything
     hba.write_text(peer, encoding="ascii")

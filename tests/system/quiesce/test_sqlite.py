@@ -17,8 +17,8 @@ from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
 from tests.support.load import Writers
-from tests.support.place import Place
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
+from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 _NAMES = ("orders.db", "deep/er/no-suffix", "journal.sqlite")
@@ -49,11 +49,11 @@ class _Rows:
 class Shop:
     """Some databases on a disk, each with a writer."""
 
-    def __init__(self, disk: Disk, place: Place) -> None:
+    def __init__(self, disk: Disk, script_dir: ScriptDir) -> None:
         self.disk = disk
         self.root = disk.path("shop")
         self.paths = [self.root / name for name in _NAMES]
-        self.writers = Writers(place, [_Rows(path) for path in self.paths])
+        self.writers = Writers(script_dir, [_Rows(path) for path in self.paths])
         (self.root / "SQLite format 3").write_text("no database", encoding="ascii")
 
     def numbers(self, which: int) -> list[int]:
@@ -65,8 +65,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(ext4: Disk, place: Place) -> Iterator[Shop]:
-    made = Shop(ext4, place)
+def shop(ext4: Disk, script_dir: ScriptDir) -> Iterator[Shop]:
+    made = Shop(ext4, script_dir)
     yield made
     made.writers.stop()
     for path in sorted(made.root.rglob("*"), reverse=True):
@@ -74,16 +74,18 @@ def shop(ext4: Disk, place: Place) -> Iterator[Shop]:
     made.root.rmdir()
 
 
-def scripts_of(pyfreeze: Pyfreeze, place: Place, shop: Shop, **more: object) -> QuiesceScripts:
-    return QuiesceScripts(pyfreeze, place, "sqlite", directory=shop.root, **more)
+def scripts_of(
+    pyfreeze: Pyfreeze, script_dir: ScriptDir, shop: Shop, **more: object
+) -> QuiesceScripts:
+    return QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=shop.root, **more)
 
 
 def test_every_committed_row_is_restored_and_none_from_after_the_window(
-    shop: Shop, place: Place, pyfreeze: Pyfreeze
+    shop: Shop, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = scripts_of(pyfreeze, place, shop)
+    scripts = scripts_of(pyfreeze, script_dir, shop)
     config = scripts.noting(":", shop.writers.noting("quiet"))
-    command = snapshot(place, [shop.disk], shop.writers.noting("frozen"))
+    command = snapshot(script_dir, [shop.disk], shop.writers.noting("frozen"))
     done = pyfreeze.run([shop.disk], command, config=config)
     assert_application(done.report)
     assert "3 databases" in output_of(done.report, "pre")
@@ -91,14 +93,14 @@ def test_every_committed_row_is_restored_and_none_from_after_the_window(
     shop.writers.stop()
     shop.writers.assert_nobody_wrote("quiet", "frozen")
     quiet = shop.writers.acknowledged("quiet")
-    with mounted_instead([shop.disk], copies_of(place, [shop.disk])):
+    with mounted_instead([shop.disk], copies_of(script_dir, [shop.disk])):
         assert_rows(shop.numbers, quiet, quiet)
         # Not even a journal is left to be rolled back.
         assert not shop.paths[2].with_name("journal.sqlite-journal").exists()
 
 
 def test_a_transaction_that_lasts_fails_the_script_and_not_the_application(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     """One transaction over two databases, and a lock that is not to be had in time."""
     first, second = ext4.path("first.db"), ext4.path("second.db")
@@ -108,7 +110,9 @@ def test_a_transaction_that_lasts_fails_the_script_and_not_the_application(
     database.execute("CREATE TABLE other.t (n)")
     database.execute("BEGIN")
     database.execute("INSERT INTO main.t VALUES (1)")
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=ext4.path(""), lock_wait_s="0.2")
+    scripts = QuiesceScripts(
+        pyfreeze, script_dir, "sqlite", directory=ext4.path(""), lock_wait_s="0.2"
+    )
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
     assert report["code"] == 300
     line = failed_script(report, "pre")
@@ -124,10 +128,10 @@ def test_a_transaction_that_lasts_fails_the_script_and_not_the_application(
 
 
 def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
-    shop: Shop, place: Place, pyfreeze: Pyfreeze
+    shop: Shop, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = scripts_of(pyfreeze, place, shop, hold_at_most_s="0.2")
-    command = [place.script("snapshot", scripts.waiting_for("lost"))]
+    scripts = scripts_of(pyfreeze, script_dir, shop, hold_at_most_s="0.2")
+    command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "deadline of 0.2 s" in failed_script(report, "post")
@@ -135,11 +139,11 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
 
 
 def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
-    shop: Shop, place: Place, pyfreeze: Pyfreeze
+    shop: Shop, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = scripts_of(pyfreeze, place, shop)
+    scripts = scripts_of(pyfreeze, script_dir, shop)
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
-    command = [place.script("snapshot", f"{pid}; kill -9 $pid")]
+    command = [script_dir.script("snapshot", f"{pid}; kill -9 $pid")]
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
     assert (report["consistency"], report["code"]) == ("filesystem", 301)
     assert "not application-consistent" in failed_script(report, "post")
@@ -147,30 +151,32 @@ def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
 
 
 def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
-    shop: Shop, place: Place, pyfreeze: Pyfreeze
+    shop: Shop, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
-    scripts = scripts_of(pyfreeze, place, shop, hold_at_most_s="0.2")
-    running = pyfreeze.start_run([shop.disk], [place.held()], "--no-freeze", config=scripts.config)
-    wait_until(lambda: place.holds, "the snapshot is being taken")
+    scripts = scripts_of(pyfreeze, script_dir, shop, hold_at_most_s="0.2")
+    running = pyfreeze.start_run(
+        [shop.disk], [script_dir.waiting_script()], "--no-freeze", config=scripts.config
+    )
+    wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     os.kill(scripts.holder, signal.SIGSTOP)
     wait_until(scripts.has_no_holder, "the kernel kills it")
     shop.writers.wait_for_more()
-    place.go()
+    script_dir.release()
     report = running.finish().report
     assert report["code"] == 301
     assert "was killed" in failed_script(report, "post")
 
 
 def test_a_database_that_is_replaced_meanwhile_was_not_held(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     root = ext4.path("replaced")
     root.mkdir()
     with sqlite3.connect(root / "shop.db") as database:
         database.execute("CREATE TABLE t (n)")
     database.close()
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
-    command = [place.script("snapshot", f"cd {root}; cp shop.db new; mv new shop.db")]
+    scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=root)
+    command = [script_dir.script("snapshot", f"cd {root}; cp shop.db new; mv new shop.db")]
     report = pyfreeze.run([ext4], command, "--no-freeze", config=scripts.config).report
     assert report["code"] == 301
     line = failed_script(report, "post")
@@ -179,7 +185,7 @@ def test_a_database_that_is_replaced_meanwhile_was_not_held(
     shutil.rmtree(root)
 
 
-def test_names_that_look_like_a_log(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_names_that_look_like_a_log(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Beside a directory, or a file that is no database, they are databases of their own."""
     root = ext4.path("names")
     (root / "shop").mkdir(parents=True)
@@ -188,7 +194,7 @@ def test_names_that_look_like_a_log(ext4: Disk, place: Place, pyfreeze: Pyfreeze
         with sqlite3.connect(root / name) as database:
             database.execute("CREATE TABLE t (n)")
         database.close()
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+    scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=root)
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
     assert_application(report)
     assert "2 databases" in output_of(report, "pre")
@@ -196,7 +202,7 @@ def test_names_that_look_like_a_log(ext4: Disk, place: Place, pyfreeze: Pyfreeze
 
 
 def test_more_databases_than_descriptors_are_allowed_at_first(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     root = ext4.path("many")
     root.mkdir()
@@ -205,7 +211,7 @@ def test_more_databases_than_descriptors_are_allowed_at_first(
             database.execute("PRAGMA journal_mode=wal")
             database.execute("CREATE TABLE t (n)")
         database.close()
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+    scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=root)
     for limit, code in (("100:4096", 0), ("100:100", 300)):
         prefix = ["prlimit", f"--nofile={limit}"]
         report = pyfreeze.run([ext4], ["true"], config=scripts.config, prefix=prefix).report
@@ -214,7 +220,7 @@ def test_more_databases_than_descriptors_are_allowed_at_first(
     shutil.rmtree(root)
 
 
-def test_databases_that_come_and_go(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_databases_that_come_and_go(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """A program's temporary ones are nobody's loss."""
     root = ext4.path("temporary")
     root.mkdir()
@@ -233,7 +239,7 @@ def test_databases_that_come_and_go(ext4: Disk, place: Place, pyfreeze: Pyfreeze
     words = [sys.executable, "-c", program, str(root)]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     try:
-        scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=root)
+        scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=root)
         for _ in range(8):
             report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
             assert report["code"] in (0, 300, 301)
@@ -246,7 +252,7 @@ def test_databases_that_come_and_go(ext4: Disk, place: Place, pyfreeze: Pyfreeze
         shutil.rmtree(root)
 
 
-def test_files_stay_their_owners(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -> None:
+def test_files_stay_their_owners(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """Root's hand is not to be seen beside somebody else's database."""
     directory = ext4.path("theirs")
     directory.mkdir()
@@ -257,9 +263,9 @@ def test_files_stay_their_owners(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -
     database.close()
     for one in (directory, path):
         os.chown(one, 65534, 65534)
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=directory)
-    owners = place.path("owners")
-    look = place.script("snapshot", f"stat -c %u {directory}/* >{owners}")
+    scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=directory)
+    owners = script_dir.path("owners")
+    look = script_dir.script("snapshot", f"stat -c %u {directory}/* >{owners}")
     assert_application(pyfreeze.run([ext4], [look], config=scripts.config).report)
     assert set(owners.read_text(encoding="ascii").split()) == {"65534"}
     assert len(owners.read_text(encoding="ascii").split()) > 1
@@ -271,11 +277,11 @@ def test_files_stay_their_owners(ext4: Disk, place: Place, pyfreeze: Pyfreeze) -
 @pytest.mark.parametrize(("name", "words"), [("missing", "expected the path of a directory"),
                                              ("", "no SQLite database")])  # fmt: skip
 def test_nothing_to_hold(
-    ext4: Disk, place: Place, pyfreeze: Pyfreeze, name: str, words: str
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, name: str, words: str
 ) -> None:
-    directory = place.path("empty")
+    directory = script_dir.path("empty")
     directory.mkdir()
-    scripts = QuiesceScripts(pyfreeze, place, "sqlite", directory=directory / name)
+    scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=directory / name)
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
     assert report["code"] == 300
     assert words in failed_script(report, "pre")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyfreeze._codes import C
 from pyfreeze._config.freeze_config import FreezeConfig
 from pyfreeze._config.load import DEFAULT_PLACES, LoadedConfig, Places, Problem, load
+from pyfreeze._model.codes import OutcomeCode
 
 NOBODY = 65534
 
@@ -65,7 +65,7 @@ class Machine:
         assert set(os.listdir("/proc/self/fd")) == open_before
         for problem in all_problems(loaded):
             assert problem.message.isprintable()
-            assert not problem.is_note or problem.code == C.SCRIPT_CONFIG_NOT_FOUND
+            assert not problem.is_note or problem.code == OutcomeCode.SCRIPT_CONFIG_NOT_FOUND
         return loaded
 
 
@@ -121,7 +121,7 @@ def test_nothing_configured_is_a_note(machine: Machine) -> None:
     machine.json.unlink()
     loaded = machine.load()
     (problem,) = all_problems(loaded)
-    assert (problem.code, problem.is_note) == (C.SCRIPT_CONFIG_NOT_FOUND, True)
+    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, True)
     (plugin,) = loaded.plugins
     assert plugin.config is None
     assert plugin.pre_script is plugin.post_script is None
@@ -131,13 +131,13 @@ def test_a_script_configuration_that_is_named_and_absent_is_a_problem(machine: M
     machine.json.unlink()
     for named in (machine.root / "other.json", machine.json):
         (problem,) = all_problems(machine.load(script_config=named))
-        assert (problem.code, problem.is_note) == (C.SCRIPT_CONFIG_NOT_FOUND, False)
+        assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, False)
     machine.write_host(machine.root / "other.json")
     (problem,) = all_problems(machine.load())
-    assert (problem.code, problem.is_note) == (C.SCRIPT_CONFIG_NOT_FOUND, False)
+    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, False)
     machine.write_host(machine.json)
     (problem,) = all_problems(machine.load())
-    assert (problem.code, problem.is_note) == (C.SCRIPT_CONFIG_NOT_FOUND, True)
+    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, True)
 
 
 def break_mode(path: Path) -> None:
@@ -187,20 +187,20 @@ def remove(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "host_code", "script_code"),
     [
-        (break_mode, C.HOST_CONFIG_MODE, C.SCRIPT_CONFIG_MODE),
-        (break_owner, C.HOST_CONFIG_OWNER, C.SCRIPT_CONFIG_OWNER),
-        (break_directory_mode, C.HOST_CONFIG_MODE, C.SCRIPT_CONFIG_MODE),
-        (break_directory_owner, C.HOST_CONFIG_OWNER, C.SCRIPT_CONFIG_OWNER),
-        (break_by_fifo, C.HOST_CONFIG_BROKEN, C.SCRIPT_CONFIG_BROKEN),
-        (break_by_directory, C.HOST_CONFIG_BROKEN, C.SCRIPT_CONFIG_BROKEN),
-        (break_size, C.HOST_CONFIG_BROKEN, C.SCRIPT_CONFIG_BROKEN),
-        (break_content, C.HOST_CONFIG_BROKEN, C.SCRIPT_CONFIG_BROKEN),
-        (break_by_loop, C.HOST_CONFIG_BROKEN, C.SCRIPT_CONFIG_BROKEN),
-        (remove, C.HOST_CONFIG_NOT_FOUND, C.SCRIPT_CONFIG_NOT_FOUND),
+        (break_mode, OutcomeCode.HOST_CONFIG_MODE, OutcomeCode.SCRIPT_CONFIG_MODE),
+        (break_owner, OutcomeCode.HOST_CONFIG_OWNER, OutcomeCode.SCRIPT_CONFIG_OWNER),
+        (break_directory_mode, OutcomeCode.HOST_CONFIG_MODE, OutcomeCode.SCRIPT_CONFIG_MODE),
+        (break_directory_owner, OutcomeCode.HOST_CONFIG_OWNER, OutcomeCode.SCRIPT_CONFIG_OWNER),
+        (break_by_fifo, OutcomeCode.HOST_CONFIG_BROKEN, OutcomeCode.SCRIPT_CONFIG_BROKEN),
+        (break_by_directory, OutcomeCode.HOST_CONFIG_BROKEN, OutcomeCode.SCRIPT_CONFIG_BROKEN),
+        (break_size, OutcomeCode.HOST_CONFIG_BROKEN, OutcomeCode.SCRIPT_CONFIG_BROKEN),
+        (break_content, OutcomeCode.HOST_CONFIG_BROKEN, OutcomeCode.SCRIPT_CONFIG_BROKEN),
+        (break_by_loop, OutcomeCode.HOST_CONFIG_BROKEN, OutcomeCode.SCRIPT_CONFIG_BROKEN),
+        (remove, OutcomeCode.HOST_CONFIG_NOT_FOUND, OutcomeCode.SCRIPT_CONFIG_NOT_FOUND),
     ],
 )
 def test_each_mistake_has_its_code(
-    machine: Machine, harm: Any, host_code: C, script_code: C
+    machine: Machine, harm: Any, host_code: OutcomeCode, script_code: OutcomeCode
 ) -> None:
     directory = machine.root / "own"
     directory.mkdir()
@@ -225,7 +225,7 @@ def test_each_mistake_has_its_code(
     freeze = machine.write_freeze("[SnapshotThread]\n").rename(directory / "freeze.conf")
     harm(freeze)
     loaded = machine.load(freeze_config=freeze)
-    assert codes(loaded) == [C.ERROR]
+    assert codes(loaded) == [OutcomeCode.ERROR]
     assert loaded.freeze_problem is not None
     assert str(directory) in loaded.freeze_problem.message
     assert loaded.freeze == FreezeConfig()
@@ -233,9 +233,9 @@ def test_each_mistake_has_its_code(
 
 @pytest.mark.parametrize("path", ["", "relative", "/a\0b", "/\ud800", "/" + "x" * 300])
 def test_what_no_file_can_be_called(machine: Machine, path: str) -> None:
-    assert codes(machine.load(path, None, None)) == [C.SCRIPT_CONFIG_BROKEN]
-    assert codes(machine.load(None, path, None)) == [C.HOST_CONFIG_BROKEN]
-    assert codes(machine.load(None, None, path)) == [C.ERROR]
+    assert codes(machine.load(path, None, None)) == [OutcomeCode.SCRIPT_CONFIG_BROKEN]
+    assert codes(machine.load(None, path, None)) == [OutcomeCode.HOST_CONFIG_BROKEN]
+    assert codes(machine.load(None, None, path)) == [OutcomeCode.ERROR]
 
 
 def insecure_set_id(path: Path) -> None:
@@ -270,14 +270,18 @@ def test_each_mistake_with_a_script(machine: Machine, harm: Any, missing: bool) 
     harm(script)
     machine.write_json(machine.json, preScriptLocation=str(script))
     loaded = machine.load()
-    assert codes(loaded) == [C.PRE_SCRIPT_NOT_FOUND if missing else C.PRE_SCRIPT_INSECURE]
+    assert codes(loaded) == [
+        OutcomeCode.PRE_SCRIPT_NOT_FOUND if missing else OutcomeCode.PRE_SCRIPT_INSECURE
+    ]
     (plugin,) = loaded.plugins
     assert (plugin.pre_script, plugin.post_script) == (None, str(machine.post))
     assert plugin.problems[0].message.startswith(f"pre-script {script}: ")
 
     machine.write_json(machine.json, postScriptLocation=str(script))
     loaded = machine.load()
-    assert codes(loaded) == [C.POST_SCRIPT_NOT_FOUND if missing else C.POST_SCRIPT_INSECURE]
+    assert codes(loaded) == [
+        OutcomeCode.POST_SCRIPT_NOT_FOUND if missing else OutcomeCode.POST_SCRIPT_INSECURE
+    ]
     (plugin,) = loaded.plugins
     assert (plugin.pre_script, plugin.post_script) == (str(machine.pre), None)
     assert plugin.problems[0].message.startswith(f"post-script {script}: ")
@@ -292,10 +296,10 @@ def test_all_problems_are_collected(machine: Machine) -> None:
     machine.post.chmod(0o755)
     loaded = machine.load()
     assert codes(loaded) == [
-        C.PRE_SCRIPT_NOT_FOUND,
-        C.POST_SCRIPT_INSECURE,
-        C.SCRIPT_CONFIG_MODE,
-        C.ERROR,
+        OutcomeCode.PRE_SCRIPT_NOT_FOUND,
+        OutcomeCode.POST_SCRIPT_INSECURE,
+        OutcomeCode.SCRIPT_CONFIG_MODE,
+        OutcomeCode.ERROR,
     ]
     assert [plugin.name for plugin in loaded.plugins] == ["plugin0", "plugin1"]
 
@@ -328,7 +332,7 @@ def test_a_broken_host_file_stops_a_named_script_configuration_too(machine: Mach
     machine.host.write_text("nonsense")
     machine.host.chmod(0o644)
     loaded = machine.load(script_config=machine.json)
-    assert codes(loaded) == [C.HOST_CONFIG_BROKEN]
+    assert codes(loaded) == [OutcomeCode.HOST_CONFIG_BROKEN]
     assert loaded.plugins == ()
 
 

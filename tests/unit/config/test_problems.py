@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from pyfreeze._config.problems import ConfigError, decode_utf8, nearest, quoted, shown
+from pyfreeze._base.text import nearest, quoted, shown
+from pyfreeze._config.problems import ConfigError, decode_utf8
 
 
 def test_shown_keeps_what_can_be_printed() -> None:

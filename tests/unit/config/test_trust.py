@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._config.trust import (
+from pyfreeze._base.trust import (
     FREEZE_CONFIG,
     HOST_CONFIG,
     SCRIPT,
@@ -295,7 +295,7 @@ def test_noexec_matters_to_scripts_alone(root_dir: Path, monkeypatch: pytest.Mon
 def test_a_script_on_a_noexec_mount(root_dir: Path) -> None:
     """On a real mount, in a mount namespace of its own."""
     program = (
-        "import sys; from pyfreeze._config.trust import *\n"
+        "import sys; from pyfreeze._base.trust import *\n"
         "try: check(sys.argv[1], SCRIPT)\n"
         "except TrustError as error: print(error.problem, error)\n"
         "else: print('passed')"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._config.trust import SCRIPT_CONFIG, TrustError, check
+from pyfreeze._base.trust import SCRIPT_CONFIG, TrustError, check
 
 NOBODY = 65534
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._quiesce import mariadb, postgresql, redis, resp, sqlite
+from pyfreeze._quiesce.application import all_settings
+from pyfreeze._quiesce.apps import mariadb, postgresql, redis, resp, sqlite
 from pyfreeze._quiesce.catalogue import SUMMARIES, load
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.hold import is_release_of
-from pyfreeze._quiesce.render import all_settings, hold_path, scripts
+from pyfreeze._quiesce.rendezvous import is_release_of
 from pyfreeze._quiesce.settings import parse
+from pyfreeze._setup.render import hold_path, scripts
 
 
 @pytest.mark.parametrize("name", SUMMARIES)

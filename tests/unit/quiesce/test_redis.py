@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyfreeze._quiesce.redis import Mark, is_unchanged, mark_of
+from pyfreeze._quiesce.apps.redis import Mark, is_unchanged, mark_of
 
 _BEFORE = Mark("life", "17", "1", "4096")
 

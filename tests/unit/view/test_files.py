@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyfreeze import UsageError
-from pyfreeze._view.files import check_target, read_if_there, save
+from pyfreeze._base.files import check_target, read_if_there, save
 
 
 def test_put_in_place_whole(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+#include "base/timer.h"
+
+#include <sys/timerfd.h>
+
+#include "base/util.h"
+
+int pf_timer_create(void)
+{
+    return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+}
+
+/* timerfd_settime() fails only for a bad descriptor or a bad time, and we have neither. */
+static void set(int timer_fd, uint64_t at_ns)
+{
+    struct itimerspec when = {.it_value = pf_timespec(at_ns)};
+    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void pf_timer_arm(int timer_fd, uint64_t at_ns)
+{
+    set(timer_fd, at_ns > 0 ? at_ns : 1); /* 0 would disarm */
+}
+
+void pf_timer_disarm(int timer_fd)
+{
+    set(timer_fd, 0);
+}
+
+int pf_timer_has_fired(int timer_fd)
+{
+    uint64_t expirations;
+    return PF_RETRY(read(timer_fd, &expirations, sizeof expirations)) > 0; /* else EAGAIN */
+}

@@ -1,0 +1,109 @@
+/* record.c - another run's state page: of a dead run to thaw by, of a live one only to look at. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "kernel/mount.h"
+#include "kernel/rcu.h"
+#include "kernel/thaw.h"
+
+struct pf_record {
+    struct pf_page *page;
+    int read_only;
+};
+
+static int open_page(pf_record **record, const char *path, int access, pf_record_header *header,
+                     pf_fault *fault)
+{
+    PF_AUTO_FD fd = open(path, access | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return pf_fail_errno(fault, PF_OP_PAGE_READ);
+    struct pf_page *page;
+    int result = pf_page_map(&page, fd, fault);
+    if (result < 0)
+        return result;
+    *record = malloc(sizeof **record);
+    if (!*record) {
+        pf_page_unmap(page);
+        return pf_fail(fault, PF_OP_PAGE_READ, ENOMEM);
+    }
+    **record = (struct pf_record){.page = page, .read_only = access == O_RDONLY};
+
+    char boot_id[PF_ID_SIZE];
+    pf_page_boot_id(boot_id);
+    *header = (pf_record_header){
+        .client_pid = page->client_pid,
+        .supervisor_pid = atomic_load(&page->supervisor_pid),
+        .same_boot = boot_id[0] == '\0' || strcmp(boot_id, page->boot_id) == 0,
+        .count = page->count,
+        .rcu_saved = atomic_load(&page->rcu_saved),
+        .deadline_ns = atomic_load(&page->deadline_ns),
+    };
+    memcpy(header->run_id, page->run_id, sizeof header->run_id);
+    return 0;
+}
+
+int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault)
+{
+    return open_page(record, path, O_RDWR, header, fault);
+}
+
+int pf_record_view(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault)
+{
+    return open_page(record, path, O_RDONLY, header, fault);
+}
+
+int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault)
+{
+    if (index >= record->page->count)
+        return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
+    pf_slot_read(record->page, index, out);
+    return 0;
+}
+
+int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
+                   pf_fault *fault)
+{
+    if (index >= record->page->count)
+        return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
+    if (record->read_only)
+        return pf_fail(fault, PF_OP_PAGE_READ, EROFS);
+    struct pf_slot *slot = &record->page->slots[index];
+    if (!pf_state_needs_thaw(pf_slot_state(slot)))
+        return 0;
+    PF_AUTO_FD fd = pf_open_mount(mount, mount_id, fault);
+    if (fd < 0)
+        return fd;
+    /* FOREIGN_THAW here only says that it is thawed already, which is what we want. */
+    if (pf_thaw(slot, fd) == PF_STATE_STUCK)
+        return pf_fail_at(fault, PF_OP_THAW, (int)index, slot->error);
+    return 0;
+}
+
+int pf_record_restore_rcu(pf_record *record, pf_fault *fault)
+{
+    if (record->read_only)
+        return pf_fail(fault, PF_OP_PAGE_READ, EROFS);
+    PF_AUTO_FD fd = pf_rcu_open();
+    int result = pf_rcu_restore(record->page, fd);
+    return result < 0 ? pf_fail(fault, PF_OP_PAGE_READ, -result) : 0;
+}
+
+void pf_record_close(pf_record *record)
+{
+    pf_page_unmap(record->page);
+    free(record);
+}
+
+int pf_thaw_mount(const char *mount, uint64_t mount_id, pf_fault *fault)
+{
+    PF_AUTO_FD fd = pf_open_mount(mount, mount_id, fault);
+    if (fd < 0)
+        return fd;
+    struct pf_slot slot = {.state = PF_STATE_FROZEN}; /* of no page: nobody's but the caller's */
+    if (pf_thaw(&slot, fd) == PF_STATE_STUCK)
+        return pf_fail(fault, PF_OP_THAW, slot.error);
+    return pf_slot_state(&slot) == PF_STATE_THAWED;
+}

@@ -1,0 +1,79 @@
+/* client.h - one run as the embedding process holds it. Internal to the client's files. */
+#ifndef PF_CLIENT_H
+#define PF_CLIENT_H
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "protocol/childpage.h"
+#include "protocol/page.h"
+
+#define PF_CLIENT_MAX_CHILDREN 512
+
+struct pf_run {
+    pid_t supervisor;
+    char *program; /* the supervisor's */
+    int pidfd;
+    int socket_fd;
+    int directory_fd;
+    int lock_fd;
+    int page_fd;
+    struct pf_page *page;
+    int *filesystem_fds; /* the supervisor's, to thaw with when it is lost; by slot, -1: none */
+    struct pf_child_page *children[PF_CLIENT_MAX_CHILDREN];
+    int child_count;
+
+    /* The window that is asked for: while `requested_ns` is not 0 the supervisor owes an answer. */
+    _Atomic uint64_t requested_ns;
+    uint64_t flush_limit_ns;
+    uint64_t max_window_ns;
+    /* It is overdue: how often that was seen, and when last. */
+    _Atomic int overdue_looks;
+    _Atomic uint64_t overdue_look_ns;
+
+    /* The guard watches the supervisor while the caller is busy in an open window. */
+    pthread_t guard;
+    int guard_runs;
+    int guard_fd; /* eventfd: stop */
+    _Atomic int guard_stop;
+
+    int signals_held;
+    sigset_t signals_before;
+
+    pthread_mutex_t rescue_lock;
+    int lost; /* under rescue_lock: the supervisor is gone, what it froze was seen to */
+    int has_ended; /* its last thread too, and no successor is at work */
+};
+
+struct pf_message;
+
+/* spawn.c: the supervisor's program with `fds` from PF_FD_SOCKET to `end`, by number; -1: none.
+ * Returns 0 or an errno value. */
+int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end, pid_t *pid);
+/* Somebody who can wait for a lost supervisor's last threads and thaw what they have frozen. Returns
+ * a pipe's end, readable when that is done; -1: it cannot be. */
+int pf_spawn_successor(const struct pf_run *run);
+
+/* hear.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
+ * and rescued; -EINTR: a signal handler ran, let in by `mask`. */
+int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf_message *message,
+                    pf_fault *fault);
+
+/* ask.c: a request that needs no more than its kind (enum pf_request_kind). */
+int pf_run_request(pf_run *run, int kind, int index, pf_fault *fault);
+
+/* watch.c: whether the supervisor does its duty, and what to do when it does not. */
+int pf_watchdog_check(struct pf_run *run);
+int pf_leader_is_dead(const struct pf_run *run);
+/* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
+uint64_t pf_watchdog_next_look(const struct pf_run *run);
+/* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
+void pf_rescue(struct pf_run *run);
+int pf_is_lost(struct pf_run *run);
+int pf_guard_start(struct pf_run *run, pf_fault *fault);
+void pf_guard_end(struct pf_run *run);
+/* Wait until the supervisor's last thread has ended; 0: not within the time. */
+int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns);
+
+#endif

@@ -1,0 +1,217 @@
+/* start.c - the embedding process's side: making the state, starting a supervisor, ending the run. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/util.h"
+#include "client/run.h"
+#include "protocol/statedir.h"
+#include "protocol/wire.h"
+
+#define READY_NS (10 * PF_NS_PER_S)
+#define QUEUE_BYTES (4 << 20) /* a message takes some 800 */
+#define FAREWELL_NS (15 * PF_NS_PER_S)
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+static void release(pf_run *run)
+{
+    for (uint32_t i = 0; run->filesystem_fds && i < run->page->count; i++)
+        pf_close_fd(&run->filesystem_fds[i]);
+    free(run->filesystem_fds);
+    for (int i = 0; i < run->child_count; i++)
+        pf_child_page_unmap(run->children[i]);
+    pf_page_unmap(run->page);
+    int *const fds[] = {&run->pidfd,   &run->socket_fd, &run->directory_fd,
+                        &run->lock_fd, &run->page_fd,   &run->guard_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        pf_close_fd(fds[i]);
+    pthread_mutex_destroy(&run->rescue_lock);
+    free(run->program);
+    free(run);
+}
+
+static int take_lock(pf_run *run, const pf_start_options *options, pf_fault *fault)
+{
+    if (!options->unlocked)
+        run->lock_fd = pf_statedir_lock(run->directory_fd, fault);
+    else if (options->target_count > 0)
+        return pf_fail(fault, PF_OP_LOCK, EINVAL);
+    else if ((run->lock_fd = fcntl(run->directory_fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return pf_fail_errno(fault, PF_OP_LOCK); /* it only fills the lock's place */
+    return run->lock_fd < 0 ? run->lock_fd : 0;
+}
+
+static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fault)
+{
+    run->directory_fd = pf_statedir_open(options->directory, fault);
+    if (run->directory_fd < 0)
+        return run->directory_fd;
+    int result = take_lock(run, options, fault);
+    if (result < 0)
+        return result;
+    run->page_fd = pf_page_create(&run->page, run->directory_fd, options, fault);
+    if (run->page_fd < 0)
+        return run->page_fd;
+    run->guard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    run->filesystem_fds = calloc(options->target_count + 1, sizeof *run->filesystem_fds);
+    for (uint32_t i = 0; run->filesystem_fds && i < options->target_count; i++)
+        run->filesystem_fds[i] = -1;
+    if (run->guard_fd < 0 || !run->filesystem_fds) {
+        pf_fail(fault, PF_OP_PAGE, run->guard_fd < 0 ? errno : ENOMEM);
+        pf_page_remove(run->page, run->directory_fd);
+        return -fault->error;
+    }
+    return 0;
+}
+
+static int start_supervisor(pf_run *run, pf_fault *fault)
+{
+    int pair[2];
+    const int queue_bytes = QUEUE_BYTES;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return pf_fail_errno(fault, PF_OP_SOCKET);
+    run->socket_fd = pair[0];
+    PF_AUTO_FD theirs = pair[1];
+    /* Room for whatever a run may have to say: the supervisor never waits for a reader, and takes
+     * one that lets this run full for dead. Beyond wmem_max it needs CAP_NET_ADMIN. */
+    for (int end = 0; end < 2; end++)
+        if (setsockopt(pair[end], SOL_SOCKET, SO_SNDBUFFORCE, &queue_bytes, sizeof queue_bytes) < 0)
+            (void)!setsockopt(pair[end], SOL_SOCKET, SO_SNDBUF, &queue_bytes, sizeof queue_bytes);
+    PF_AUTO_FD self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (self < 0)
+        return pf_fail_errno(fault, PF_OP_PIDFD);
+
+    const int fds[PF_FD_END] = {[PF_FD_SOCKET] = theirs,
+                                [PF_FD_PAGE] = run->page_fd,
+                                [PF_FD_CLIENT] = self,
+                                [PF_FD_LOCK] = run->lock_fd,
+                                [PF_FD_DIRECTORY] = run->directory_fd};
+    int error = pf_spawn(run, NULL, fds, PF_FD_END, &run->supervisor);
+    if (error != 0)
+        return pf_fail(fault, PF_OP_SPAWN, error);
+    atomic_store(&run->page->supervisor_pid, run->supervisor);
+    run->pidfd = (int)syscall(SYS_pidfd_open, run->supervisor, 0);
+    if (run->pidfd < 0) {
+        int saved = errno;
+        kill(run->supervisor, SIGKILL);
+        waitpid(run->supervisor, NULL, 0);
+        return pf_fail(fault, PF_OP_PIDFD, saved);
+    }
+    return 0;
+}
+
+static int wait_until_ready(pf_run *run, pf_fault *fault)
+{
+    struct pf_message message;
+    uint64_t until = pf_now_ns() + READY_NS;
+    int result;
+    do
+        result = pf_next_message(run, until, NULL, &message, fault);
+    while (result == -EINTR);
+    if (result == 1 && message.error != 0)
+        return pf_fail(fault, message.op, message.error);
+    if (result == 1)
+        return message.kind == PF_REPLY_READY ? 0 : pf_fail(fault, PF_OP_READY, EBADMSG);
+    return pf_fail(fault, PF_OP_READY, result == 0 ? ETIMEDOUT : -result);
+}
+
+int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
+{
+    pf_run *run = calloc(1, sizeof *run);
+    if (!run)
+        return pf_fail(fault, PF_OP_PAGE, ENOMEM);
+    run->pidfd = run->socket_fd = run->directory_fd = run->lock_fd = run->page_fd = -1;
+    run->guard_fd = -1;
+    pthread_mutex_init(&run->rescue_lock, NULL);
+
+    run->program = strdup(options->program);
+    int result = run->program ? make_state(run, options, fault)
+                              : pf_fail(fault, PF_OP_PAGE, ENOMEM);
+    if (result == 0) {
+        result = start_supervisor(run, fault);
+        if (result == 0)
+            result = wait_until_ready(run, fault);
+        if (result < 0 && run->pidfd >= 0) {
+            pf_rescue(run);
+            waitpid(run->supervisor, NULL, WNOHANG);
+        }
+        if (result < 0)
+            pf_page_remove(run->page, run->directory_fd);
+    }
+    if (result < 0) {
+        release(run);
+        return result;
+    }
+    *out = run;
+    return 0;
+}
+
+/* ---- ending --------------------------------------------------------------------------------- */
+
+/* The longest that anything still running may take by its own rights. */
+static uint64_t farewell_ns(const pf_run *run)
+{
+    uint64_t longest = 0;
+    for (int i = 0; i < run->child_count; i++) {
+        const struct pf_child_page *page = run->children[i];
+        uint64_t own = pf_add_ns(page->timeout_ns, page->grace_ns);
+        if (atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
+            longest = own;
+    }
+    return pf_add_ns(longest, FAREWELL_NS);
+}
+
+/* Returns whether the supervisor is on its way out; else a thread of it hangs in the kernel. */
+static int part(pf_run *run)
+{
+    struct pf_message message;
+    pf_fault fault;
+    uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
+    int result;
+    if (pf_run_request(run, PF_REQUEST_BYE, -1, &fault) < 0) {
+        /* The end of all we say means the same to it, but then it answers nobody. */
+        shutdown(run->socket_fd, SHUT_WR);
+        pf_wait_for_death(run, farewell_ns(run));
+        pf_rescue(run);
+        return run->has_ended;
+    }
+    do
+        result = pf_next_message(run, until, NULL, &message, &fault);
+    while (result == -EINTR || (result == 1 && message.kind != PF_REPLY_BYE));
+    if (result == 1)
+        return message.index == 0;
+    pf_rescue(run);
+    return run->has_ended;
+}
+
+int pf_run_close(pf_run *run, pf_fault *fault)
+{
+    *fault = (pf_fault){.index = -1};
+    pf_guard_end(run);
+    int goes = pf_is_lost(run) ? run->has_ended : part(run);
+    int left = (int)pf_page_count_needing_thaw(run->page);
+    if (run->lost && left == 0)
+        pf_page_remove(run->page, run->directory_fd);
+    if (goes) {
+        /* It is on its way out: only now is the run over. A fork of the embedding process may still
+         * hold the lock's open file description, hence the explicit unlock. */
+        pf_wait_for_death(run, FAREWELL_NS);
+        flock(run->lock_fd, LOCK_UN);
+    }
+    waitpid(run->supervisor, NULL, WNOHANG);
+    release(run);
+    return left;
+}
+
+void pf_run_forget(pf_run *run)
+{
+    release(run);
+}

@@ -1,0 +1,191 @@
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/util.h"
+#include "client/run.h"
+#include "kernel/rcu.h"
+#include "kernel/thaw.h"
+
+/* Beyond its deadline a supervisor that is alive has long begun to thaw. */
+#define MARGIN_NS (50 * PF_NS_PER_MS)
+/* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
+#define THAW_MARGIN_NS (30 * PF_NS_PER_S)
+/* Death takes far less than the first, but for a thread that is in FIFREEZE or FITHAW; the second
+ * is for a machine that is short of processors, and for the successor. */
+#define DEATH_NS (50 * PF_NS_PER_MS)
+#define SLOW_DEATH_NS (1 * PF_NS_PER_S)
+/* How often we look for what nothing tells us of. */
+#define LOOK_NS (100 * PF_NS_PER_MS)
+/* Where the whole machine stood still (a hypervisor's pause, a processor that was not ours), the
+ * deadline has passed for everybody, and we may be the first to wake up. So one look is not enough:
+ * the supervisor gets the time between the first and the last of these to do its duty. */
+#define OVERDUE_LOOKS 5
+#define LOOK_AGAIN_NS (50 * PF_NS_PER_MS)
+
+/* From when on the supervisor's silence is overdue. */
+static uint64_t overdue_at(const struct pf_run *run)
+{
+    uint64_t asked = atomic_load(&run->requested_ns);
+    if (asked == 0)
+        return UINT64_MAX;
+    uint64_t deadline = atomic_load(&run->page->deadline_ns);
+    uint64_t thaw = atomic_load(&run->page->thawing) ? THAW_MARGIN_NS : MARGIN_NS;
+    if (deadline == 0) /* not frozen yet, or not any more */
+        return pf_add_ns(asked, pf_add_ns(run->flush_limit_ns, THAW_MARGIN_NS));
+    return pf_add_ns(deadline, thaw);
+}
+
+int pf_leader_is_dead(const struct pf_run *run)
+{
+    /* SIGKILL ends all threads but one that hangs in FIFREEZE, and as long as that is there, the
+     * socket stays open and the pidfd quiet. The leader, who runs the loop, is a zombie by then. */
+    char path[32], text[256] = {0};
+    if (atomic_load(&run->requested_ns) == 0)
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)run->supervisor);
+    PF_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || PF_RETRY(read(fd, text, sizeof text - 1)) <= 0)
+        return 0; /* no /proc: its deadline will tell */
+    const char *name_end = strrchr(text, ')'); /* "pid (name) state ..." */
+    return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
+}
+
+int pf_watchdog_check(struct pf_run *run)
+{
+    uint64_t now = pf_now_ns();
+    if (now < overdue_at(run)) {
+        atomic_store(&run->overdue_looks, 0);
+        return 0;
+    }
+    /* The guard and the caller both look: of two looks at the same time one counts. */
+    uint64_t last = atomic_load(&run->overdue_look_ns);
+    if (now - last >= LOOK_AGAIN_NS &&
+        atomic_compare_exchange_strong(&run->overdue_look_ns, &last, now))
+        atomic_fetch_add(&run->overdue_looks, 1);
+    return atomic_load(&run->overdue_looks) >= OVERDUE_LOOKS;
+}
+
+uint64_t pf_watchdog_next_look(const struct pf_run *run)
+{
+    uint64_t now = pf_now_ns(), overdue = overdue_at(run);
+    if (overdue == UINT64_MAX)
+        return overdue;
+    if (overdue <= now)
+        return now + LOOK_AGAIN_NS;
+    /* The deadline is not there while it flushes, and nobody tells us when it is; nor does anybody
+     * tell us of the leader's death. */
+    uint64_t soon = pf_add_ns(now, LOOK_NS);
+    return soon < overdue ? soon : overdue;
+}
+
+static int wait_readable(int fd, uint64_t timeout_ns)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    uint64_t until = pf_now_ns() + timeout_ns;
+    for (;;) {
+        uint64_t now = pf_now_ns();
+        struct timespec left = pf_timespec(until > now ? until - now : 0);
+        int result = ppoll(&readable, 1, &left, NULL);
+        if (result >= 0)
+            return result;
+    }
+}
+
+int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
+{
+    /* A pidfd is readable when the thread group's last thread has ended (do_notify_pidfd), not
+     * before: a thread that hangs in FIFREEZE counts. */
+    return wait_readable(run->pidfd, timeout_ns);
+}
+
+int pf_is_lost(struct pf_run *run)
+{
+    pthread_mutex_lock(&run->rescue_lock);
+    int lost = run->lost;
+    pthread_mutex_unlock(&run->rescue_lock);
+    return lost;
+}
+
+/* Returns whether a successor is at work, who goes on without us. */
+static int hand_to_successor(struct pf_run *run)
+{
+    PF_AUTO_FD done = pf_spawn_successor(run);
+    return done >= 0 && !wait_readable(done, SLOW_DEATH_NS);
+}
+
+void pf_rescue(struct pf_run *run)
+{
+    pthread_mutex_lock(&run->rescue_lock);
+    if (!run->lost) {
+        /* One owner: nobody thaws beside a supervisor that may wake up again. */
+        syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
+        int is_dead = pf_wait_for_death(run, DEATH_NS);
+        int has_successor = !is_dead && pf_page_count_needing_thaw(run->page) > 0 &&
+                            hand_to_successor(run);
+        if (!has_successor) {
+            is_dead = pf_wait_for_death(run, SLOW_DEATH_NS);
+            pf_thaw_all(run->page, run->filesystem_fds, is_dead);
+        }
+        PF_AUTO_FD rcu_fd = pf_rcu_open();
+        pf_rcu_restore(run->page, rcu_fd);
+        atomic_store(&run->requested_ns, 0);
+        run->has_ended = is_dead && !has_successor;
+        run->lost = 1;
+    }
+    pthread_mutex_unlock(&run->rescue_lock);
+}
+
+/* ---- the guard ------------------------------------------------------------------------------ */
+
+static void *guard(void *argument)
+{
+    struct pf_run *run = argument;
+    struct pollfd fds[2] = {{.fd = run->pidfd, .events = POLLIN},
+                            {.fd = run->guard_fd, .events = POLLIN}};
+    while (!atomic_load(&run->guard_stop)) {
+        uint64_t now = pf_now_ns(), until = pf_watchdog_next_look(run);
+        struct timespec left = pf_timespec(until > now ? until - now : 0);
+        int count = ppoll(fds, 2, until == UINT64_MAX ? NULL : &left, NULL);
+        if (atomic_load(&run->guard_stop))
+            break;
+        if ((count > 0 && fds[0].revents) || pf_leader_is_dead(run) || pf_watchdog_check(run)) {
+            pf_rescue(run);
+            break;
+        }
+    }
+    return NULL;
+}
+
+int pf_guard_start(struct pf_run *run, pf_fault *fault)
+{
+    atomic_store(&run->guard_stop, 0);
+    /* The embedding process's signals are for its own threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    int error = pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (error == 0) {
+        error = pthread_create(&run->guard, NULL, guard, run);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (error != 0)
+        return pf_fail(fault, PF_OP_GUARD, error);
+    run->guard_runs = 1;
+    return 0;
+}
+
+void pf_guard_end(struct pf_run *run)
+{
+    if (!run->guard_runs)
+        return;
+    uint64_t count = 1;
+    atomic_store(&run->guard_stop, 1);
+    (void)!PF_RETRY(write(run->guard_fd, &count, sizeof count)); /* cannot fail: it is at 0 */
+    pthread_join(run->guard, NULL);
+    (void)!PF_RETRY(read(run->guard_fd, &count, sizeof count)); /* back to 0 for the next window */
+    run->guard_runs = 0;
+}

@@ -1,0 +1,67 @@
+/* childpage.h - the memory that client, supervisor and reaper share about one child: what to run,
+ * what became of it, and the last of its output. A memfd, made by the client. */
+#ifndef PF_CHILDPAGE_H
+#define PF_CHILDPAGE_H
+#include <stdatomic.h>
+
+#include "protocol/fault.h"
+
+#define PF_CHILD_MAGIC 0x3168637a65726670ull /* "pfrezch1" */
+#define PF_CHILD_MAX_BYTES (64u << 20)
+
+struct pf_child_page {
+    uint64_t magic;
+    uint64_t size;
+    /* the request, written by the client before the supervisor sees the page */
+    uint64_t timeout_ns;
+    uint64_t grace_ns;
+    uint32_t flags;
+    uint32_t attempts_allowed;
+    uint32_t argument_count;
+    uint32_t variable_count;
+    uint32_t ring_bytes;
+    uint32_t reserved;
+    uint64_t strings_offset; /* path, directory, arguments, variables: each NUL-terminated */
+    uint64_t ring_offset;
+    /* the result, written by the supervisor; exec_error by the child itself */
+    _Atomic uint32_t state; /* enum pf_child_state */
+    _Atomic int32_t exec_error;
+    int32_t pid;
+    int32_t wait_status;
+    uint32_t attempts;
+    uint32_t timed_out;
+    uint32_t ended_early;
+    uint32_t unkillable;
+    uint64_t start_ns;
+    uint64_t end_ns;
+    _Atomic uint64_t output_total;
+};
+
+_Static_assert(sizeof(struct pf_child_page) % 8 == 0, "the strings follow without padding");
+
+/* What the strings of a page say, ready for execve. `argv` and `envp` are one allocation. */
+struct pf_child_words {
+    const char *path;
+    const char *directory;
+    char **argv;
+    char **envp;
+};
+
+/* Room for PYFREEZE_ATTEMPT=4294967295 */
+#define PF_ATTEMPT_BYTES 32
+
+/* Make the page for `options`. Returns its memfd. */
+int pf_child_page_create(struct pf_child_page **page, const pf_child_options *options,
+                         pf_fault *fault);
+/* Map a page that the client sent, after checking every offset and string in it. */
+int pf_child_page_map(struct pf_child_page **page, int fd, pf_fault *fault);
+void pf_child_page_unmap(struct pf_child_page *page);
+/* Point into the page's strings; `extra`, if not NULL, becomes one more variable. */
+int pf_child_page_words(struct pf_child_page *page, char *extra, struct pf_child_words *words,
+                        pf_fault *fault);
+
+void pf_child_page_append(struct pf_child_page *page, const char *bytes, uint32_t count);
+uint32_t pf_child_page_output(const struct pf_child_page *page, char *buffer, uint32_t size);
+void pf_child_page_report(const struct pf_child_page *page, pf_child_report *report);
+
+#endif

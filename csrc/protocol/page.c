@@ -1,0 +1,179 @@
+#define _GNU_SOURCE
+#include "protocol/page.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+
+void pf_page_file_name(char name[PF_ID_SIZE + 8], const char *run_id)
+{
+    snprintf(name, PF_ID_SIZE + 8, "%.*s.state", PF_ID_SIZE - 1, run_id);
+}
+
+/* Left empty where it cannot be read: then the page counts as one of this boot, the safe side. */
+void pf_page_boot_id(char boot_id[PF_ID_SIZE])
+{
+    memset(boot_id, 0, PF_ID_SIZE);
+    PF_AUTO_FD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || PF_RETRY(read(fd, boot_id, PF_ID_SIZE - 1)) < 0)
+        boot_id[0] = '\0';
+    boot_id[strcspn(boot_id, "\n")] = '\0';
+}
+
+static uint64_t size_for(const pf_start_options *options)
+{
+    uint64_t size = sizeof(struct pf_page) + options->target_count * sizeof(struct pf_slot);
+    for (uint32_t i = 0; i < options->target_count; i++)
+        size += strlen(options->targets[i].mount) + 1;
+    return size;
+}
+
+static void fill(struct pf_page *page, uint64_t size, const pf_start_options *options)
+{
+    page->magic = PF_PAGE_MAGIC;
+    page->size = size;
+    page->client_pid = getpid();
+    page->count = options->target_count;
+    atomic_store(&page->rcu_saved, -1);
+    strncpy(page->run_id, options->run_id, PF_ID_SIZE - 1);
+    pf_page_boot_id(page->boot_id);
+
+    uint64_t at = sizeof *page + options->target_count * sizeof *page->slots;
+    for (uint32_t i = 0; i < options->target_count; i++) {
+        const pf_target *target = &options->targets[i];
+        struct pf_slot *slot = &page->slots[i];
+        size_t length = strlen(target->mount) + 1;
+        memcpy((char *)page + at, target->mount, length);
+        slot->mount_offset = (uint32_t)at;
+        slot->mount_id = target->mount_id;
+        slot->device_major = target->device_major;
+        slot->device_minor = target->device_minor;
+        slot->level = target->level;
+        at += length;
+    }
+}
+
+int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_options *options,
+                   pf_fault *fault)
+{
+    if (options->target_count > PF_PAGE_MAX_FILESYSTEMS || strlen(options->run_id) >= PF_ID_SIZE ||
+        strchr(options->run_id, '/'))
+        return pf_fail(fault, PF_OP_PAGE, EINVAL);
+
+    char name[PF_ID_SIZE + 8];
+    pf_page_file_name(name, options->run_id);
+    PF_AUTO_FD fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                           0600);
+    if (fd < 0)
+        return pf_fail_errno(fault, PF_OP_PAGE);
+
+    /* Allocated here and now: on a full tmpfs this is ENOSPC; a sparse page would be a SIGBUS in
+     * the middle of a window. */
+    uint64_t size = size_for(options);
+    int error = posix_fallocate(fd, 0, (off_t)size);
+    if (error == 0) {
+        *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (*page == MAP_FAILED)
+            error = errno;
+    }
+    if (error != 0) {
+        *page = NULL;
+        unlinkat(directory_fd, name, 0);
+        return pf_fail(fault, PF_OP_PAGE, error);
+    }
+    fill(*page, size, options);
+    return pf_keep_fd(&fd);
+}
+
+static int plausible(const struct pf_page *page, uint64_t size)
+{
+    if (page->magic != PF_PAGE_MAGIC || page->size != size || page->count > PF_PAGE_MAX_FILESYSTEMS)
+        return 0;
+    uint64_t strings = sizeof *page + page->count * sizeof *page->slots;
+    if (strings > size || page->run_id[PF_ID_SIZE - 1] != '\0' ||
+        page->boot_id[PF_ID_SIZE - 1] != '\0')
+        return 0;
+    for (uint32_t i = 0; i < page->count; i++) {
+        uint64_t at = page->slots[i].mount_offset;
+        if (page->slots[i].level >= PF_PAGE_MAX_FILESYSTEMS || at < strings || at >= size ||
+            !memchr((const char *)page + at, 0, size - at))
+            return 0;
+    }
+    return 1;
+}
+
+int pf_page_map(struct pf_page **page, int fd, pf_fault *fault)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return pf_fail_errno(fault, PF_OP_PAGE_READ);
+    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof(struct pf_page))
+        return pf_fail(fault, PF_OP_PAGE_READ, EBADMSG);
+
+    /* Whoever only looks cannot write, whatever it does: its descriptor is for reading. */
+    int access = fcntl(fd, F_GETFL);
+    if (access < 0)
+        return pf_fail_errno(fault, PF_OP_PAGE_READ);
+    int protection = (access & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+    uint64_t size = (uint64_t)status.st_size;
+    void *map = mmap(NULL, size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (map == MAP_FAILED)
+        return pf_fail_errno(fault, PF_OP_PAGE_READ);
+    if (!plausible(map, size)) {
+        munmap(map, size);
+        return pf_fail(fault, PF_OP_PAGE_READ, EBADMSG);
+    }
+    *page = map;
+    return 0;
+}
+
+void pf_page_unmap(struct pf_page *page)
+{
+    if (page)
+        munmap(page, page->size);
+}
+
+void pf_page_remove(const struct pf_page *page, int directory_fd)
+{
+    char name[PF_ID_SIZE + 8];
+    pf_page_file_name(name, page->run_id);
+    unlinkat(directory_fd, name, 0);
+}
+
+const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot)
+{
+    return (const char *)page + slot->mount_offset;
+}
+
+void pf_slot_read(const struct pf_page *page, uint32_t index, pf_filesystem *out)
+{
+    const struct pf_slot *slot = &page->slots[index];
+    *out = (pf_filesystem){
+        .mount = pf_page_mount(page, slot),
+        .mount_id = slot->mount_id,
+        .device_major = slot->device_major,
+        .device_minor = slot->device_minor,
+        .level = slot->level,
+        .state = (int)pf_slot_state(slot),
+        .error = slot->error,
+        .op = (int)slot->op,
+        .flush_rounds = slot->flush_rounds,
+        .flush_ns = slot->flush_ns,
+        .freeze_enter_ns = slot->freeze_enter_ns,
+        .freeze_return_ns = slot->freeze_return_ns,
+        .thaw_enter_ns = slot->thaw_enter_ns,
+        .thaw_return_ns = slot->thaw_return_ns,
+    };
+}
+
+uint32_t pf_page_count_needing_thaw(const struct pf_page *page)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < page->count; i++)
+        count += (uint32_t)pf_state_needs_thaw(pf_slot_state(&page->slots[i]));
+    return count;
+}

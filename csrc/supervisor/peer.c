@@ -1,0 +1,57 @@
+#define _GNU_SOURCE
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "supervisor/state.h"
+
+/* One shot, and none of it until the window is open: what the peer may have written before is no
+ * answer yet, and must not keep the loop busy. */
+static int watch(struct pf_supervisor *supervisor, int operation, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLONESHOT,
+                                .data.u64 = (uint64_t)PF_SOURCE_PEER << 32};
+    return epoll_ctl(supervisor->epoll_fd, operation, supervisor->peer_fd, &event);
+}
+
+int pf_peer_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
+{
+    supervisor->notify_fd = pf_keep_fd(&fds[0]);
+    supervisor->peer_fd = pf_keep_fd(&fds[1]);
+    if (supervisor->peer_fd >= 0 && watch(supervisor, EPOLL_CTL_ADD, 0) < 0)
+        return pf_fail_errno(fault, PF_OP_SETUP);
+    return 0;
+}
+
+void pf_peer_notify(struct pf_supervisor *supervisor)
+{
+    static const char word[] = "frozen\n";
+    /* If the peer cannot be told or heard, the deadline ends the window. */
+    if (supervisor->peer_fd >= 0)
+        (void)!watch(supervisor, EPOLL_CTL_MOD, EPOLLIN);
+    if (supervisor->notify_fd >= 0)
+        (void)!PF_RETRY(write(supervisor->notify_fd, word, sizeof word - 1));
+}
+
+void pf_peer_on_answer(struct pf_supervisor *supervisor)
+{
+    int bytes = 0;
+    if (supervisor->peer_fd < 0 || supervisor->window.stage != PF_WINDOW_OPEN)
+        return;
+    /* Readable with nothing to read is the end of a peer that died without a word: whatever it did,
+     * nobody vouches for it. What it said is the client's to read; an eventfd knows no FIONREAD. */
+    if (ioctl(supervisor->peer_fd, FIONREAD, &bytes) == 0 && bytes == 0)
+        pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
+    else
+        pf_window_finish(&supervisor->window);
+}
+
+void pf_peer_release(struct pf_supervisor *supervisor)
+{
+    /* By hand: the client has the same open file, so closing ours does not end the watch. */
+    if (supervisor->peer_fd >= 0)
+        epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_DEL, supervisor->peer_fd, NULL);
+    pf_close_fd(&supervisor->notify_fd);
+    pf_close_fd(&supervisor->peer_fd);
+}

@@ -1,0 +1,43 @@
+#define _GNU_SOURCE
+#include "supervisor/state.h"
+
+static void send_to_client(struct pf_supervisor *supervisor, const struct pf_message *message,
+                           const int *fds, int count)
+{
+    pf_fault ignored;
+    /* The loop never waits for the client. One that cannot be told, because it is gone or has left so
+     * much unread that the queue is full, is given up like a dead one, in the loop. */
+    if (supervisor->client_lives && !supervisor->client_is_backlogged &&
+        pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) < 0)
+        supervisor->client_is_backlogged = 1;
+}
+
+void pf_reply(struct pf_supervisor *supervisor, enum pf_reply_kind kind, int index,
+              const pf_fault *fault)
+{
+    struct pf_message message = {.kind = kind, .index = index, .fault_index = -1};
+    if (fault) {
+        message.op = fault->op;
+        message.fault_index = fault->index;
+        message.error = fault->error;
+    }
+    send_to_client(supervisor, &message, NULL, 0);
+}
+
+void pf_reply_closed(struct pf_supervisor *supervisor)
+{
+    const pf_fault *fault = &supervisor->window.fault;
+    struct pf_message message = {.kind = PF_REPLY_CLOSED,
+                                 .index = -1,
+                                 .verdict = supervisor->window.verdict,
+                                 .op = fault->op,
+                                 .fault_index = fault->index,
+                                 .error = fault->error};
+    send_to_client(supervisor, &message, NULL, 0);
+}
+
+void pf_reply_descriptor(struct pf_supervisor *supervisor, int index, int fd)
+{
+    struct pf_message message = {.kind = PF_REPLY_DESCRIPTOR, .index = index, .fault_index = -1};
+    send_to_client(supervisor, &message, &fd, 1);
+}

@@ -1,0 +1,71 @@
+#include "window/level.h"
+
+static int wants(const struct pf_worker *worker, enum pf_job job)
+{
+    uint32_t state = pf_slot_state(worker->slot);
+    switch (job) {
+    case PF_JOB_OPEN:
+        return state == PF_STATE_CHOSEN;
+    case PF_JOB_FLUSH:
+    case PF_JOB_FREEZE:
+        return state == PF_STATE_OPEN;
+    case PF_JOB_THAW:
+        return state == PF_STATE_FROZEN;
+    case PF_JOB_NONE:
+        break;
+    }
+    return 0;
+}
+
+uint32_t pf_level_post(struct pf_window *window, enum pf_job job)
+{
+    uint32_t count = window->page->count, posted = 0, most = count;
+    if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) && !(window->flags & PF_WINDOW_PARALLEL))
+        most = 1;
+    for (uint32_t n = 0; n < count; n++) {
+        /* Thawed in reverse: it matters only one at a time. */
+        struct pf_worker *worker = &window->workers[job == PF_JOB_THAW ? count - 1 - n : n];
+        worker->awaited = posted < most && worker->slot->level == window->level &&
+                          wants(worker, job);
+        posted += worker->awaited != 0;
+    }
+    pf_workers_post(window->workers, count, job);
+    return posted;
+}
+
+int pf_level_is_done(const struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i]))
+            return 0;
+    return 1;
+}
+
+int pf_level_find_failed(const struct pf_window *window, uint32_t op, pf_fault *fault)
+{
+    for (uint32_t i = 0; i < window->page->count; i++) {
+        const struct pf_slot *slot = &window->page->slots[i];
+        if (slot->error != 0 && slot->op == op) {
+            pf_fail_at(fault, (int)op, (int)i, slot->error);
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void pf_level_stop_waiting(struct pf_window *window)
+{
+    for (uint32_t i = 0; i < window->page->count; i++)
+        window->workers[i].awaited = 0;
+}
+
+void pf_level_blame_busy(struct pf_window *window, int op)
+{
+    pf_fail(&window->fault, op, ETIMEDOUT);
+    for (uint32_t i = window->page->count; i-- > 0;)
+        if (window->workers[i].awaited && pf_worker_busy(&window->workers[i])) {
+            window->page->slots[i].error = ETIMEDOUT;
+            window->page->slots[i].op = (uint32_t)op;
+            window->fault.index = (int)i;
+        }
+}

@@ -1,0 +1,48 @@
+/* state.h - what a window is: its stage, its limits, its workers. */
+#ifndef PF_WINDOW_STATE_H
+#define PF_WINDOW_STATE_H
+#include "protocol/page.h"
+#include "window/worker.h"
+
+enum pf_window_stage {
+    PF_WINDOW_IDLE,
+    PF_WINDOW_OPENING,
+    PF_WINDOW_FLUSHING,
+    PF_WINDOW_AWAITING, /* flushed; the snapshot command is not parked yet */
+    PF_WINDOW_FREEZING,
+    PF_WINDOW_OPEN, /* all frozen together */
+    PF_WINDOW_THAWING,
+    PF_WINDOW_SETTLING /* thawed; a FIFREEZE that was given up may be about to return */
+};
+
+struct pf_window {
+    struct pf_page *page;
+    struct pf_worker *workers;
+    uint32_t levels;
+    int rcu_fd;
+    int deadline_fd; /* timerfd: the window's end, from the first FIFREEZE on */
+    int latency_fd;
+    int limit_fd; /* timerfd: how long the present stage may take */
+
+    enum pf_window_stage stage;
+    uint32_t level;
+    enum pf_verdict verdict;
+    pf_fault fault; /* what made the verdict, or a stage fail */
+
+    int freeze_follows; /* this flush is a window's */
+    int awaits_command; /* the snapshot command is still on its way to being parked */
+    pf_flush_options flush;
+    uint32_t round;
+    uint64_t flush_begin_ns;
+    uint64_t round_begin_ns;
+    uint64_t round_before_ns; /* how long the round before took */
+    uint64_t thaw_begin_ns;
+
+    uint64_t max_window_ns;
+    uint64_t freeze_timeout_ns;
+    uint32_t flags; /* enum pf_window_flag */
+    int is_realtime;
+    int holds_latency;
+};
+
+#endif

@@ -1,0 +1,179 @@
+#define _GNU_SOURCE
+#include "window/worker.h"
+
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "base/thread.h"
+#include "base/util.h"
+#include "kernel/mount.h"
+#include "kernel/thaw.h"
+
+#define WAKE_ATTEMPTS 3
+
+static void wait_for_job(struct pf_worker *worker, uint32_t seen)
+{
+    for (;;) {
+        uint32_t wakeups = atomic_load(&worker->pool->wakeups);
+        if (atomic_load(&worker->posted) != seen)
+            return;
+        /* EAGAIN: it changed before we slept; EINTR cannot be, every signal is blocked. */
+        syscall(SYS_futex, &worker->pool->wakeups, FUTEX_WAIT_PRIVATE, wakeups, NULL, NULL, 0);
+    }
+}
+
+/* Whether the loop is to hear of a job's end: of the last one of its batch, and of each one whose
+ * batch is over, because it hung and was given up. */
+static int is_worth_telling(struct pf_pool *pool, uint32_t batch)
+{
+    uint64_t in_flight = atomic_load(&pool->in_flight);
+    do {
+        if (in_flight >> 32 != batch)
+            return 1;
+    } while (!atomic_compare_exchange_weak(&pool->in_flight, &in_flight, in_flight - 1));
+    return (uint32_t)in_flight == 1;
+}
+
+static void fail_slot(struct pf_slot *slot, const pf_fault *fault)
+{
+    slot->error = fault->error;
+    slot->op = (uint32_t)fault->op;
+    atomic_store(&slot->state, PF_STATE_FAILED);
+}
+
+static void do_open(struct pf_worker *worker)
+{
+    pf_fault fault;
+    int fd = pf_open_mount(pf_page_mount(worker->page, worker->slot), worker->slot->mount_id,
+                           &fault);
+    if (fd < 0) {
+        fail_slot(worker->slot, &fault);
+        return;
+    }
+    worker->fd = fd;
+    atomic_store(&worker->slot->state, PF_STATE_OPEN);
+}
+
+static void do_flush(struct pf_worker *worker)
+{
+    struct pf_slot *slot = worker->slot;
+    uint64_t begin = pf_now_ns();
+    int error = PF_RETRY(syncfs(worker->fd)) < 0 ? errno : 0;
+    slot->flush_ns += pf_now_ns() - begin;
+    slot->flush_rounds++;
+    if (error != 0) {
+        slot->error = error;
+        slot->op = PF_OP_FLUSH;
+    }
+}
+
+static void do_freeze(struct pf_worker *worker)
+{
+    struct pf_slot *slot = worker->slot;
+    if (atomic_load(&worker->abandoned)) /* given up before it began */
+        return;
+    slot->freeze_enter_ns = pf_now_ns();
+    atomic_store(&slot->state, PF_STATE_FREEZING);
+    int error = ioctl(worker->fd, FIFREEZE, 0) < 0 ? errno : 0;
+    slot->freeze_return_ns = pf_now_ns();
+    if (error != 0) {
+        fail_slot(slot, &(pf_fault){.op = PF_OP_FREEZE, .error = error});
+        return;
+    }
+    atomic_store(&slot->state, PF_STATE_FROZEN);
+    /* The loop sets `abandoned` and then looks at the state; we set the state and then look at
+     * `abandoned`. One of us sees the other, so a late freeze is always thawed. Both may: the
+     * loop's thaw comes as a job to this same thread and finds nothing left to do. */
+    if (atomic_load(&worker->abandoned))
+        pf_thaw(slot, worker->fd);
+}
+
+static void do_thaw(struct pf_worker *worker)
+{
+    if (pf_slot_state(worker->slot) == PF_STATE_FROZEN)
+        pf_thaw(worker->slot, worker->fd);
+}
+
+static void *run(void *argument)
+{
+    struct pf_worker *worker = argument;
+    for (uint32_t seen = 0;; seen++) {
+        wait_for_job(worker, seen);
+        uint32_t batch = worker->batch; /* a next one may be given while this one ends */
+        switch (worker->job) {
+        case PF_JOB_OPEN:
+            do_open(worker);
+            break;
+        case PF_JOB_FLUSH:
+            do_flush(worker);
+            break;
+        case PF_JOB_FREEZE:
+            do_freeze(worker);
+            break;
+        case PF_JOB_THAW:
+            do_thaw(worker);
+            break;
+        case PF_JOB_NONE:
+            break;
+        }
+        atomic_store(&worker->done, seen + 1);
+        uint64_t one = 1;
+        /* Cannot fail: the counter never comes near its maximum. */
+        if (is_worth_telling(worker->pool, batch))
+            (void)!PF_RETRY(write(worker->pool->done_fd, &one, sizeof one));
+    }
+    return NULL;
+}
+
+int pf_workers_start(struct pf_worker *workers, struct pf_page *page, struct pf_pool *pool,
+                     pf_fault *fault)
+{
+    for (uint32_t i = 0; i < page->count; i++) {
+        workers[i] =
+            (struct pf_worker){.pool = pool, .page = page, .slot = &page->slots[i], .fd = -1};
+        int error = pf_thread_start(&workers[i].thread, run, &workers[i]);
+        if (error != 0)
+            return pf_fail(fault, PF_OP_SETUP, error);
+    }
+    return 0;
+}
+
+void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job)
+{
+    if (count == 0)
+        return;
+    struct pf_pool *pool = workers->pool;
+    uint64_t awaited = 0;
+    for (uint32_t i = 0; i < count; i++)
+        awaited += workers[i].awaited != 0;
+    pool->batch++;
+    atomic_store(&pool->in_flight, (uint64_t)pool->batch << 32 | awaited);
+    for (uint32_t i = 0; i < count; i++)
+        if (workers[i].awaited) {
+            workers[i].job = job;
+            workers[i].batch = pool->batch;
+            atomic_fetch_add(&workers[i].posted, 1);
+        }
+    if (awaited == 0)
+        return;
+    atomic_fetch_add(&pool->wakeups, 1);
+    /* It fails for a bad address only; but a wake-up that is lost would be waited for. */
+    for (int attempt = 0; attempt < WAKE_ATTEMPTS; attempt++)
+        if (syscall(SYS_futex, &pool->wakeups, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0) >= 0)
+            break;
+}
+
+int pf_worker_busy(const struct pf_worker *worker)
+{
+    return atomic_load(&worker->done) != atomic_load(&worker->posted);
+}
+
+void pf_worker_set_realtime(struct pf_worker *worker, int realtime)
+{
+    struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
+    pthread_setschedparam(worker->thread, realtime ? SCHED_FIFO : SCHED_OTHER, &parameters);
+}

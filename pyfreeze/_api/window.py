@@ -1,0 +1,218 @@
+"""`frozen()`: a window around a block of Python."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pyfreeze._base.paths import STATE_DIRECTORY
+from pyfreeze._core import run as core
+from pyfreeze._core.run import new_run_id, open_all, wait_for
+from pyfreeze._model.errors import (
+    FreezeError,
+    FreezeFailedError,
+    FreezeTimeoutError,
+    InconsistentError,
+    StillFrozenError,
+    SupervisorError,
+    UsageError,
+)
+from pyfreeze._model.options import Flush, WindowOptions, check_seconds
+from pyfreeze._model.timeline import window_times
+from pyfreeze._mounts.choose import choose, targets
+from pyfreeze._recovery.recover import recover_or_refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from pyfreeze._core.run import Run
+    from pyfreeze._core.types import Event
+    from pyfreeze._model.timeline import WindowTimes
+    from pyfreeze._mounts.selection import Filesystem
+
+
+def still_frozen(run: Run) -> StillFrozenError | None:
+    """The error that names what may still be frozen, if anything may."""
+    mounts = tuple(f.mount for f in run.filesystems() if f.may_be_frozen)
+    if not mounts:
+        return None
+    others = f" (and {', '.join(mounts[1:])})" if mounts[1:] else ""
+    error = StillFrozenError(errno.EBUSY, f"may still be frozen{others}", mounts[0])
+    error.mounts = mounts
+    return error
+
+
+def verdict_error(verdict: str, cause: FreezeError | None, times: WindowTimes) -> FreezeError:
+    """The exception for a window that is not good."""
+    if verdict in ("freeze-failed", "freeze-timeout"):
+        kind = FreezeTimeoutError if verdict == "freeze-timeout" else FreezeFailedError
+        return cause or kind(errno.EIO, "freezing failed")
+    texts = {
+        "expired": (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
+        "aborted": (errno.EINTR, "the window was ended early, by a signal"),
+        "rescued": (errno.ESRCH, "the supervisor was lost inside the window"),
+    }
+    number, text = texts.get(verdict, (errno.EIO, ""))
+    if not text:
+        foreign = [f.mount for f in times.filesystems if f.state == "foreign-thaw"]
+        number = errno.ESTALE
+        text = (
+            f"somebody else thawed {', '.join(foreign)} inside the window"
+            if foreign
+            else "thawing failed"
+        )
+    error = InconsistentError(number, f"{text}: the snapshot is inconsistent")
+    error.times = times
+    return error
+
+
+class Window:
+    """A freeze window, made by `frozen()`; frozen from `__enter__` to `__exit__`.
+
+    It may be entered again when it has closed. An exception of the block passes through; if the
+    window was not good either, its text says so in a note (`__notes__`).
+
+    Attributes:
+        filesystems: what is frozen, in the order of freezing; empty before the first entry.
+        times: the timeline; None until the window has closed, or freezing has failed.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        options: WindowOptions,
+        state_directory: str,
+    ) -> None:
+        check_seconds("max_window", options.max_window_s)
+        check_seconds("freeze_timeout", options.freeze_timeout_s)
+        if isinstance(paths, (str, bytes)):
+            raise UsageError(errno.EINVAL, f"paths: found {paths!r}, expected a list of paths")
+        self._only = tuple(os.fspath(path) for path in paths)
+        if not self._only:
+            raise UsageError(errno.EINVAL, "paths: found none, expected at least one mount point")
+        self._options = options
+        self._state_directory = state_directory
+        self._run: Run | None = None
+        self._begin_ns = 0
+        self.filesystems: tuple[Filesystem, ...] = ()
+        self.times: WindowTimes | None = None
+
+    def __enter__(self) -> Window:
+        if self._run is not None:
+            raise SupervisorError(errno.EBUSY, "the window is open already")
+        recover_or_refuse(self._state_directory)
+        selection = choose(self._state_directory, only=self._only)
+        self.filesystems = selection.filesystems
+        run = core.Run(targets(selection), new_run_id(), self._state_directory)
+        try:
+            open_all(run)
+            run.request_window(self._options)
+            event = wait_for(run, core.FROZEN, core.CLOSED, core.LOST)
+            if event.kind != core.FROZEN:
+                raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
+        except BaseException:
+            run.close()  # thaws, whatever has been frozen
+            raise
+        self._begin_ns = time.monotonic_ns()
+        self._run = run
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end_ns = time.monotonic_ns()
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run.request_thaw()
+            event = wait_for(run, core.CLOSED, core.LOST)
+            failure = self._failure(run, event, end_ns)
+        finally:
+            run.close()
+        if failure is not None and error is not None:
+            error.add_note(f"pyfreeze: {failure}")
+        elif failure is not None:
+            raise failure
+
+    def _failure(self, run: Run, event: Event, end_ns: int = 0) -> FreezeError | None:
+        self.times = window_times(run.filesystems(), self._begin_ns, end_ns)
+        frozen = still_frozen(run)
+        if frozen is not None:
+            return frozen
+        if event.verdict == "good":
+            return None
+        return verdict_error(event.verdict, event.error, self.times)
+
+
+def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    max_window: float = 10.0,
+    freeze_timeout: float = 10.0,
+    flush_rounds: int = 8,
+    expedite: bool = True,
+    realtime: bool = True,
+    cpu_latency: bool = True,
+    parallel: bool = True,
+    state_directory: str = STATE_DIRECTORY,
+) -> Window:
+    """Freeze filesystems around a `with` block, and thaw them whatever happens in it.
+
+    Nothing happens until the `with` statement: it flushes, freezes, and runs the block while
+    everything on these filesystems holds still. Any write to them from inside the block, a log
+    line among them, waits for the deadline.
+
+    The supervisor, a process of its own, thaws at the deadline, when this process dies, and on
+    SIGTERM, SIGINT or SIGHUP; when the supervisor dies, a thread of this process thaws. No
+    configuration and no environment variable is read, and nothing is printed.
+
+    Threads may share this process with a window, but only one window or backup is open on a
+    machine at a time. A fork inside the block has no part in it.
+
+    Args:
+        paths: mount points of the filesystems, at least one; symlinks are followed.
+        max_window: seconds from the first FIFREEZE until everything is thawed regardless.
+        freeze_timeout: seconds that all FIFREEZEs together may take, and the flush before them.
+        flush_rounds: how often at most to flush beforehand; it ends when rounds stop getting
+            shorter.
+        expedite: raise rcu_expedited while freezing: freezes in tenths of a millisecond instead of
+            tens of milliseconds, and interrupts every processor for a moment.
+        realtime: run the supervisor's threads under SCHED_FIFO meanwhile, when there are fewer
+            processors than threads that want one.
+        cpu_latency: keep the processors out of idle states meanwhile (PM QoS), and for at most
+            20 ms of the block: a wake-up takes microseconds then.
+        parallel: freeze and thaw all filesystems of a level at once.
+        state_directory: where the state page lives; a tmpfs.
+
+    Returns:
+        The window: its `filesystems`, and after the block its `times`.
+
+    Raises:
+        UsageError: at once: no path, or a time that is none.
+        MountError: from the `with`: a path is no mount point, or its filesystem cannot be frozen.
+        LockedError: from the `with`: another run is freezing.
+        NotPermittedError: from the `with`: not root.
+        SupervisorError: the supervisor cannot be started, or was lost before everything was frozen.
+        FreezeFailedError: from the `with`: nothing is frozen any more, the block did not run.
+        FreezeTimeoutError: the same, because freezing took longer than freeze_timeout.
+        InconsistentError: from the block's end: it took too long, or somebody else thawed inside.
+        StillFrozenError: something could not be thawed, or hangs; or an earlier run left something
+            that cannot be thawed.
+    """
+    options = WindowOptions(
+        max_window_s=max_window,
+        freeze_timeout_s=freeze_timeout,
+        flush=Flush(rounds=flush_rounds, limit_s=freeze_timeout),
+        expedite=expedite,
+        realtime=realtime,
+        cpu_latency=cpu_latency,
+        parallel=parallel,
+    )
+    return Window(paths, options, state_directory)

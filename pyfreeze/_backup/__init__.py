@@ -1,0 +1,1 @@
+"""One backup, from its settings to its report."""

@@ -1,0 +1,143 @@
+"""What a backup will do, found out and checked before any of it is done."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._backup.outcome import Policy, ScriptFailure, decide_snapshot
+from pyfreeze._backup.settings import check
+from pyfreeze._config.load import load
+from pyfreeze._model.errors import UsageError
+from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._mounts.choose import choose, has_single_disk
+from pyfreeze._mounts.selection import Selection
+from pyfreeze._snapshot.command import find_program
+from pyfreeze._snapshot.peer import Peer
+
+if TYPE_CHECKING:
+    from pyfreeze._backup.settings import Settings
+    from pyfreeze._config.load import LoadedConfig, Plugin, Problem
+
+
+class Plan(NamedTuple):
+    """Everything a backup goes by."""
+
+    settings: Settings
+    config: LoadedConfig
+    plugins: tuple[Plugin, ...]
+    """Those with a readable configuration."""
+    failures: tuple[ScriptFailure, ...]
+    """What of the configuration keeps scripts from running."""
+    selection: Selection
+    policy: Policy
+    window: WindowOptions
+    writeback: Flush
+    """The flush at the beginning: it takes the bulk while the application still works."""
+
+    @property
+    def runs_scripts(self) -> bool:
+        """Whether pre-scripts and post-scripts run: one that cannot stops all of them."""
+        return bool(self.plugins) and not self.failures
+
+    @property
+    def takes_snapshot(self) -> bool:
+        """Whether it comes to a snapshot, as far as the configuration decides that."""
+        return (
+            self.config.freeze_problem is None
+            and decide_snapshot(self.failures, self.policy).snapshot
+        )
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Read and check everything; nothing is run, nothing is touched.
+
+    Raises:
+        UsageError: an argument is wrong (a mount, the snapshot command).
+        FreezeError: the state directory lies on what is to be frozen.
+    """
+    settings = check(settings)
+    snapshot = settings.snapshot
+    if not callable(snapshot) and not isinstance(snapshot, Peer):
+        find_program(snapshot[0], settings.environment, settings.directory)
+    config = _load(settings)
+    plugins = tuple(plugin for plugin in config.plugins if plugin.config is not None)
+    freeze = settings.freeze and all(_wants_freeze(plugin) for plugin in plugins)
+    selection = _select(settings, config) if freeze else Selection((), ())
+    all_continue = all(continues(plugin) for plugin in plugins)
+    single_disk = settings.single_disk
+    if single_disk is None:
+        # Only a fatal script failure asks; block devices are not looked at for nothing.
+        single_disk = not all_continue and has_single_disk()
+    freeze_timeout_s = settings.freeze_timeout_s or config.freeze.safe_freeze_wait_s
+    return Plan(
+        settings=settings,
+        config=config,
+        plugins=plugins,
+        failures=tuple(_failures(config)),
+        selection=selection,
+        policy=Policy(
+            freeze=freeze,
+            single_disk=single_disk,
+            continue_on_failure=all_continue,
+            crash_fallback=settings.crash_fallback,
+            require=settings.require,
+        ),
+        window=WindowOptions(
+            max_window_s=settings.max_window_s or config.freeze.timeout_s,
+            freeze_timeout_s=freeze_timeout_s,
+            flush=Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
+            expedite=settings.expedite,
+            realtime=settings.realtime,
+            cpu_latency=settings.cpu_latency,
+            parallel=settings.parallel,
+        ),
+        writeback=Flush(
+            rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or freeze_timeout_s
+        ),
+    )
+
+
+def _select(settings: Settings, config: LoadedConfig) -> Selection:
+    selection = choose(
+        settings.state_directory,
+        only=settings.mounts,
+        # Options win: a mount that is named is frozen whatever MountsToSkip says.
+        skip=settings.skip if settings.mounts else (*config.freeze.mounts_to_skip, *settings.skip),
+    )
+    if not selection.filesystems:
+        raise UsageError(
+            errno.ENODEV,
+            "mounts: found no filesystem that can be frozen, expected at least one: skip fewer, or "
+            "freeze nothing (--no-freeze)",
+        )
+    return selection
+
+
+def _load(settings: Settings) -> LoadedConfig:
+    loaded = load(settings.config, settings.host_config, settings.freeze_config)
+    return loaded if settings.scripts else loaded._replace(plugins=(), problems=())
+
+
+def problems_of(config: LoadedConfig) -> tuple[Problem, ...]:
+    return (*config.problems, *(p for plugin in config.plugins for p in plugin.problems))
+
+
+def continues(plugin: Plugin) -> bool:
+    return plugin.config is None or plugin.config.continue_backup_on_failure
+
+
+def _wants_freeze(plugin: Plugin) -> bool:
+    return plugin.config is None or plugin.config.fs_freeze_enabled
+
+
+def _failures(config: LoadedConfig) -> list[ScriptFailure]:
+    """What of the configuration keeps scripts from running."""
+    failures = [ScriptFailure(p.code, True) for p in config.problems if not p.is_note]
+    failures += [
+        ScriptFailure(problem.code, continues(plugin))
+        for plugin in config.plugins
+        for problem in plugin.problems
+        if not problem.is_note
+    ]
+    return failures

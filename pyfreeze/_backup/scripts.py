@@ -1,0 +1,114 @@
+"""Pre-scripts and post-scripts: what each is given, and what its end means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._core import run as core
+from pyfreeze._core.types import ChildOptions, succeeded
+from pyfreeze._model.codes import OutcomeCode
+
+if TYPE_CHECKING:
+    from pyfreeze._config.load import Plugin
+    from pyfreeze._core.types import ChildEnd
+
+
+class Script(NamedTuple):
+    """One script to run."""
+
+    phase: str
+    """"pre" or "post"."""
+    plugin: str
+    path: str
+    params: tuple[str, ...]
+    attempts: int
+    timeout_s: float
+    """Over all attempts."""
+    own_timeout_s: float
+    """As its plugin asks; more than `timeout_s` where the host's phase timeout is shorter."""
+    app_name: str | None
+
+
+def pre_script(plugin: Plugin) -> Script:
+    """The pre-script of a plugin without problems."""
+    assert plugin.config is not None
+    config = plugin.config
+    return _script(
+        plugin, "pre", plugin.pre_script, config.pre_script_params, config.pre_script_retries
+    )
+
+
+def post_script(plugin: Plugin) -> Script:
+    """The post-script of a plugin without problems."""
+    assert plugin.config is not None
+    config = plugin.config
+    return _script(
+        plugin, "post", plugin.post_script, config.post_script_params, config.post_script_retries
+    )
+
+
+def _script(
+    plugin: Plugin, phase: str, path: str | None, params: tuple[str, ...], retries: int
+) -> Script:
+    assert plugin.config is not None
+    assert path is not None
+    return Script(
+        phase=phase,
+        plugin=plugin.name,
+        path=path,
+        params=params,
+        attempts=retries + 1,
+        timeout_s=plugin.pre_timeout_s if phase == "pre" else plugin.post_timeout_s,
+        own_timeout_s=plugin.config.timeout_s,
+        app_name=plugin.config.app_name,
+    )
+
+
+def child_options(
+    script: Script, run_id: str, *, outcome: str = "", deferred: bool = False, cancels: int = -1
+) -> ChildOptions:
+    """How the supervisor is to run a script.
+
+    Args:
+        script: the script.
+        run_id: goes into its environment.
+        outcome: for a post-script: what became of the snapshot, as PYFREEZE_OUTCOME.
+        deferred: keep it, and run it when the run ends without having replaced it.
+        cancels: the deferred child that this one makes superfluous.
+    """
+    environment = {
+        **CLEAN_ENVIRONMENT,
+        "PYFREEZE_PHASE": script.phase,
+        "PYFREEZE_RUN_ID": run_id,
+        "PYFREEZE_PLUGIN": script.plugin,
+        "PYFREEZE_TIMEOUT": f"{script.timeout_s:g}",
+    }
+    flags = core.NUMBERED | core.UMASK_077
+    if script.phase == "post":
+        environment["PYFREEZE_OUTCOME"] = outcome
+        # A post-script may have started a service; and it is owed to its application.
+        flags |= core.LEAVE | core.OUTLIVE
+    if deferred:
+        flags |= core.DEFERRED
+    return ChildOptions(
+        argv=(script.path, *script.params),
+        environment=environment,
+        directory="/",
+        timeout_s=script.timeout_s,
+        attempts=script.attempts,
+        flags=flags,
+        cancels=cancels,
+    )
+
+
+def script_code(script: Script, end: ChildEnd) -> OutcomeCode:
+    """The outcome code of a script's end: pure."""
+    pre = script.phase == "pre"
+    if succeeded(end):
+        return OutcomeCode.APPLICATION_CONSISTENT
+    if not end.timed_out:
+        return OutcomeCode.PRE_SCRIPT_FAILED if pre else OutcomeCode.POST_SCRIPT_FAILED
+    if script.timeout_s < script.own_timeout_s:
+        return OutcomeCode.HOST_PRE_TIMED_OUT if pre else OutcomeCode.HOST_POST_TIMED_OUT
+    return OutcomeCode.PRE_SCRIPT_TIMED_OUT if pre else OutcomeCode.POST_SCRIPT_TIMED_OUT

@@ -1,0 +1,95 @@
+"""What a backup is asked to do, checked before anything happens."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pyfreeze._base.paths import STATE_DIRECTORY
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._model.codes import Level
+from pyfreeze._model.errors import UsageError
+from pyfreeze._model.options import check_seconds
+from pyfreeze._snapshot.peer import Peer, _check_descriptor
+
+DEFAULT_SNAPSHOT_TIMEOUT_S = 3600.0
+
+
+Snapshot = Sequence[str] | Callable[[], object] | Peer
+
+
+class Settings(NamedTuple):
+    """One backup's settings. None: as the configuration files say, or their defaults."""
+
+    snapshot: Snapshot
+    config: str | None = None
+    host_config: str | None = None
+    freeze_config: str | None = None
+    mounts: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    max_window_s: float | None = None
+    freeze_timeout_s: float | None = None
+    flush_timeout_s: float | None = None
+    """For writing the bulk of dirty data at the beginning; None: as long as freezing may take."""
+    snapshot_timeout_s: float = DEFAULT_SNAPSHOT_TIMEOUT_S
+    scripts: bool = True
+    freeze: bool = True
+    require: Level = Level.NONE
+    single_disk: bool | None = None
+    crash_fallback: bool = False
+    expedite: bool = True
+    realtime: bool = True
+    cpu_latency: bool = True
+    parallel: bool = True
+    flush_rounds: int = 8
+    environment: Mapping[str, str] = CLEAN_ENVIRONMENT
+    directory: str = "/"
+    state_directory: str = STATE_DIRECTORY
+
+
+def check(settings: Settings) -> Settings:
+    """Check all that can be checked without touching a filesystem; resolve the command.
+
+    Raises:
+        UsageError: naming the option, what was found and what was expected.
+    """
+    for name, seconds in (
+        ("max_window", settings.max_window_s),
+        ("freeze_timeout", settings.freeze_timeout_s),
+        ("flush_timeout", settings.flush_timeout_s),
+        ("snapshot_timeout", settings.snapshot_timeout_s),
+    ):
+        check_seconds(name, seconds)
+    snapshot = settings.snapshot
+    if callable(snapshot):
+        return settings
+    if isinstance(snapshot, Peer):
+        for fd in snapshot:
+            _check_descriptor(fd)
+        return settings
+    if isinstance(snapshot, str) or not snapshot:
+        raise UsageError(
+            errno.EINVAL, f"snapshot command: found {snapshot!r}, expected a program and arguments"
+        )
+    words = tuple(os.fspath(word) for word in snapshot)
+    for word in words:
+        if "\0" in word:
+            raise UsageError(
+                errno.EINVAL, f"snapshot command: found a NUL in {word!r}, expected none"
+            )
+    return settings._replace(snapshot=words)
+
+
+def parse_level(text: str) -> Level:
+    """A level by its name.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    for level in Level:
+        if level.label == text:
+            return level
+    names = ", ".join(level.label for level in Level)
+    raise UsageError(errno.EINVAL, f"require: found {text!r}, expected one of {names}")

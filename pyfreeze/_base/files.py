@@ -1,0 +1,83 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import time
+
+from pyfreeze._model.errors import UsageError
+
+_PART = ".part"
+#: Nobody takes so long to write one: it was left by somebody who was killed.
+_LEFT_AFTER_S = 3600.0
+
+
+def check_target(path: str) -> None:
+    """Refuse a file that could not be written later.
+
+    Raises:
+        UsageError: its directory is not there, or something is that is no regular file.
+    """
+    real = os.path.realpath(path)
+    directory = os.path.dirname(real)
+    if not os.path.isdir(directory):
+        raise UsageError(errno.ENOENT, "its directory does not exist; make it first", path)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(errno.EACCES, "its directory cannot be written to", path)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(real).st_mode):
+            text = "found something that is no regular file, expected one, or nothing"
+            raise UsageError(errno.EINVAL, text, path)
+
+
+def read_if_there(path: str) -> str:
+    """What a text file holds; nothing where there is none, or none that can be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def save(path: str, content: str, *, mode: int | None = None) -> None:
+    """Put a file in place, whole: nobody ever reads half of it.
+
+    Args:
+        path: where; a symbolic link's target is replaced, not the link.
+        content: what, as UTF-8.
+        mode: permissions, whatever the umask; None: 0666 less the umask.
+
+    Raises:
+        OSError: it is as it was before.
+    """
+    real = os.path.realpath(path)
+    directory, name = os.path.split(real)
+    _sweep(directory, name)
+    part = os.path.join(directory, f".{name}.{secrets.token_hex(4)}{_PART}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(part, flags, 0o666)
+    try:
+        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+            if mode is not None:
+                os.fchmod(fd, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.rename(part, real)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _sweep(directory: str, name: str) -> None:
+    """Remove the parts of this file that killed runs have left."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            is_part = entry.name.startswith(f".{name}.") and entry.name.endswith(_PART)
+            if is_part and entry.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT_AFTER_S:
+                os.unlink(entry.path)

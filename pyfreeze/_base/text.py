@@ -1,0 +1,44 @@
+"""Text for people: on one line, printable, quoted, and what a misspelt word was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_QUOTED_CHARACTERS = 80
+
+
+def shown(text: str) -> str:
+    """Return text with everything unprintable escaped, so that it stays on one line.
+
+    Lone surrogates are escaped too: the result can always be encoded as UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes on one line, cut short when it is long."""
+    if len(text) > _QUOTED_CHARACTERS:
+        text = text[:_QUOTED_CHARACTERS] + "..."
+    return f'"{shown(text)}"'
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known word that is most like `word`, upper and lower case alike, or None."""
+    by_lower = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[matches[0]] if matches else None
+
+
+def printable(name: str) -> str:
+    """A file name for a message: quoted when empty, or with control or undecodable bytes in it."""
+    return name if name and name.isprintable() else ascii(name)

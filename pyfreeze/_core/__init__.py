@@ -1,0 +1,1 @@
+"""The C core, typed: the only room that knows cffi."""

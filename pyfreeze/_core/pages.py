@@ -1,0 +1,101 @@
+"""Other runs' state pages: to thaw by, where the run is dead, and to look at, where it lives."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pyfreeze._core.faults import from_fault
+from pyfreeze._core.run import filesystem_times
+from pyfreeze._native import ffi, lib
+
+if TYPE_CHECKING:
+    from pyfreeze._model.timeline import FilesystemTimes
+
+
+class Record:
+    """The state page of another run.
+
+    Args:
+        path: its file.
+        look_only: mapped for reading, so that a live run cannot be disturbed; what would change
+            something is refused with EROFS.
+    """
+
+    def __init__(self, path: str, *, look_only: bool = False) -> None:
+        self.path = path
+        self._fault = ffi.new("pf_fault *")
+        header = ffi.new("pf_record_header *")
+        out = ffi.new("pf_record **")
+        encoded = ffi.new("char[]", os.fsencode(path))
+        open_it = lib.pf_record_view if look_only else lib.pf_record_open
+        self._check(open_it(out, encoded, header, self._fault))
+        self._record = out[0]
+        self.run_id: str = ffi.string(header.run_id).decode(errors="replace")
+        self.same_boot = bool(header.same_boot)
+        self.client_pid: int = header.client_pid
+        self.supervisor_pid: int = header.supervisor_pid
+        self._count: int = header.count
+        self.deadline_ns: int = header.deadline_ns
+        """Of the window that it was in, CLOCK_MONOTONIC; 0: in none."""
+
+    def _check(self, result: int, filename: str | None = None) -> int:
+        if result < 0:
+            fault = self._fault
+            text = ffi.string(lib.pf_op_text(fault.op)).decode()
+            raise from_fault(fault.op, text, fault.error, filename or self.path)
+        return result
+
+    def filesystems(self) -> tuple[FilesystemTimes, ...]:
+        """The slots."""
+        out = ffi.new("pf_filesystem *")
+        rows = []
+        for index in range(self._count):
+            self._check(lib.pf_record_read(self._record, index, out, self._fault))
+            rows.append(filesystem_times(out))
+        return tuple(rows)
+
+    def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
+        """Thaw one filesystem through a mount of it."""
+        mount = ffi.new("char[]", os.fsencode(mount_point))
+        self._check(
+            lib.pf_record_thaw(self._record, index, mount, mount_id, self._fault), mount_point
+        )
+
+    def restore_rcu(self) -> None:
+        """Put rcu_expedited back, if the run had raised it."""
+        self._check(lib.pf_record_restore_rcu(self._record, self._fault))
+
+    def close(self) -> None:
+        """Unmap it; the file stays."""
+        lib.pf_record_close(self._record)
+
+
+def thaw_mount(mount_point: str, mount_id: int) -> bool:
+    """FITHAW, whoever froze it; returns whether it was frozen.
+
+    Raises:
+        FreezeError: it cannot be opened or thawed, or is another mount by now.
+    """
+    fault = ffi.new("pf_fault *")
+    mount = ffi.new("char[]", os.fsencode(mount_point))
+    result: int = lib.pf_thaw_mount(mount, mount_id, fault)
+    if result < 0:
+        text = ffi.string(lib.pf_op_text(fault.op)).decode()
+        raise from_fault(fault.op, text, fault.error, mount_point)
+    return bool(result)
+
+
+def take_lock(state_directory: str) -> int:
+    """Take the state directory's lock; close the descriptor to let it go.
+
+    Raises:
+        LockedError: a run holds it.
+    """
+    fault = ffi.new("pf_fault *")
+    directory = ffi.new("char[]", os.fsencode(state_directory))
+    fd: int = lib.pf_lock(directory, fault)
+    if fd < 0:
+        text = ffi.string(lib.pf_op_text(fault.op)).decode()
+        raise from_fault(fault.op, text, fault.error, state_directory)
+    return fd

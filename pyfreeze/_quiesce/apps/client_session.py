@@ -1,0 +1,202 @@
+"""A database session that stays open: the server's own client, fed through a pipe.
+
+So the operator's way of getting in works as he knows it (peer authentication, option files), and no
+password passes through here. The client ends at the first error; what it then says is the error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import select
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._quiesce.errors import QuiesceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_END_OF_ANSWER = "-- pyfreeze: end of the answer --"
+_PR_SET_PDEATHSIG = 1
+#: How long a client whose output has ended may take to end.
+_END_S = 5.0
+
+
+class SessionError(QuiesceError):
+    """The server or its client said no; the text is theirs, on one line."""
+
+
+class SessionTimeoutError(QuiesceError):
+    """The server did not answer in time."""
+
+
+class Account(NamedTuple):
+    """The system user that a client is run as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+    @classmethod
+    def of(cls, name: str) -> Account:
+        """Look a user up by name.
+
+        Raises:
+            QuiesceError: there is none.
+        """
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise QuiesceError(
+                f"there is no system user {name!r}: see the setting os_user"
+            ) from None
+        groups = tuple(os.getgrouplist(name, entry.pw_gid))
+        return cls(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def find_client(given: str, names: Sequence[str]) -> str:
+    """The path of a client program: the one given, or the first of these names that there is.
+
+    Raises:
+        QuiesceError: there is none.
+    """
+    for name in [given] if given else names:
+        found = shutil.which(name, path=_PATH)
+        if found:
+            return found
+    wanted = given or " or ".join(names)
+    raise QuiesceError(
+        f"{wanted}: no such program; install the server's client, or name it in the setting client"
+    )
+
+
+class Session:
+    """One client process with one connection. Its user and environment are the account's own."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        account: Account,
+        environment: Mapping[str, str],
+        echo: Callable[[str], str],
+        *,
+        has_headings: bool = False,
+    ) -> None:
+        """Start the client.
+
+        Args:
+            words: its command line; never a secret.
+            account: the system user to run it as.
+            environment: what it gets beside PATH, HOME and LANG; never a secret either.
+            echo: makes the input that has the client print a line to its output.
+            has_headings: the line is printed twice, for it is its own column's heading.
+
+        Raises:
+            QuiesceError: it cannot be started.
+        """
+        self._echo = echo
+        self._end = f"{_END_OF_ANSWER}\n".encode() * (2 if has_headings else 1)
+        prctl = ctypes.CDLL(None).prctl
+
+        def die_with_the_holder() -> None:
+            # After the change of user, which would clear it.
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+        try:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                bufsize=0,
+                user=account.uid,
+                group=account.gid,
+                extra_groups=account.groups,
+                env={
+                    "PATH": _PATH,
+                    "LANG": "OutcomeCode.UTF-8",
+                    "HOME": account.home,
+                    **environment,
+                },
+                preexec_fn=die_with_the_holder,  # noqa: PLW1509 - there are no threads here
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise QuiesceError(f"{words[0]} cannot be run: {error}") from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stdin = self._process.stdin
+        self._out_fd = self._process.stdout.fileno()
+        self._err_fd = self._process.stderr.fileno()
+        os.set_blocking(self._err_fd, False)
+
+    @property
+    def watched_fds(self) -> tuple[int, ...]:
+        """Hangs up when the client ends."""
+        return (self._out_fd,)
+
+    def ask(self, statements: str, timeout_s: float) -> list[str]:
+        """Have statements executed; returns the lines of their results.
+
+        Raises:
+            SessionError: one of them failed, or the session is over.
+            SessionTimeoutError: no answer in time. The client has been killed.
+        """
+        until_s = time.monotonic() + timeout_s
+        try:
+            self._stdin.write(f"{statements}\n{self._echo(_END_OF_ANSWER)}\n".encode())
+        except BrokenPipeError:
+            raise self._ended() from None
+        answer = b""
+        while not answer.endswith(self._end):
+            piece = self._read(until_s)
+            if not piece:
+                raise self._ended()
+            answer += piece
+        return answer.removesuffix(self._end).decode("utf-8", "replace").split("\n")[:-1]
+
+    def _read(self, until_s: float) -> bytes:
+        left_s = max(until_s - time.monotonic(), 0)
+        ready, _, _ = select.select([self._out_fd], [], [], left_s)
+        if not ready:
+            self.kill()
+            raise SessionTimeoutError("no answer in time")
+        return os.read(self._out_fd, 65536)
+
+    def _ended(self) -> SessionError:
+        """The error of a client whose output has ended: it ends at the first one."""
+        try:
+            status = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self._process.returncode
+        text = self._complaints()
+        return SessionError(" ".join(text.split()) or f"the client ended with status {status}")
+
+    def _complaints(self) -> str:
+        try:
+            return os.read(self._err_fd, 65536).decode("utf-8", "replace")
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        """End the session in order, by the end of the client's input."""
+        self._stdin.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the client at once; the server notices, and ends the session."""
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,240 @@
+"""SQLite: every database below a directory, its log written back, its writers waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from pyfreeze._base.text import shown
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.errors import QuiesceError
+from pyfreeze._quiesce.settings import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+    from pyfreeze._quiesce.application import Context
+
+#: https://www.sqlite.org/fileformat.html, "The Database Header".
+_MAGIC = b"SQLite format 3\0"
+_LOOK_AGAIN_S = 0.0001
+_BESIDE = ("-wal", "-shm", "-journal")
+#: What is made while others are being locked is found by looking again, so often at most.
+_LOOKS = 5
+
+_ABOUT = """\
+It looks for SQLite databases below a directory, by their content and not their names, and for
+each of them writes the write-ahead log back into the database (PRAGMA wal_checkpoint) and begins
+a transaction (BEGIN IMMEDIATE). Queries go on; whoever wants to write waits, as long as its own
+busy timeout allows, and then gets SQLITE_BUSY. So applications need a busy timeout longer than
+flush, freeze and snapshot take: a second will usually do.
+
+A transaction under way is waited for, up to lock_wait_s; then the script fails, and the
+application goes on. All databases are held at the same time, so the snapshot has one moment of
+all of them.
+
+To restore: mount the snapshot where the filesystem was, or copy a database with the files of the
+same name and -wal, -shm or -journal behind it."""
+
+_SETTINGS = (
+    Setting("directory", "", "Where to look for databases, and below it. To be given.", "path"),
+    Setting("lock_wait_s", "10", "How long all locks together may be waited for.", "seconds"),
+)
+
+
+class _Held(NamedTuple):
+    path: str
+    connection: sqlite3.Connection
+
+
+class _SQLite:
+    """Some databases whose writers wait."""
+
+    def __init__(self, given: Context) -> None:
+        self._values = given.values
+        self._held: dict[tuple[int, int], _Held] = {}
+
+    # ---- quiesce -----------------------------------------------------------------------------
+
+    def quiesce(self) -> str:
+        """Find all and lock them."""
+        directory = self._values.text("directory")
+        if not directory or not os.path.isdir(directory):
+            raise QuiesceError(
+                f"setting directory: found {directory!r}, expected the path of a directory"
+            )
+        wait_s = self._values.seconds("lock_wait_s")
+        until_s = time.monotonic() + wait_s
+        for _ in range(_LOOKS):
+            found = list(databases(directory, self._held))
+            if not found:
+                break
+            self._hold(self._open_all(found), until_s)
+        else:
+            raise QuiesceError(f"{directory}: new databases are made faster than they are locked")
+        if not self._held:
+            raise QuiesceError(f"{directory}: there is no SQLite database in it or below it")
+        names = "\n".join(shown(held.path) for held in self._held.values())
+        count = len(self._held)
+        return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
+
+    def _open_all(
+        self, found: list[tuple[tuple[int, int], str]]
+    ) -> list[tuple[tuple[int, int], _Held]]:
+        opened: list[tuple[tuple[int, int], _Held]] = []
+        try:
+            for identity, path in found:
+                if (one := _open(path)) is not None:
+                    opened.append((identity, one))
+        except QuiesceError:
+            # Their descriptors may be what is lacking, also for saying so.
+            for _, one in opened:
+                one.connection.close()
+            raise
+        return opened
+
+    def _hold(self, wanted: list[tuple[tuple[int, int], _Held]], until_s: float) -> None:
+        """Lock them all, each as soon as its writers leave a gap.
+
+        SQLite's own waiting would sleep for up to 100 ms between two looks, and those that are held
+        already would wait as long.
+        """
+        while wanted:
+            missing = [(identity, one) for identity, one in wanted if not self._try(identity, one)]
+            if missing and time.monotonic() > until_s:
+                raise QuiesceError(
+                    f"{missing[0][1].path}: somebody is writing to it for longer than lock_wait_s"
+                )
+            if len(missing) == len(wanted):
+                time.sleep(_LOOK_AGAIN_S)
+            wanted = missing
+
+    def _try(self, identity: tuple[int, int], one: _Held) -> bool:
+        """Whether there is nothing more to do about it."""
+        try:
+            one.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                return False
+            one.connection.close()
+            if os.path.exists(one.path):
+                raise QuiesceError(f"{one.path}: {error}") from None
+            return True  # removed meanwhile
+        self._held[identity] = one
+        return True
+
+    # ---- release -----------------------------------------------------------------------------
+
+    def release(self) -> str:
+        """End the transactions, after a look whether they were those of the files there are."""
+        replaced = [
+            held.path for identity, held in self._held.items() if _identity(held.path) != identity
+        ]
+        self.abandon()
+        if replaced:
+            names = ", ".join(map(shown, replaced))
+            raise QuiesceError(f"replaced or removed meanwhile, so not held: {names}")
+        return ""
+
+    def abandon(self) -> None:
+        """End the transactions at once; they have changed nothing."""
+        for held in self._held.values():
+            with contextlib.suppress(sqlite3.Error):
+                held.connection.execute("ROLLBACK")
+                held.connection.close()
+
+    def watched_fds(self) -> tuple[int, ...]:
+        """None: the locks are this process's own."""
+        return ()
+
+
+def databases(
+    directory: str, held: Container[tuple[int, int]] = ()
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Device, inode and path of every database below a directory; links are not followed.
+
+    One that is held is never opened, nor is what lies beside it: closing any descriptor of a file
+    gives up all POSIX locks on it, and of a database with a write-ahead log they are on its -shm.
+
+    Raises:
+        QuiesceError: a directory cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise QuiesceError(f"{error.filename}: {error.strerror}") from None
+
+    seen: set[tuple[int, int]] = set()
+    for parent, _, names in os.walk(directory, onerror=fail):
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            identity = _identity(path)
+            if (
+                identity is None
+                or identity in held
+                or identity in seen
+                or _is_beside_one(path, held)
+            ):
+                continue
+            if _is_database(path):
+                seen.add(identity)
+                yield identity, path
+
+
+def _open(path: str) -> _Held | None:
+    """A connection; None if there is no such file any more."""
+    # As root, SQLite gives the files that it makes beside a database to the database's owner.
+    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+    try:
+        connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
+    except sqlite3.Error as error:
+        if os.path.exists(path):
+            raise QuiesceError(f"{path}: {error}") from None
+        return None
+    # As far as it goes without waiting: the rest is in the snapshot beside the database. What else
+    # may be wrong, BEGIN tells.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return _Held(path, connection)
+
+
+def _is_beside_one(path: str, held: Container[tuple[int, int]]) -> bool:
+    """Whether it is a log or a journal, by its name, and there is the database that has it."""
+    for base in [path.removesuffix(suffix) for suffix in _BESIDE if path.endswith(suffix)]:
+        identity = _identity(base)
+        if identity is not None and (identity in held or _is_database(base)):
+            return True
+    return False
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_database(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    with open(fd, "rb", buffering=0) as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+APPLICATION = Application(
+    name="sqlite",
+    title="SQLite",
+    about=_ABOUT,
+    settings=_SETTINGS,
+    hold_at_most_s=30.0,  # writers wait all the while
+    timeout_s=30.0,
+    quiescer=_SQLite,
+)

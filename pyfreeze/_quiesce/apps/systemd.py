@@ -1,0 +1,186 @@
+"""Any service of systemd: frozen in its control group, or stopped and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.apps.client_session import find_client
+from pyfreeze._quiesce.errors import QuiesceError
+from pyfreeze._quiesce.settings import Setting
+
+if TYPE_CHECKING:
+    from pyfreeze._quiesce.application import Context
+
+#: For what systemd answers at once.
+_PROMPT_S = 10.0
+#: The guard comes so long after the holder should have let go.
+_GRACE_S = 2.0
+_UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.(service|slice|scope)")
+
+_ABOUT = """\
+For services that have no way of their own to become quiet (setting method):
+
+freeze   systemctl freeze: the kernel stops all processes of the unit's control group where they
+         are (cgroup.freeze), and lets them go on afterwards. Takes milliseconds, and no
+         connection is lost. The service does not hear of it, so what it has in its memory only
+         is not in the snapshot: it is as after a power failure of this service alone, and
+         application-consistent only if the service makes do with that. Needs systemd 246 and
+         control groups of version 2.
+stop     systemctl stop, and start afterwards. What a service writes when it stops is in the
+         snapshot. It is away for as long as stopping, flush, freeze, snapshot and starting take.
+
+A service that is not running stays so, and the snapshot is good.
+
+systemd itself lets the service go on when the holder does not: a timer (systemd-run --on-active)
+is set before anything is frozen or stopped, and taken back afterwards."""
+
+_SETTINGS = (
+    Setting("unit", "", "The service, as systemctl names it: shop.service. To be given."),
+    Setting("method", "freeze", "freeze or stop; see above."),
+    Setting("wait_s", "30", "How long freezing, or stopping, may take.", "seconds"),
+    Setting("systemctl", "", "The program. Empty: systemctl, wherever it is in PATH."),
+    Setting("systemd_run", "", "The program. Empty: systemd-run, wherever it is in PATH."),
+)
+
+
+class _Systemd:
+    """One unit that is frozen or stopped."""
+
+    def __init__(self, given: Context) -> None:
+        self._values = given.values
+        self._unit = given.values.text("unit")
+        self._freezes = given.values.text("method") == "freeze"
+        self._systemctl = self._systemd_run = ""
+        self._is_held = False
+        digest = hashlib.sha256(f"{self._unit} {given.run_id}".encode()).hexdigest()[:12]
+        self._guard = f"pyfreeze-release-{digest}"
+
+    # ---- quiesce -----------------------------------------------------------------------------
+
+    def quiesce(self) -> str:
+        """Set the guard, then freeze or stop."""
+        self._check()
+        loaded, active = self._show("LoadState"), self._show("ActiveState")
+        if loaded != "loaded":
+            raise QuiesceError(f"{self._unit}: found a unit that is {loaded}, expected one loaded")
+        if active in ("inactive", "failed"):
+            return f"{self._unit} is not running: nothing to hold"
+        if active != "active":
+            raise QuiesceError(
+                f"{self._unit}: found it {active}, expected active or inactive: try again later"
+            )
+        self._set_guard()
+        self._is_held = True
+        verb = "freeze" if self._freezes else "stop"
+        self._ask(verb, self._unit, timeout_s=self._values.seconds("wait_s"))
+        if (state := self._state()) != self._wanted:
+            raise QuiesceError(
+                f"{self._unit}: after systemctl {verb} it is {state}, expected {self._wanted}"
+            )
+        return f"{self._unit}: {self._wanted}"
+
+    def _check(self) -> None:
+        if not _UNIT.fullmatch(self._unit):
+            raise QuiesceError(
+                f"setting unit: found {self._unit!r}, expected a unit's name as shop.service"
+            )
+        method = self._values.text("method")
+        if method not in ("freeze", "stop"):
+            raise QuiesceError(f"setting method: found {method!r}, expected freeze or stop")
+        self._systemctl = find_client(self._values.text("systemctl"), ["systemctl"])
+        self._systemd_run = find_client(self._values.text("systemd_run"), ["systemd-run"])
+
+    @property
+    def _wanted(self) -> str:
+        return "frozen" if self._freezes else "inactive"
+
+    def _state(self) -> str:
+        if self._freezes:
+            return self._show("FreezerState")
+        state = self._show("ActiveState")
+        return "inactive" if state == "failed" else state
+
+    def _show(self, key: str) -> str:
+        return self._ask("show", f"--property={key}", "--value", self._unit)
+
+    def _set_guard(self) -> None:
+        after_s = self._values.seconds("hold_at_most_s") + self._values.seconds("wait_s")
+        words = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
+        words += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
+        _run([*words, self._systemctl, self._go_on, self._unit], _PROMPT_S)
+
+    @property
+    def _go_on(self) -> str:
+        return "thaw" if self._freezes else "start"
+
+    # ---- release -----------------------------------------------------------------------------
+
+    def release(self) -> str:
+        """Let it go on, after a look whether it was held until now."""
+        if not self._is_held:
+            return ""
+        state = self._state()
+        failure = ""
+        try:
+            self._let_go(self._values.seconds("wait_s"))
+        except QuiesceError as error:
+            failure = f"; and now {error}"
+        if state != self._wanted:
+            raise QuiesceError(
+                f"{self._unit}: somebody else let it go on: found {state}, expected {self._wanted}"
+                f"{failure}"
+            )
+        if failure:
+            raise QuiesceError(failure.removeprefix("; and now "))
+        return ""
+
+    def _let_go(self, timeout_s: float) -> None:
+        self._is_held = False
+        self._ask(self._go_on, self._unit, timeout_s=timeout_s)
+        self._ask("stop", f"{self._guard}.timer", may_fail=True)
+
+    def abandon(self) -> None:
+        """Let it go on at once; if that fails, the guard does."""
+        if self._is_held:
+            with contextlib.suppress(QuiesceError, OSError):
+                self._let_go(_PROMPT_S)
+
+    def watched_fds(self) -> tuple[int, ...]:
+        """None: release() looks."""
+        return ()
+
+    def _ask(self, *words: str, may_fail: bool = False, timeout_s: float = _PROMPT_S) -> str:
+        return _run([self._systemctl, *words], timeout_s, may_fail=may_fail)
+
+
+def _run(words: list[str], timeout_s: float, *, may_fail: bool = False) -> str:
+    what = " ".join(words[:2])
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=timeout_s, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise QuiesceError(f"{what} did not end within {timeout_s:g} s (wait_s)") from None
+    except OSError as error:
+        raise QuiesceError(f"{what}: {error.strerror}") from None
+    if done.returncode != 0 and not may_fail:
+        text = " ".join(done.stderr.split()) or f"exited with status {done.returncode}"
+        raise QuiesceError(f"{what}: {text}")
+    return done.stdout.strip()
+
+
+APPLICATION = Application(
+    name="systemd",
+    title="a service of systemd",
+    about=_ABOUT,
+    settings=_SETTINGS,
+    hold_at_most_s=60.0,  # whoever uses the service waits all the while
+    timeout_s=60.0,
+    quiescer=_Systemd,
+)

@@ -1,0 +1,69 @@
+"""The holder's end by the kernel's own hand: also of one that is stopped, and cannot let go.
+
+A POSIX timer whose signal is SIGKILL: it ends a stopped process, too, and needs no second one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+# bits/types/sigevent_t.h, time.h
+_SIGEV_SIGNAL = 0
+_SIGKILL = 9
+_CLOCK_MONOTONIC = 1
+_NS_PER_S = 1e9
+
+
+class _SigEvent(ctypes.Structure):
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("rest", ctypes.c_char * 48),  # 64 bytes in all
+    )
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
+
+
+class KillTimer:
+    """Ends this process after a while, unless it is disarmed before."""
+
+    def __init__(self) -> None:
+        self._libc = _library()
+        self._timer = ctypes.c_void_p()
+        event = _SigEvent(signo=_SIGKILL, notify=_SIGEV_SIGNAL)
+        self._call("timer_create", _CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
+
+    def arm(self, after_s: float) -> None:
+        """Let the end come so many seconds from now.
+
+        Raises:
+            OSError: a system call was refused.
+        """
+        seconds = int(after_s)
+        left_ns = int((after_s - seconds) * _NS_PER_S)
+        timer = _TimerSpec(value=_TimeSpec(seconds, left_ns))
+        self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
+
+    def disarm(self) -> None:
+        """Disarm it."""
+        timer = _TimerSpec()
+        self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
+
+    def _call(self, function: str, *arguments: object) -> None:
+        if getattr(self._libc, function)(*arguments) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def _library() -> ctypes.CDLL:
+    """The library that has timers: the C library itself since glibc 2.34."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1", use_errno=True)

@@ -1,0 +1,1 @@
+"""Other runs: what they do, and what dead ones left."""

@@ -1,0 +1,146 @@
+"""Seeing to what a dead run left: its state page says what it froze, and only that is thawed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._model.errors import FreezeError, LockedError, StillFrozenError
+from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyfreeze._core.pages import Record
+    from pyfreeze._mounts.mountinfo import Mount
+
+_SUFFIX = ".state"
+
+
+class Recovered(NamedTuple):
+    """What was found of one dead run."""
+
+    run_id: str
+    thawed: tuple[str, ...]
+    """Mount points that may have been frozen and no longer are."""
+    failed: tuple[str, ...]
+    """Mount points that may still be frozen, with the reason."""
+    others: tuple[str, ...] = ()
+    """Mount points that may still be frozen, since they were not asked for."""
+
+
+def find_pages(state_directory: str) -> tuple[str, ...]:
+    """The state pages there are, of live and dead runs."""
+    try:
+        names = os.listdir(state_directory)
+    except OSError:
+        return ()
+    return tuple(
+        os.path.join(state_directory, name) for name in sorted(names) if name.endswith(_SUFFIX)
+    )
+
+
+def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Recovered, ...]:
+    """Thaw what dead runs left frozen, put rcu_expedited back, remove their pages.
+
+    Args:
+        state_directory: where the pages are.
+        only: mount points to thaw, by whichever mount of the filesystem; None: everything. A page
+            stays until nothing that it tells of may be frozen.
+
+    Raises:
+        LockedError: a run is alive; nothing was touched.
+    """
+    if not find_pages(state_directory):
+        return ()
+    lock = _take_lock(state_directory)
+    try:
+        # Listed again: what was there before the lock may have ended in order meanwhile.
+        mounts = tuple(by_mount_point(read_mounts()).values())
+        return tuple(_recover_page(path, mounts, only) for path in find_pages(state_directory))
+    finally:
+        os.close(lock)
+
+
+def _take_lock(state_directory: str) -> int:
+    from pyfreeze._core.pages import take_lock
+
+    try:
+        return take_lock(state_directory)
+    except LockedError:
+        from pyfreeze._recovery.wake import wake
+
+        if not any(wake(path) for path in find_pages(state_directory)):
+            raise
+        return take_lock(state_directory)
+
+
+def recover_or_refuse(state_directory: str) -> None:
+    """Recover before a new run; what cannot be thawed stops it.
+
+    Raises:
+        StillFrozenError: something that an earlier run froze cannot be thawed.
+    """
+    failed = [text for found in recover(state_directory) for text in found.failed]
+    if failed:
+        error = StillFrozenError(
+            errno.EBUSY,
+            f"an earlier run left something that cannot be thawed: {failed[0]}; fix that, then "
+            "'pyfreeze thaw'",
+        )
+        error.mounts = tuple(text.partition(": ")[0] for text in failed)
+        raise error
+
+
+def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
+    from pyfreeze._core.pages import Record
+
+    try:
+        record = Record(path)
+    except FreezeError as error:
+        if error.errno == errno.EBADMSG:
+            # Cut short while it was made: the run had no supervisor yet, so it froze nothing.
+            os.unlink(path)
+            return Recovered(os.path.basename(path), (), ())
+        raise
+    try:
+        found = Recovered(record.run_id, (), ())
+        if record.same_boot:
+            found = _thaw_record(record, mounts, only)
+            if not found.failed:
+                record.restore_rcu()
+        if not found.failed and not found.others:
+            os.unlink(path)
+        return found
+    finally:
+        record.close()
+
+
+def _thaw_record(record: Record, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
+    devices = {mount.device for mount in mounts if only is not None and mount.mount_point in only}
+    thawed: list[str] = []
+    failed: list[str] = []
+    others: list[str] = []
+    slots = enumerate(record.filesystems())
+    # The deepest level first: the reverse of the order of freezing.
+    for index, slot in sorted(slots, key=lambda item: -item[1].level):
+        if not slot.may_be_frozen:
+            continue
+        if only is not None and slot.mount not in only and slot.device not in devices:
+            others.append(slot.mount)
+            continue
+        # Its mount may be gone, or be somebody else's by now: any mount of that superblock will do.
+        candidates = [m for m in mounts if m.device == slot.device]
+        candidates.sort(key=lambda mount: mount.mount_point != slot.mount)
+        if not candidates:
+            failed.append(f"{slot.mount}: no mount of it is left to thaw it by")
+            continue
+        mount = candidates[0]
+        try:
+            record.thaw(index, mount.mount_point, mount.mount_id)
+        except FreezeError as error:
+            failed.append(f"{slot.mount}: {error.strerror}")
+        else:
+            thawed.append(slot.mount)
+    return Recovered(record.run_id, tuple(thawed), tuple(failed), tuple(others))

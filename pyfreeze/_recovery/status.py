@@ -1,0 +1,164 @@
+"""What the runs of this machine are doing, from their state pages; nothing of theirs is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pyfreeze._base.processes import find_supervisor, has_mapped, is_supervisor, state_of
+from pyfreeze._model.errors import FreezeError, NotPermittedError
+from pyfreeze._model.timeline import NS_PER_MS
+from pyfreeze._recovery.recover import find_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyfreeze._core.pages import Record
+    from pyfreeze._model.timeline import FilesystemTimes
+
+_NS_PER_S = 1000 * NS_PER_MS
+#: How often a page is read that was found half made; making one takes microseconds.
+_LOOKS = 100
+
+ProcessState = Literal["running", "stopped", "gone"]
+
+
+class ProcessStatus(NamedTuple):
+    """A process of a run."""
+
+    pid: int
+    """0: never noted."""
+    state: ProcessState
+
+
+class FilesystemStatus(NamedTuple):
+    """A filesystem of a run."""
+
+    mount: str
+    device: str
+    level: int
+    state: str
+    """As in `FilesystemTimes`; of a dead run what it was when the run died."""
+    may_be_frozen: bool
+    frozen_s: float | None
+    """Seconds since its FIFREEZE was entered, if it may be frozen."""
+
+
+class RunStatus(NamedTuple):
+    """A run, as its state page shows it."""
+
+    run_id: str
+    alive: bool
+    """Whether a process is left that thaws: the supervisor, or else the client."""
+    is_this: bool
+    """Whether it is the run that PYFREEZE_RUN_ID names, whose script asks."""
+    since: float
+    """When it began, seconds since the epoch."""
+    age_s: float
+    client: ProcessStatus
+    supervisor: ProcessStatus
+    deadline_left_s: float | None
+    """Seconds until everything is thawed regardless; negative: overdue; None: no open window."""
+    filesystems: tuple[FilesystemStatus, ...]
+
+    @property
+    def left_frozen(self) -> tuple[str, ...]:
+        """The mounts that it left: nobody will thaw them but `pyfreeze thaw` or the next run."""
+        return () if self.alive else tuple(f.mount for f in self.filesystems if f.may_be_frozen)
+
+
+def read_status(state_directory: str, this_run_id: str | None = None) -> tuple[RunStatus, ...]:
+    """Every run that has a state page, the oldest first. No lock is taken, nothing written.
+
+    Raises:
+        NotPermittedError: the pages are root's.
+        FreezeError: a page that cannot be read.
+    """
+    _check_readable(state_directory)
+    found = [_read(path, this_run_id) for path in find_pages(state_directory)]
+    return tuple(sorted((run for run in found if run is not None), key=lambda run: run.since))
+
+
+def _check_readable(state_directory: str) -> None:
+    try:
+        os.listdir(state_directory)
+    except PermissionError:
+        text = "the runs' state pages are root's: run this as root"
+        raise NotPermittedError(errno.EACCES, text, state_directory) from None
+    except FileNotFoundError:
+        pass  # no run since the boot
+
+
+def _read(path: str, this_run_id: str | None) -> RunStatus | None:
+    """None: it has ended in order meanwhile, or was never quite made, and so froze nothing."""
+    try:
+        begin = os.stat(path).st_mtime  # writing through a mapping of a tmpfs leaves it as it is
+        with _viewed(path) as record:
+            return _status_of(record, begin, this_run_id)
+    except FileNotFoundError:
+        return None
+    except FreezeError as error:
+        if error.errno in (errno.ENOENT, errno.EBADMSG):
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def _viewed(path: str) -> Iterator[Record]:
+    from pyfreeze._core.pages import Record
+
+    for looks_left in reversed(range(_LOOKS)):
+        try:
+            record = Record(path, look_only=True)
+            break
+        except FreezeError as error:
+            if error.errno != errno.EBADMSG or not looks_left:
+                raise
+    try:
+        yield record
+    finally:
+        record.close()
+
+
+def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStatus:
+    supervisor = record.supervisor_pid or find_supervisor(record.run_id)
+    supervisor_state = _state(supervisor) if is_supervisor(supervisor, record.run_id) else "gone"
+    holds_page = has_mapped(record.client_pid, record.path)
+    client_state = _state(record.client_pid) if holds_page else "gone"
+    now_ns = time.monotonic_ns()
+    # Read after the processes were looked at: what a dead one left changes no more.
+    slots = record.filesystems() if record.same_boot else ()
+    deadline_ns = record.deadline_ns if record.same_boot else 0
+    return RunStatus(
+        run_id=record.run_id,
+        alive=record.same_boot and (supervisor_state, client_state) != ("gone", "gone"),
+        is_this=record.run_id == this_run_id,
+        since=begin,
+        age_s=max(time.time() - begin, 0.0),
+        client=ProcessStatus(record.client_pid, client_state),
+        supervisor=ProcessStatus(supervisor, supervisor_state),
+        deadline_left_s=(deadline_ns - now_ns) / _NS_PER_S if deadline_ns else None,
+        filesystems=tuple(_filesystem(slot, now_ns) for slot in slots),
+    )
+
+
+def _state(pid: int) -> ProcessState:
+    letter = state_of(pid)
+    if letter in ("", "Z", "X"):
+        return "gone"
+    return "stopped" if letter in ("T", "t") else "running"
+
+
+def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
+    entered_ns = slot.freeze_enter_ns if slot.may_be_frozen else 0
+    return FilesystemStatus(
+        mount=slot.mount,
+        device=f"{slot.device[0]}:{slot.device[1]}",
+        level=slot.level,
+        state=slot.state,
+        may_be_frozen=slot.may_be_frozen,
+        frozen_s=max(now_ns - entered_ns, 0) / _NS_PER_S if entered_ns else None,
+    )
