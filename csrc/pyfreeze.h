@@ -30,7 +30,7 @@ enum pf_op {
     PF_OP_FLUSH,       /* syncfs */
     PF_OP_FREEZE,      /* FIFREEZE */
     PF_OP_THAW,        /* FITHAW */
-    PF_OP_CHILD_PAGE,  /* the memory shared about one child */
+    PF_OP_PLAN,        /* the plan, and the memory shared about it */
     PF_OP_CHILD_FORK,  /* pipes and processes of one child */
     PF_OP_SEQUENCE,    /* a request that does not fit the state */
     PF_OP_GUARD,       /* the client's guard thread */
@@ -117,39 +117,35 @@ int pf_lock(const char *directory, pf_fault *fault);
 enum pf_event_kind {
     PF_EVENT_TIMEOUT,     /* nothing came in time */
     PF_EVENT_INTERRUPTED, /* a signal handler ran */
-    PF_EVENT_OPENED,      /* every filesystem is open, or the fault says which is not */
-    PF_EVENT_FLUSHED,
-    PF_EVENT_FROZEN, /* all are frozen: the window is open */
-    PF_EVENT_CLOSED, /* the window is over: everything is thawed, or told in the slots */
-    PF_EVENT_CHILD,  /* a child ended: index */
-    PF_EVENT_LOST    /* the supervisor died or was mute and was killed; what it froze is thawed */
+    PF_EVENT_STEP,        /* a step has begun or ended: index. Only if the plan asks for it */
+    PF_EVENT_WAITING, /* a step waits for pf_run_request_proceed(): index. A window is frozen */
+    PF_EVENT_ENDED, /* the plan is over, or the fault says why it was refused */
+    PF_EVENT_LOST /* the supervisor died or was unresponsive and was killed; what it froze is
+                     thawed */
 };
 
 typedef struct {
-    int kind;  /* enum pf_event_kind */
-    int index; /* of the child */
-    int verdict;
+    int kind; /* enum pf_event_kind */
+    int index; /* of the step */
     pf_fault fault;
 } pf_event;
 
-/* Block the calling thread's signals, and let them in again. Between the two, pf_run_next() lets in what
- * was not blocked before, but only while it waits: a caller that holds them, looks at its flags and
- * then calls misses none. */
+/* Block the calling thread's signals, and let them in again. Between the two, pf_run_next() lets in
+ * what was not blocked before, but only while it waits: a caller that holds them, looks at its flags
+ * and then calls misses none. */
 void pf_run_hold_signals(pf_run *run);
 void pf_run_release_signals(pf_run *run);
 
 /* Wait for the next event; timeout_ns < 0: for ever. */
 int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *fault);
 
-int pf_run_request_open(pf_run *run, pf_fault *fault);
+/* ---- the plan: what a supervisor is to do, decided beforehand ---------------------------------- */
 
 typedef struct {
-    uint32_t rounds;   /* at most so many rounds of syncfs, 0: none */
+    uint32_t rounds; /* at most this many rounds of syncfs, 0: none */
     uint64_t spend_ns; /* begin no further round after this */
     uint64_t limit_ns; /* a round that has not ended by then fails the flush */
 } pf_flush_options;
-
-int pf_run_request_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault);
 
 enum pf_window_flag {
     PF_WINDOW_EXPEDITE = 1, /* raise rcu_expedited around the FIFREEZEs */
@@ -160,30 +156,18 @@ enum pf_window_flag {
 };
 
 typedef struct {
-    pf_flush_options flush;
+    pf_flush_options flush; /* right before the freeze */
     uint64_t max_window_ns; /* from the first FIFREEZE's entry */
     uint64_t freeze_timeout_ns; /* for all FIFREEZEs together */
     uint32_t flags; /* enum pf_window_flag */
-    int child; /* the parked child to let go while frozen, -1: none */
-    int notify_fd; /* without a child: written "frozen\n" when frozen, -1: none */
-    int done_fd; /* and thawed when this one becomes readable, -1: none */
 } pf_window_options;
 
-/* Flush, freeze, let the child go (or tell the peer), thaw. PF_EVENT_FROZEN comes only without a
- * child; PF_EVENT_CLOSED always. With neither child nor done_fd the window stays open until
- * pf_run_request_thaw() or the deadline, and a thread of the client's watches the supervisor meanwhile. */
-int pf_run_request_window(pf_run *run, const pf_window_options *window, pf_fault *fault);
-int pf_run_request_thaw(pf_run *run, pf_fault *fault);
-/* Thaw at once and end the snapshot command: the window's verdict becomes PF_VERDICT_ABORTED. */
-int pf_run_request_abort(pf_run *run, pf_fault *fault);
-
 enum pf_child_flag {
-    PF_CHILD_PARKED = 1, /* fork now, wait right before execve until the window lets it go */
-    PF_CHILD_DEFERRED = 2, /* keep; run it when the run ends, however it ends, unless replaced */
-    PF_CHILD_NUMBERED = 4, /* add PYFREEZE_ATTEMPT to its environment */
-    PF_CHILD_LEAVE = 8, /* what a success leaves running is never ended (a started service) */
-    PF_CHILD_UMASK_077 = 16, /* else the client's umask */
-    PF_CHILD_OUTLIVE = 32 /* the end of the client or of the run does not end it */
+    PF_CHILD_NUMBERED = 1, /* add PYFREEZE_ATTEMPT to its environment */
+    PF_CHILD_OUTCOME = 2, /* add PYFREEZE_OUTCOME: what became of the snapshot */
+    PF_CHILD_LEAVE = 4, /* what a success leaves running is never ended (a started service) */
+    PF_CHILD_UMASK_077 = 8, /* else the client's umask */
+    PF_CHILD_OUTLIVE = 16 /* neither an abort nor the end of the client or of the run ends it */
 };
 
 typedef struct {
@@ -196,16 +180,85 @@ typedef struct {
     uint64_t timeout_ns; /* over all attempts, from its start or release */
     uint64_t grace_ns; /* between SIGTERM and SIGKILL */
     uint32_t output_bytes; /* how much of its output is kept: the last so many */
-    int cancels; /* a staged child that this one makes superfluous, -1: none */
 } pf_child_options;
 
-/* Returns the child's index. Its end comes as PF_EVENT_CHILD. */
-int pf_run_request_child(pf_run *run, const pf_child_options *options, pf_fault *fault);
-/* SIGTERM, grace, SIGKILL to the child's whole tree. */
-int pf_run_request_end(pf_run *run, int child, pf_fault *fault);
+enum pf_step_kind {
+    PF_STEP_OPEN = 1, /* open and verify every filesystem */
+    PF_STEP_FLUSH, /* syncfs, as `window.flush` says */
+    PF_STEP_CHILD, /* run `child` */
+    /* Flush, freeze, let `child` go, and thaw when it has ended. Without a child it thaws when it is
+     * told to proceed. */
+    PF_STEP_WINDOW,
+    PF_STEP_WAIT /* until told to proceed, for `window.max_window_ns` at most; 0: without a limit */
+};
+
+enum pf_step_flag {
+    PF_STEP_SNAPSHOT = 1, /* it takes the snapshot: PYFREEZE_OUTCOME tells of it */
+    /* A window holds its parked child until it is told to proceed. Without a child it always waits. */
+    PF_STEP_HOLD = 2,
+    PF_STEP_PEER = 4 /* the plan's descriptors tell that it waits, and to proceed */
+};
+
+/* What is known of a plan while it is carried out. A step's failure adds to it; a step is skipped by
+ * it. Bits from PF_FACT_FIRST_FREE on are the client's to give a meaning. */
+enum pf_fact {
+    PF_FACT_ABORTED = 1, /* pf_run_request_abort(), or the client's or the run's end */
+    PF_FACT_INTERRUPTED = 2, /* pf_run_request_abort() before the snapshot had ended */
+    PF_FACT_ABANDONED = 4, /* the client, or the run, ended before the plan */
+    PF_FACT_FIRST_FREE = 16
+};
+
+typedef struct {
+    int kind; /* enum pf_step_kind */
+    uint32_t flags; /* enum pf_step_flag */
+    uint32_t group; /* neighbours with the same number but 0, all children, run side by side */
+    uint32_t skip_if; /* it is skipped if any of these facts holds */
+    uint32_t only_if; /* and unless any of these does; 0: whatever holds */
+    uint32_t
+        on_failure; /* what holds after it has failed; of a window: after freezing has failed */
+    int after; /* it is skipped unless that step was begun, -1: whatever was */
+    const pf_child_options *child;
+    pf_window_options window;
+} pf_step_options;
+
+typedef struct {
+    const pf_step_options *steps;
+    uint32_t count;
+    int notify_fd; /* written "frozen\n" or, of a PF_STEP_WAIT, "unfrozen\n"; -1: none */
+    int done_fd; /* proceed when this one becomes readable; -1: none */
+    uint32_t tells_steps; /* PF_EVENT_STEP is wanted */
+} pf_plan_options;
+
+/* Hand over the whole plan. PF_EVENT_ENDED tells that it is over; another one may follow then. */
+int pf_run_request_plan(pf_run *run, const pf_plan_options *plan, pf_fault *fault);
+/* To the step that waits: go on, thaw, or let the held child go. With `failed` the step has failed; a
+ * held child is not let go, and its window's verdict becomes PF_VERDICT_ABORTED. */
+int pf_run_request_proceed(pf_run *run, int failed, pf_fault *fault);
+/* Thaw at once, end what runs, skip what the plan says; the plan still runs to its end. */
+int pf_run_request_abort(pf_run *run, pf_fault *fault);
+
+/* ---- the journal: what became of each step, at any time ----------------------------------------- */
+
+enum pf_step_status {
+    PF_STATUS_PENDING,
+    PF_STATUS_RUNNING,
+    PF_STATUS_DONE,
+    PF_STATUS_FAILED,
+    PF_STATUS_SKIPPED
+};
+
+typedef struct {
+    int kind; /* enum pf_step_kind */
+    int status; /* enum pf_step_status */
+    int verdict; /* of a window */
+    pf_fault fault;
+    uint64_t begin_ns;
+    uint64_t snapshot_ns; /* when its child was let go, or its waiting was told; 0: never */
+    uint64_t end_ns;
+} pf_step_report;
 
 enum pf_child_state {
-    PF_CHILD_PENDING, /* staged or parked */
+    PF_CHILD_PENDING, /* not started, or parked */
     PF_CHILD_RUNNING,
     PF_CHILD_ENDED
 };
@@ -217,16 +270,19 @@ typedef struct {
     int wait_status; /* as waitpid gives it */
     int exec_error; /* errno of execve or of what comes before it, 0 */
     int timed_out; /* its deadline passed */
-    int ended_early; /* pf_run_request_end, an abort or the client's death ended it */
+    int ended_early; /* an abort, or the end of its window or of the client, ended it */
     int unkillable; /* something of it is still there after SIGKILL */
     uint64_t start_ns; /* of the first attempt's start, or its release */
     uint64_t end_ns; /* when its end was noticed */
     uint64_t output_total; /* bytes it has written; more than is kept: the head is gone */
 } pf_child_report;
 
-int pf_run_child(pf_run *run, int child, pf_child_report *report, pf_fault *fault);
+int pf_run_step(pf_run *run, uint32_t step, pf_step_report *report, pf_fault *fault);
+int pf_run_child(pf_run *run, uint32_t step, pf_child_report *report, pf_fault *fault);
 /* The kept output, oldest byte first; returns how many bytes were copied. */
-int pf_run_child_output(pf_run *run, int child, char *buffer, uint32_t size, pf_fault *fault);
+int pf_run_child_output(pf_run *run, uint32_t step, char *buffer, uint32_t size, pf_fault *fault);
+/* What holds of the plan: enum pf_fact, and the client's own. */
+uint32_t pf_run_facts(pf_run *run);
 
 int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
 int pf_run_supervisor_pid(pf_run *run);
@@ -256,6 +312,12 @@ int pf_record_open(pf_record **record, const char *path, pf_record_header *heade
  * changes something of such a record is EROFS. */
 int pf_record_view(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
 int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault);
+/* The steps of its plan, from the journal beside the page: how many, and one of them. */
+uint32_t pf_record_step_count(const pf_record *record);
+int pf_record_step(pf_record *record, uint32_t step, pf_step_report *report, pf_fault *fault);
+/* What a step's child executes, and what became of it. -ENOENT: the step has none. */
+int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_child_report *report,
+                    pf_fault *fault);
 /* Thaw one filesystem through `mount`, which must have that mount id. */
 int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
                    pf_fault *fault);

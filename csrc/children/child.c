@@ -18,9 +18,11 @@
 /* One pass of the loop drains at most so much of one child, so that none can keep it busy. */
 #define READS_PER_PASS 4
 
-int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
+int pf_child_init(struct pf_child *child, struct pf_child_page *page, int parks, pf_fault *fault)
 {
-    *child = (struct pf_child){.reaper = -1,
+    *child = (struct pf_child){.page = page,
+                               .parks = parks,
+                               .reaper = -1,
                                .epoll_fd = -1,
                                .pid_fd = -1,
                                .control_fd = -1,
@@ -28,12 +30,10 @@ int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault)
                                .park_fd = -1};
     child->timer_fd = pf_timer_create();
     if (child->timer_fd < 0)
-        return pf_fail_errno(fault, PF_OP_CHILD_PAGE);
-    int result = pf_child_page_map(&child->page, page_fd, fault);
-    if (result < 0)
-        return result;
-    char *extra = child->page->flags & PF_CHILD_NUMBERED ? child->attempt : NULL;
-    return pf_child_page_words(child->page, extra, &child->words, fault);
+        return pf_fail_errno(fault, PF_OP_PLAN);
+    char *const extras[PF_EXTRA_MAX] = {page->flags & PF_CHILD_NUMBERED ? child->attempt : NULL,
+                                        page->flags & PF_CHILD_OUTCOME ? child->outcome : NULL};
+    return pf_child_page_words(page, extras, &child->words, fault);
 }
 
 /* A reaper has copies of our descriptors, so closing ours does not take them out of the epoll set:
@@ -65,11 +65,10 @@ static void begin(struct pf_child *child)
 
 int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault)
 {
-    int parked = (child->page->flags & PF_CHILD_PARKED) != 0;
     int control[2] = {-1, -1}, output[2] = {-1, -1}, park[2] = {-1, -1};
     int failed = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
                  pipe2(output, O_CLOEXEC) < 0 ||
-                 (parked && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) < 0) ||
+                 (child->parks && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) < 0) ||
                  fcntl(output[0], F_SETFL, O_NONBLOCK) < 0;
 
     child->attempt_ended = child->has_exited = child->is_parked = 0;
@@ -104,7 +103,7 @@ int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf
     child->output_fd = output[0];
     child->park_fd = park[1];
     child->stage = PF_STAGE_STARTING;
-    if (!parked) {
+    if (!child->parks) {
         begin(child);
         pf_timer_arm(child->timer_fd, child->deadline_ns);
     }
@@ -220,7 +219,8 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
 static int may_try_again(struct pf_child *child)
 {
     struct pf_child_page *page = child->page;
-    if (is_reported(child) || page->attempts >= page->attempts_allowed || page->ended_early)
+    if (is_reported(child) || child->parks || page->attempts >= page->attempts_allowed ||
+        page->ended_early)
         return 0;
     page->timed_out |= pf_now_ns() >= child->deadline_ns;
     return !page->timed_out;
@@ -277,7 +277,7 @@ enum pf_child_event pf_child_on_timer(struct pf_child *child)
         let_go(child);
         child->stage = PF_STAGE_OVER;
         return report(child);
-    case PF_STAGE_DEFERRED:
+    case PF_STAGE_PENDING:
     case PF_STAGE_STARTING:
     case PF_STAGE_LINGERING:
     case PF_STAGE_OVER:
@@ -289,10 +289,6 @@ enum pf_child_event pf_child_on_timer(struct pf_child *child)
 enum pf_child_event pf_child_end(struct pf_child *child)
 {
     switch (child->stage) {
-    case PF_STAGE_DEFERRED:
-        child->stage = PF_STAGE_OVER;
-        child->page->ended_early = 1;
-        return report(child);
     case PF_STAGE_STARTING:
         /* It reads the end of its socket and exits without having run anything. */
         child->page->ended_early = 1;
@@ -305,6 +301,7 @@ enum pf_child_event pf_child_end(struct pf_child *child)
         return end_tree(child);
     case PF_STAGE_LINGERING: /* a success all the same: only what it left is ended */
         return end_tree(child);
+    case PF_STAGE_PENDING:
     case PF_STAGE_ENDING:
     case PF_STAGE_KILLING:
     case PF_STAGE_OVER:
@@ -330,6 +327,4 @@ void pf_child_free(struct pf_child *child)
     let_go(child);
     pf_close_fd(&child->timer_fd);
     free(child->words.argv);
-    pf_child_page_unmap(child->page);
-    child->page = NULL;
 }

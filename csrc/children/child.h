@@ -7,7 +7,7 @@
 #include "protocol/childpage.h"
 
 enum pf_child_stage {
-    PF_STAGE_DEFERRED,  /* waits for the client's death */
+    PF_STAGE_PENDING, /* nothing runs yet */
     PF_STAGE_STARTING,  /* forked, right before execve */
     PF_STAGE_RUNNING,
     PF_STAGE_LINGERING,    /* succeeded; its reaper minds what it left running */
@@ -20,7 +20,8 @@ struct pf_child {
     struct pf_child_page *page;
     struct pf_child_words words;
     enum pf_child_stage stage;
-    char attempt[PF_ATTEMPT_BYTES]; /* PYFREEZE_ATTEMPT=n */
+    char attempt[PF_EXTRA_BYTES]; /* PYFREEZE_ATTEMPT=n */
+    char outcome[PF_EXTRA_BYTES]; /* PYFREEZE_OUTCOME=word */
     pid_t reaper;
     int epoll_fd;   /* where the caller watches control_fd and output_fd */
     int pid_fd;     /* of a parked child that was let go: readable as soon as it has exited */
@@ -29,7 +30,8 @@ struct pf_child {
     int park_fd; /* readable once it is parked */
     int timer_fd;
     uint64_t deadline_ns; /* for all attempts together */
-    int is_parked;       /* parked, right before execve: it said so */
+    int parks;
+    int is_parked;        /* parked, right before execve: it said so */
     int has_exited;       /* seen by pid_fd, before its reaper could tell */
     int attempt_ended;    /* the child itself has ended; something of its tree may be left */
 };
@@ -41,10 +43,10 @@ enum pf_child_event {
     PF_CHILD_EVENT_AGAIN     /* its attempt failed and another one is due: pf_child_fork() */
 };
 
-/* Take over the page that a request brought. Nothing runs yet. */
-int pf_child_adopt(struct pf_child *child, int page_fd, pf_fault *fault);
-/* Fork the reaper and the next attempt; a parked child then waits for pf_child_release(). The
- * caller watches control_fd and output_fd. */
+/* Of a page in the plan; `parks`: it is forked to wait right before execve. Nothing runs yet. */
+int pf_child_init(struct pf_child *child, struct pf_child_page *page, int parks, pf_fault *fault);
+/* Fork the reaper and the next attempt; one that parks then waits for pf_child_release(). The caller
+ * watches control_fd and output_fd. */
 int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault);
 /* What its park_fd has to tell: that it is waiting, or that it is gone; then control_fd tells. */
 void pf_child_on_parked(struct pf_child *child);

@@ -1,4 +1,4 @@
-/* hear.c - what the supervisor tells, and noticing when it no longer does. */
+/* receive.c - what the supervisor tells, and noticing when it no longer does. */
 #define _GNU_SOURCE
 #include <poll.h>
 
@@ -6,7 +6,7 @@
 #include "client/run.h"
 #include "protocol/wire.h"
 
-/* ---- hearing -------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------ */
 
 static void keep_descriptor(pf_run *run, int index, int fds[PF_WIRE_MAX_FDS])
 {
@@ -14,38 +14,20 @@ static void keep_descriptor(pf_run *run, int index, int fds[PF_WIRE_MAX_FDS])
         run->filesystem_fds[index] = pf_keep_fd(&fds[0]);
 }
 
-/* A child that never came to run is reported like one whose execve failed. */
-static void note_child_fault(pf_run *run, const struct pf_message *message)
-{
-    if (message->error == 0 || message->index < 0 || message->index >= run->child_count)
-        return;
-    struct pf_child_page *page = run->children[message->index];
-    atomic_store(&page->exec_error, message->error);
-    page->wait_status = 126 << 8;
-    atomic_store(&page->state, PF_CHILD_ENDED);
-}
-
 static int event_of(pf_run *run, const struct pf_message *message, pf_event *event)
 {
     event->index = message->index;
-    event->verdict = message->verdict;
     event->fault = (pf_fault){.op = message->op,
                               .index = message->fault_index,
                               .error = message->error};
     switch (message->kind) {
-    case PF_REPLY_OPENED:
-        return PF_EVENT_OPENED;
-    case PF_REPLY_FLUSHED:
-        return PF_EVENT_FLUSHED;
-    case PF_REPLY_FROZEN:
-        return PF_EVENT_FROZEN;
-    case PF_REPLY_CLOSED:
-        atomic_store(&run->requested_ns, 0);
+    case PF_REPLY_STEP:
+        return PF_EVENT_STEP;
+    case PF_REPLY_WAITING:
+        return PF_EVENT_WAITING;
+    case PF_REPLY_ENDED:
         pf_guard_end(run);
-        return PF_EVENT_CLOSED;
-    case PF_REPLY_CHILD:
-        note_child_fault(run, message);
-        return PF_EVENT_CHILD;
+        return PF_EVENT_ENDED;
     default:
         return -1;
     }
@@ -142,7 +124,6 @@ int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *faul
         int result = pf_next_message(run, until, mask, &message, fault);
         if (result == -EPIPE) {
             pf_guard_end(run);
-            event->verdict = PF_VERDICT_RESCUED;
             return event->kind = PF_EVENT_LOST;
         }
         if (result == -EINTR)

@@ -1,6 +1,7 @@
 /* record.c - another run's state page: of a dead run to thaw by, of a live one only to look at. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,11 +9,28 @@
 #include "kernel/mount.h"
 #include "kernel/rcu.h"
 #include "kernel/thaw.h"
+#include "protocol/plan.h"
 
 struct pf_record {
     struct pf_page *page;
+    struct pf_plan_page *plan; /* NULL: none was handed over, or it cannot be read */
     int read_only;
 };
+
+/* It only tells more: without it, what is frozen can be thawed all the same. */
+static struct pf_plan_page *open_journal(const char *page_path)
+{
+    char path[4096];
+    struct pf_plan_page *plan = NULL;
+    pf_fault ignored;
+    size_t stem = strlen(page_path) - strlen(PF_PAGE_SUFFIX);
+    if (strlen(page_path) < strlen(PF_PAGE_SUFFIX) ||
+        snprintf(path, sizeof path, "%.*s" PF_JOURNAL_SUFFIX, (int)stem, page_path) >=
+            (int)sizeof path)
+        return NULL;
+    PF_AUTO_FD fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && pf_plan_page_map(&plan, fd, &ignored) == 0 ? plan : NULL;
+}
 
 static int open_page(pf_record **record, const char *path, int access, pf_record_header *header,
                      pf_fault *fault)
@@ -29,7 +47,9 @@ static int open_page(pf_record **record, const char *path, int access, pf_record
         pf_page_unmap(page);
         return pf_fail(fault, PF_OP_PAGE_READ, ENOMEM);
     }
-    **record = (struct pf_record){.page = page, .read_only = access == O_RDONLY};
+    **record = (struct pf_record){.page = page,
+                                  .plan = open_journal(path),
+                                  .read_only = access == O_RDONLY};
 
     char boot_id[PF_ID_SIZE];
     pf_page_boot_id(boot_id);
@@ -63,6 +83,32 @@ int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fau
     return 0;
 }
 
+uint32_t pf_record_step_count(const pf_record *record)
+{
+    return record->plan ? record->plan->count : 0;
+}
+
+int pf_record_step(pf_record *record, uint32_t step, pf_step_report *report, pf_fault *fault)
+{
+    if (step >= pf_record_step_count(record))
+        return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
+    pf_step_read(&record->plan->steps[step], report);
+    return 0;
+}
+
+int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_child_report *report,
+                    pf_fault *fault)
+{
+    if (step >= pf_record_step_count(record))
+        return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
+    const struct pf_child_page *page = pf_step_child(record->plan, step);
+    if (!page)
+        return pf_fail(fault, PF_OP_PAGE_READ, ENOENT);
+    *path = (const char *)page + page->strings_offset; /* the first of its strings */
+    pf_child_page_report(page, report);
+    return 0;
+}
+
 int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
                    pf_fault *fault)
 {
@@ -93,6 +139,7 @@ int pf_record_restore_rcu(pf_record *record, pf_fault *fault)
 
 void pf_record_close(pf_record *record)
 {
+    pf_plan_page_unmap(record->plan);
     pf_page_unmap(record->page);
     free(record);
 }

@@ -6,10 +6,8 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "protocol/childpage.h"
 #include "protocol/page.h"
-
-#define PF_CLIENT_MAX_CHILDREN 512
+#include "protocol/plan.h"
 
 struct pf_run {
     pid_t supervisor;
@@ -21,13 +19,9 @@ struct pf_run {
     int page_fd;
     struct pf_page *page;
     int *filesystem_fds; /* the supervisor's, to thaw with when it is lost; by slot, -1: none */
-    struct pf_child_page *children[PF_CLIENT_MAX_CHILDREN];
-    int child_count;
+    struct pf_plan_page *plan; /* the last one that was handed over, NULL: none yet */
 
-    /* The window that is asked for: while `requested_ns` is not 0 the supervisor owes an answer. */
-    _Atomic uint64_t requested_ns;
-    uint64_t flush_limit_ns;
-    uint64_t max_window_ns;
+    uint64_t flush_limit_ns; /* of the plan's window */
     /* It is overdue: how often that was seen, and when last. */
     _Atomic int overdue_looks;
     _Atomic uint64_t overdue_look_ns;
@@ -55,15 +49,15 @@ int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end
  * a pipe's end, readable when that is done; -1: it cannot be. */
 int pf_spawn_successor(const struct pf_run *run);
 
-/* hear.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
+/* receive.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
  * and rescued; -EINTR: a signal handler ran, let in by `mask`. */
 int pf_next_message(pf_run *run, uint64_t until, const sigset_t *mask, struct pf_message *message,
                     pf_fault *fault);
 
-/* ask.c: a request that needs no more than its kind (enum pf_request_kind). */
-int pf_run_request(pf_run *run, int kind, int index, pf_fault *fault);
+/* send.c: a request that needs no more than its kind (enum pf_request_kind). */
+int pf_run_request(pf_run *run, int kind, pf_fault *fault);
 
-/* watch.c: whether the supervisor does its duty, and what to do when it does not. */
+/* watchdog.c: whether the supervisor does its duty, and what to do when it does not. */
 int pf_watchdog_check(struct pf_run *run);
 int pf_leader_is_dead(const struct pf_run *run);
 /* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */

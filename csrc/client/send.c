@@ -1,134 +1,127 @@
-/* ask.c - what the client asks of the supervisor, and what it reads of the shared pages. */
+/* send.c - what the client asks of the supervisor, and what it reads of the shared pages. */
 #define _GNU_SOURCE
 #include "base/util.h"
 #include "client/run.h"
 #include "protocol/wire.h"
 
-static int ask(pf_run *run, struct pf_message *message, const int *fds, int count, pf_fault *fault)
+static int send_request(pf_run *run, int kind, int error, const int *fds, int count,
+                        pf_fault *fault)
 {
-    int result = pf_wire_send(run->socket_fd, message, fds, count, fault);
+    const struct pf_message message = {.kind = (uint32_t)kind,
+                                       .index = -1,
+                                       .version = PF_PROTOCOL_VERSION,
+                                       .fault_index = -1,
+                                       .error = error};
+    int result = pf_wire_send(run->socket_fd, &message, fds, count, fault);
     /* That the supervisor is lost is told in one way only: as the next event. */
     return result == -EPIPE || result == -ECONNRESET ? 0 : result;
 }
 
-int pf_run_request(pf_run *run, int kind, int index, pf_fault *fault)
+int pf_run_request(pf_run *run, int kind, pf_fault *fault)
 {
-    struct pf_message message = {.kind = (uint32_t)kind,
-                                 .index = index,
-                                 .fault_index = -1,
-                                 .cancels = -1};
-    return ask(run, &message, NULL, 0, fault);
+    return send_request(run, kind, 0, NULL, 0, fault);
 }
 
-int pf_run_request_open(pf_run *run, pf_fault *fault)
+int pf_run_request_proceed(pf_run *run, int failed, pf_fault *fault)
 {
-    return pf_run_request(run, PF_REQUEST_OPEN, -1, fault);
-}
-
-static struct pf_message flush_message(enum pf_request_kind kind, const pf_flush_options *flush)
-{
-    return (struct pf_message){.kind = kind,
-                               .index = -1,
-                               .fault_index = -1,
-                               .cancels = -1,
-                               .rounds = flush->rounds,
-                               .spend_ns = flush->spend_ns,
-                               .limit_ns = flush->limit_ns};
-}
-
-int pf_run_request_flush(pf_run *run, const pf_flush_options *flush, pf_fault *fault)
-{
-    struct pf_message message = flush_message(PF_REQUEST_FLUSH, flush);
-    return ask(run, &message, NULL, 0, fault);
-}
-
-int pf_run_request_window(pf_run *run, const pf_window_options *window, pf_fault *fault)
-{
-    struct pf_message message = flush_message(PF_REQUEST_WINDOW, &window->flush);
-    message.index = window->child;
-    message.flags = window->flags;
-    message.max_window_ns = window->max_window_ns;
-    message.freeze_timeout_ns = window->freeze_timeout_ns;
-    const int peer[PF_WIRE_MAX_FDS] = {window->notify_fd, window->done_fd};
-    int peers = window->notify_fd >= 0 && window->done_fd >= 0 ? 2 : 0;
-
-    if (atomic_load(&run->requested_ns) != 0)
-        return pf_fail(fault, PF_OP_SEQUENCE, EBUSY); /* the one before is not over */
-    run->flush_limit_ns = window->flush.limit_ns;
-    run->max_window_ns = window->max_window_ns;
-    atomic_store(&run->requested_ns, pf_now_ns());
-    int result = window->child < 0 ? pf_guard_start(run, fault) : 0;
-    if (result == 0)
-        result = ask(run, &message, peer, peers, fault);
-    if (result < 0) {
-        atomic_store(&run->requested_ns, 0);
-        pf_guard_end(run);
-    }
-    return result;
-}
-
-int pf_run_request_thaw(pf_run *run, pf_fault *fault)
-{
-    return pf_run_request(run, PF_REQUEST_THAW, -1, fault);
+    return send_request(run, PF_REQUEST_PROCEED, failed, NULL, 0, fault);
 }
 
 int pf_run_request_abort(pf_run *run, pf_fault *fault)
 {
-    return pf_run_request(run, PF_REQUEST_ABORT, -1, fault);
+    return pf_run_request(run, PF_REQUEST_ABORT, fault);
 }
 
-int pf_run_request_end(pf_run *run, int child, pf_fault *fault)
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+/* While the caller is busy in an open window, nobody else would see that the supervisor is lost. */
+static int needs_guard(const struct pf_plan_page *plan)
 {
-    return pf_run_request(run, PF_REQUEST_END, child, fault);
+    for (uint32_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == PF_STEP_WINDOW &&
+            (plan->steps[i].child_offset == 0 || (plan->steps[i].flags & PF_STEP_HOLD)))
+            return 1;
+    return 0;
 }
 
-int pf_run_request_child(pf_run *run, const pf_child_options *options, pf_fault *fault)
+static uint64_t longest_flush_ns(const struct pf_plan_page *plan)
 {
-    if (run->child_count == PF_CLIENT_MAX_CHILDREN)
-        return pf_fail(fault, PF_OP_CHILD_PAGE, EAGAIN);
-    struct pf_child_page *page;
-    PF_AUTO_FD page_fd = pf_child_page_create(&page, options, fault);
-    if (page_fd < 0)
-        return page_fd;
-    int index = run->child_count;
-    struct pf_message message = {.kind = PF_REQUEST_CHILD,
-                                 .index = index,
-                                 .fault_index = -1,
-                                 .cancels = options->cancels};
-    const int fds[1] = {page_fd};
-    int result = ask(run, &message, fds, 1, fault);
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < plan->count; i++)
+        if (plan->steps[i].kind == PF_STEP_WINDOW && plan->steps[i].flush.limit_ns > longest)
+            longest = plan->steps[i].flush.limit_ns;
+    return longest;
+}
+
+int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *fault)
+{
+    struct pf_plan_page *plan;
+    if (run->plan && !atomic_load(&run->plan->is_over) && !pf_is_lost(run))
+        return pf_fail(fault, PF_OP_SEQUENCE, EBUSY); /* the one before is not over */
+    PF_AUTO_FD plan_fd = pf_plan_page_create(&plan, run->directory_fd, run->page->run_id, options,
+                                             fault);
+    if (plan_fd < 0)
+        return plan_fd;
+    pf_plan_page_unmap(run->plan);
+    run->plan = plan;
+    run->flush_limit_ns = longest_flush_ns(plan);
+    pf_guard_end(run); /* of a plan before */
+    int result = needs_guard(plan) ? pf_guard_start(run, fault) : 0;
+    const int fds[PF_WIRE_MAX_FDS] = {plan_fd, options->notify_fd, options->done_fd};
+    int has_peer = options->notify_fd >= 0 && options->done_fd >= 0;
+    if (result == 0)
+        result = send_request(run, PF_REQUEST_PLAN, 0, fds, has_peer ? PF_WIRE_MAX_FDS : 1, fault);
     if (result < 0) {
-        pf_child_page_unmap(page);
-        return result;
+        pf_guard_end(run);
+        atomic_store(&plan->is_over, 1); /* it never began */
     }
-    run->children[index] = page;
-    run->child_count++;
-    return index;
+    return result;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static struct pf_child_page *child_page(pf_run *run, int child, pf_fault *fault)
+static int check_step(pf_run *run, uint32_t step, pf_fault *fault)
 {
-    if (child >= 0 && child < run->child_count)
-        return run->children[child];
-    pf_fail_at(fault, PF_OP_SEQUENCE, child, ERANGE);
-    return NULL;
+    if (run->plan && step < run->plan->count)
+        return 0;
+    return pf_fail_at(fault, PF_OP_SEQUENCE, (int)step, ERANGE);
 }
 
-int pf_run_child(pf_run *run, int child, pf_child_report *report, pf_fault *fault)
+static struct pf_child_page *child_page(pf_run *run, uint32_t step, pf_fault *fault)
 {
-    const struct pf_child_page *page = child_page(run, child, fault);
+    struct pf_child_page *page = check_step(run, step, fault) < 0 ? NULL
+                                                                  : pf_step_child(run->plan, step);
+    if (!page)
+        pf_fail_at(fault, PF_OP_SEQUENCE, (int)step, ERANGE);
+    return page;
+}
+
+int pf_run_step(pf_run *run, uint32_t step, pf_step_report *report, pf_fault *fault)
+{
+    int result = check_step(run, step, fault);
+    if (result == 0)
+        pf_step_read(&run->plan->steps[step], report);
+    return result;
+}
+
+int pf_run_child(pf_run *run, uint32_t step, pf_child_report *report, pf_fault *fault)
+{
+    const struct pf_child_page *page = child_page(run, step, fault);
     if (!page)
         return -ERANGE;
     pf_child_page_report(page, report);
     return 0;
 }
 
-int pf_run_child_output(pf_run *run, int child, char *buffer, uint32_t size, pf_fault *fault)
+int pf_run_child_output(pf_run *run, uint32_t step, char *buffer, uint32_t size, pf_fault *fault)
 {
-    const struct pf_child_page *page = child_page(run, child, fault);
+    const struct pf_child_page *page = child_page(run, step, fault);
     return page ? (int)pf_child_page_output(page, buffer, size) : -ERANGE;
+}
+
+uint32_t pf_run_facts(pf_run *run)
+{
+    return run->plan ? atomic_load(&run->plan->facts) : 0;
 }
 
 int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault)

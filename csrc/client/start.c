@@ -26,8 +26,7 @@ static void release(pf_run *run)
     for (uint32_t i = 0; run->filesystem_fds && i < run->page->count; i++)
         pf_close_fd(&run->filesystem_fds[i]);
     free(run->filesystem_fds);
-    for (int i = 0; i < run->child_count; i++)
-        pf_child_page_unmap(run->children[i]);
+    pf_plan_page_unmap(run->plan);
     pf_page_unmap(run->page);
     int *const fds[] = {&run->pidfd,   &run->socket_fd, &run->directory_fd,
                         &run->lock_fd, &run->page_fd,   &run->guard_fd};
@@ -119,7 +118,9 @@ static int wait_until_ready(pf_run *run, pf_fault *fault)
     if (result == 1 && message.error != 0)
         return pf_fail(fault, message.op, message.error);
     if (result == 1)
-        return message.kind == PF_REPLY_READY ? 0 : pf_fail(fault, PF_OP_READY, EBADMSG);
+        return message.kind == PF_REPLY_READY && message.version == PF_PROTOCOL_VERSION
+                   ? 0
+                   : pf_fail(fault, PF_OP_READY, EPROTO);
     return pf_fail(fault, PF_OP_READY, result == 0 ? ETIMEDOUT : -result);
 }
 
@@ -160,10 +161,10 @@ int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
 static uint64_t farewell_ns(const pf_run *run)
 {
     uint64_t longest = 0;
-    for (int i = 0; i < run->child_count; i++) {
-        const struct pf_child_page *page = run->children[i];
-        uint64_t own = pf_add_ns(page->timeout_ns, page->grace_ns);
-        if (atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
+    for (uint32_t i = 0; run->plan && i < run->plan->count; i++) {
+        const struct pf_child_page *page = pf_step_child(run->plan, i);
+        uint64_t own = page ? pf_add_ns(page->timeout_ns, page->grace_ns) : 0;
+        if (page && atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
             longest = own;
     }
     return pf_add_ns(longest, FAREWELL_NS);
@@ -176,7 +177,7 @@ static int part(pf_run *run)
     pf_fault fault;
     uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
     int result;
-    if (pf_run_request(run, PF_REQUEST_BYE, -1, &fault) < 0) {
+    if (pf_run_request(run, PF_REQUEST_BYE, &fault) < 0) {
         /* The end of all we say means the same to it, but then it answers nobody. */
         shutdown(run->socket_fd, SHUT_WR);
         pf_wait_for_death(run, farewell_ns(run));
@@ -198,8 +199,10 @@ int pf_run_close(pf_run *run, pf_fault *fault)
     pf_guard_end(run);
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
-    if (run->lost && left == 0)
+    if (run->lost && left == 0) {
         pf_page_remove(run->page, run->directory_fd);
+        pf_plan_page_remove(run->directory_fd, run->page->run_id);
+    }
     if (goes) {
         /* It is on its way out: only now is the run over. A fork of the embedding process may still
          * hold the lock's open file description, hence the explicit unlock. */

@@ -30,13 +30,13 @@
 /* From when on the supervisor's silence is overdue. */
 static uint64_t overdue_at(const struct pf_run *run)
 {
-    uint64_t asked = atomic_load(&run->requested_ns);
-    if (asked == 0)
+    uint64_t begun = atomic_load(&run->page->window_ns);
+    if (begun == 0)
         return UINT64_MAX;
     uint64_t deadline = atomic_load(&run->page->deadline_ns);
     uint64_t thaw = atomic_load(&run->page->thawing) ? THAW_MARGIN_NS : MARGIN_NS;
     if (deadline == 0) /* not frozen yet, or not any more */
-        return pf_add_ns(asked, pf_add_ns(run->flush_limit_ns, THAW_MARGIN_NS));
+        return pf_add_ns(begun, pf_add_ns(run->flush_limit_ns, THAW_MARGIN_NS));
     return pf_add_ns(deadline, thaw);
 }
 
@@ -45,7 +45,7 @@ int pf_leader_is_dead(const struct pf_run *run)
     /* SIGKILL ends all threads but one that hangs in FIFREEZE, and as long as that is there, the
      * socket stays open and the pidfd quiet. The leader, who runs the loop, is a zombie by then. */
     char path[32], text[256] = {0};
-    if (atomic_load(&run->requested_ns) == 0)
+    if (atomic_load(&run->page->window_ns) == 0)
         return 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)run->supervisor);
     PF_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -73,12 +73,12 @@ int pf_watchdog_check(struct pf_run *run)
 uint64_t pf_watchdog_next_look(const struct pf_run *run)
 {
     uint64_t now = pf_now_ns(), overdue = overdue_at(run);
-    if (overdue == UINT64_MAX)
-        return overdue;
+    if (!run->plan || atomic_load(&run->plan->is_over))
+        return UINT64_MAX;
     if (overdue <= now)
         return now + LOOK_AGAIN_NS;
-    /* The deadline is not there while it flushes, and nobody tells us when it is; nor does anybody
-     * tell us of the leader's death. */
+    /* Nobody tells us when a window begins and when its deadline is there; nor does anybody tell us
+     * of the leader's death. */
     uint64_t soon = pf_add_ns(now, LOOK_NS);
     return soon < overdue ? soon : overdue;
 }
@@ -133,7 +133,7 @@ void pf_rescue(struct pf_run *run)
         }
         PF_AUTO_FD rcu_fd = pf_rcu_open();
         pf_rcu_restore(run->page, rcu_fd);
-        atomic_store(&run->requested_ns, 0);
+        atomic_store(&run->page->window_ns, 0);
         run->has_ended = is_dead && !has_successor;
         run->lost = 1;
     }

@@ -3,10 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
-#include "base/util.h"
 
 static uint64_t put(char *base, uint64_t at, const char *text)
 {
@@ -30,43 +26,32 @@ static uint64_t put_strings(char *base, uint64_t at, const pf_child_options *opt
     return at;
 }
 
-int pf_child_page_create(struct pf_child_page **page, const pf_child_options *options,
-                         pf_fault *fault)
+uint64_t pf_child_page_size(const pf_child_options *options)
 {
     uint32_t arguments, variables;
-    uint64_t strings = sizeof **page;
-    uint64_t ring = put_strings(NULL, strings, options, &arguments, &variables);
-    uint64_t size = ring + options->output_bytes;
-    if (size > PF_CHILD_MAX_BYTES)
-        return pf_fail(fault, PF_OP_CHILD_PAGE, E2BIG);
-    if (options->attempts == 0 || arguments == 0)
-        return pf_fail(fault, PF_OP_CHILD_PAGE, EINVAL);
-
-    PF_AUTO_FD fd = memfd_create("pyfreeze-child", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
-        return pf_fail_errno(fault, PF_OP_CHILD_PAGE);
-    struct pf_child_page *made = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (made == MAP_FAILED)
-        return pf_fail_errno(fault, PF_OP_CHILD_PAGE);
-
-    made->magic = PF_CHILD_MAGIC;
-    made->size = size;
-    made->timeout_ns = options->timeout_ns;
-    made->grace_ns = options->grace_ns;
-    made->flags = options->flags;
-    made->attempts_allowed = options->attempts;
-    made->ring_bytes = options->output_bytes;
-    made->strings_offset = strings;
-    made->ring_offset = ring;
-    put_strings((char *)made, strings, options, &made->argument_count, &made->variable_count);
-    *page = made;
-    return pf_keep_fd(&fd);
+    uint64_t strings = put_strings(NULL, sizeof(struct pf_child_page), options, &arguments,
+                                   &variables);
+    return options->attempts == 0 || arguments == 0 ? 0 : strings + options->output_bytes;
 }
 
-static int plausible(const struct pf_child_page *page, uint64_t size)
+void pf_child_page_fill(struct pf_child_page *page, uint64_t size, const pf_child_options *options)
 {
-    if (page->magic != PF_CHILD_MAGIC || page->size != size ||
-        page->strings_offset != sizeof *page || page->ring_offset > size ||
+    page->magic = PF_CHILD_MAGIC;
+    page->size = size;
+    page->timeout_ns = options->timeout_ns;
+    page->grace_ns = options->grace_ns;
+    page->flags = options->flags;
+    page->attempts_allowed = options->attempts;
+    page->ring_bytes = options->output_bytes;
+    page->strings_offset = sizeof *page;
+    page->ring_offset = put_strings((char *)page, sizeof *page, options, &page->argument_count,
+                                    &page->variable_count);
+}
+
+int pf_child_page_is_plausible(const struct pf_child_page *page, uint64_t size)
+{
+    if (size < sizeof *page || size > PF_CHILD_MAX_BYTES || page->magic != PF_CHILD_MAGIC ||
+        page->size != size || page->strings_offset != sizeof *page || page->ring_offset > size ||
         page->ring_offset < page->strings_offset || page->ring_bytes != size - page->ring_offset ||
         page->attempts_allowed == 0)
         return 0;
@@ -85,40 +70,13 @@ static int plausible(const struct pf_child_page *page, uint64_t size)
     return found == wanted && at == end && page->argument_count > 0;
 }
 
-int pf_child_page_map(struct pf_child_page **page, int fd, pf_fault *fault)
+int pf_child_page_words(struct pf_child_page *page, char *const extras[PF_EXTRA_MAX],
+                        struct pf_child_words *words, pf_fault *fault)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0)
-        return pf_fail_errno(fault, PF_OP_CHILD_PAGE);
-    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof **page ||
-        status.st_size > (off_t)PF_CHILD_MAX_BYTES)
-        return pf_fail(fault, PF_OP_CHILD_PAGE, EBADMSG);
-    uint64_t size = (uint64_t)status.st_size;
-    /* Populated: the output of a snapshot command arrives inside the window. */
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (map == MAP_FAILED)
-        return pf_fail_errno(fault, PF_OP_CHILD_PAGE);
-    if (!plausible(map, size)) {
-        munmap(map, size);
-        return pf_fail(fault, PF_OP_CHILD_PAGE, EBADMSG);
-    }
-    *page = map;
-    return 0;
-}
-
-void pf_child_page_unmap(struct pf_child_page *page)
-{
-    if (page)
-        munmap(page, page->size);
-}
-
-int pf_child_page_words(struct pf_child_page *page, char *extra, struct pf_child_words *words,
-                        pf_fault *fault)
-{
-    size_t slots = (size_t)page->argument_count + 1 + page->variable_count + 2;
+    size_t slots = (size_t)page->argument_count + 1 + page->variable_count + PF_EXTRA_MAX + 1;
     char **pointers = calloc(slots, sizeof *pointers);
     if (!pointers)
-        return pf_fail(fault, PF_OP_CHILD_PAGE, ENOMEM);
+        return pf_fail(fault, PF_OP_PLAN, ENOMEM);
     char *at = (char *)page + page->strings_offset;
     words->path = at;
     at += strlen(at) + 1;
@@ -131,7 +89,9 @@ int pf_child_page_words(struct pf_child_page *page, char *extra, struct pf_child
     words->envp = ++pointers; /* past the NULL that ends argv */
     for (uint32_t i = 0; i < page->variable_count; i++, at += strlen(at) + 1)
         *pointers++ = at;
-    *pointers = extra;
+    for (int i = 0; i < PF_EXTRA_MAX; i++)
+        if (extras[i])
+            *pointers++ = extras[i];
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* childpage.h - the memory that client, supervisor and reaper share about one child: what to run,
- * what became of it, and the last of its output. A memfd, made by the client. */
+ * what became of it, and the last of its output. A part of the plan's file, made by the client. */
 #ifndef PF_CHILDPAGE_H
 #define PF_CHILDPAGE_H
 #include <stdatomic.h>
@@ -47,18 +47,19 @@ struct pf_child_words {
     char **envp;
 };
 
-/* Room for PYFREEZE_ATTEMPT=4294967295 */
-#define PF_ATTEMPT_BYTES 32
+/* Variables that the supervisor adds: PYFREEZE_ATTEMPT=4294967295, PYFREEZE_OUTCOME=interrupted */
+#define PF_EXTRA_BYTES 32
+#define PF_EXTRA_MAX 2
 
-/* Make the page for `options`. Returns its memfd. */
-int pf_child_page_create(struct pf_child_page **page, const pf_child_options *options,
-                         pf_fault *fault);
-/* Map a page that the client sent, after checking every offset and string in it. */
-int pf_child_page_map(struct pf_child_page **page, int fd, pf_fault *fault);
-void pf_child_page_unmap(struct pf_child_page *page);
-/* Point into the page's strings; `extra`, if not NULL, becomes one more variable. */
-int pf_child_page_words(struct pf_child_page *page, char *extra, struct pf_child_words *words,
-                        pf_fault *fault);
+/* How many bytes the page for `options` takes; 0: there is nothing to run, or no attempt. */
+uint64_t pf_child_page_size(const pf_child_options *options);
+/* Write it into memory of that size, all zeros. */
+void pf_child_page_fill(struct pf_child_page *page, uint64_t size, const pf_child_options *options);
+/* Whether every offset and string of a page that another process wrote holds. */
+int pf_child_page_is_plausible(const struct pf_child_page *page, uint64_t size);
+/* Point into the page's strings; each of `extras` that is not NULL becomes one more variable. */
+int pf_child_page_words(struct pf_child_page *page, char *const extras[PF_EXTRA_MAX],
+                        struct pf_child_words *words, pf_fault *fault);
 
 void pf_child_page_append(struct pf_child_page *page, const char *bytes, uint32_t count);
 uint32_t pf_child_page_output(const struct pf_child_page *page, char *buffer, uint32_t size);

@@ -2,17 +2,11 @@
 #include "protocol/page.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/util.h"
-
-void pf_page_file_name(char name[PF_ID_SIZE + 8], const char *run_id)
-{
-    snprintf(name, PF_ID_SIZE + 8, "%.*s.state", PF_ID_SIZE - 1, run_id);
-}
+#include "protocol/statedir.h"
 
 /* Left empty where it cannot be read: then the page counts as one of this boot, the safe side. */
 void pf_page_boot_id(char boot_id[PF_ID_SIZE])
@@ -64,29 +58,14 @@ int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_optio
         strchr(options->run_id, '/'))
         return pf_fail(fault, PF_OP_PAGE, EINVAL);
 
-    char name[PF_ID_SIZE + 8];
-    pf_page_file_name(name, options->run_id);
-    PF_AUTO_FD fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                           0600);
-    if (fd < 0)
-        return pf_fail_errno(fault, PF_OP_PAGE);
-
-    /* Allocated here and now: on a full tmpfs this is ENOSPC; a sparse page would be a SIGBUS in
-     * the middle of a window. */
+    void *map;
     uint64_t size = size_for(options);
-    int error = posix_fallocate(fd, 0, (off_t)size);
-    if (error == 0) {
-        *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (*page == MAP_FAILED)
-            error = errno;
-    }
-    if (error != 0) {
-        *page = NULL;
-        unlinkat(directory_fd, name, 0);
-        return pf_fail(fault, PF_OP_PAGE, error);
-    }
+    int fd = pf_statedir_create(directory_fd, options->run_id, PF_PAGE_SUFFIX, size, &map);
+    if (fd < 0)
+        return pf_fail(fault, PF_OP_PAGE, -fd);
+    *page = map;
     fill(*page, size, options);
-    return pf_keep_fd(&fd);
+    return fd;
 }
 
 static int plausible(const struct pf_page *page, uint64_t size)
@@ -108,21 +87,11 @@ static int plausible(const struct pf_page *page, uint64_t size)
 
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0)
-        return pf_fail_errno(fault, PF_OP_PAGE_READ);
-    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof(struct pf_page))
-        return pf_fail(fault, PF_OP_PAGE_READ, EBADMSG);
-
-    /* Whoever only looks cannot write, whatever it does: its descriptor is for reading. */
-    int access = fcntl(fd, F_GETFL);
-    if (access < 0)
-        return pf_fail_errno(fault, PF_OP_PAGE_READ);
-    int protection = (access & O_ACCMODE) == O_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
-    uint64_t size = (uint64_t)status.st_size;
-    void *map = mmap(NULL, size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (map == MAP_FAILED)
-        return pf_fail_errno(fault, PF_OP_PAGE_READ);
+    void *map;
+    uint64_t size;
+    int result = pf_statedir_map(fd, sizeof **page, &map, &size);
+    if (result < 0)
+        return pf_fail(fault, PF_OP_PAGE_READ, -result);
     if (!plausible(map, size)) {
         munmap(map, size);
         return pf_fail(fault, PF_OP_PAGE_READ, EBADMSG);
@@ -139,9 +108,7 @@ void pf_page_unmap(struct pf_page *page)
 
 void pf_page_remove(const struct pf_page *page, int directory_fd)
 {
-    char name[PF_ID_SIZE + 8];
-    pf_page_file_name(name, page->run_id);
-    unlinkat(directory_fd, name, 0);
+    pf_statedir_remove(directory_fd, page->run_id, PF_PAGE_SUFFIX);
 }
 
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot)

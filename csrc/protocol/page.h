@@ -15,6 +15,7 @@
 #define PF_PAGE_MAGIC 0x3167707a65726670ull /* "pfrezpg1" */
 #define PF_PAGE_MAX_FILESYSTEMS 4096u
 #define PF_ID_SIZE 40
+#define PF_PAGE_SUFFIX ".state"
 
 struct pf_slot {
     _Atomic uint32_t state; /* enum pf_state */
@@ -42,14 +43,15 @@ struct pf_page {
     _Atomic int32_t supervisor_pid;
     uint32_t count;
     _Atomic int32_t rcu_saved;       /* to write back into rcu_expedited, -1: nothing to do */
-    _Atomic uint64_t deadline_ns;    /* of the open window, 0 while there is none */
+    _Atomic uint64_t window_ns;      /* when the window under way was begun, 0: there is none */
+    _Atomic uint64_t deadline_ns;    /* of the window once it is freezing, else 0 */
     _Atomic uint32_t thawing;        /* the supervisor has begun to thaw: it is not mute */
     uint32_t reserved;
     struct pf_slot slots[];
 };
 
 _Static_assert(sizeof(struct pf_slot) == 80, "both sides and every later reader agree on it");
-_Static_assert(offsetof(struct pf_page, slots) == 128, "no hidden padding before the slots");
+_Static_assert(offsetof(struct pf_page, slots) == 136, "no hidden padding before the slots");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
                "a lock inside shared memory would be held by a dead process");
 
@@ -64,7 +66,6 @@ void pf_page_unmap(struct pf_page *page);
 void pf_page_remove(const struct pf_page *page, int directory_fd);
 
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot);
-void pf_page_file_name(char name[PF_ID_SIZE + 8], const char *run_id);
 void pf_page_boot_id(char boot_id[PF_ID_SIZE]);
 void pf_slot_read(const struct pf_page *page, uint32_t index, pf_filesystem *out);
 

@@ -30,7 +30,7 @@ int pf_wire_send(int socket, const struct pf_message *message, const int *fds, i
         rights->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(rights), fds, (size_t)count * sizeof(int));
     }
-    /* A message that is lost is waited for. What is only short of memory has it the next time. */
+    /* The peer would wait forever for a lost message; ENOMEM is usually transient, so retry. */
     for (int attempt = 0; attempt < SEND_ATTEMPTS; attempt++) {
         if (PF_RETRY(sendmsg(socket, &header, MSG_NOSIGNAL)) >= 0)
             return 0;

@@ -1,5 +1,5 @@
 /* wire.h - the messages between client and supervisor: small, of fixed size, over SOCK_SEQPACKET.
- * Whatever is large (a child's arguments and output, the filesystems) is in shared memory. */
+ * The plan, what became of it, and the filesystems are in shared memory. */
 #ifndef PF_WIRE_H
 #define PF_WIRE_H
 #include "protocol/fault.h"
@@ -23,47 +23,36 @@ enum pf_inherited {
 #define PF_FD_FILESYSTEMS PF_FD_END
 
 enum pf_request_kind {
-    PF_REQUEST_OPEN = 1,
-    PF_REQUEST_FLUSH,
-    PF_REQUEST_WINDOW,
-    PF_REQUEST_THAW,
+    PF_REQUEST_PLAN = 1, /* with the journal's descriptor, and the peer's two */
+    PF_REQUEST_PROCEED,  /* error: 1, the step has failed */
     PF_REQUEST_ABORT,
-    PF_REQUEST_CHILD, /* with the child page's descriptor */
-    PF_REQUEST_END,
     PF_REQUEST_BYE
 };
 
 enum pf_reply_kind {
     PF_REPLY_READY = 101,
     PF_REPLY_DESCRIPTOR, /* of filesystem `index`, so that the client can thaw it too */
-    PF_REPLY_OPENED,
-    PF_REPLY_FLUSHED,
-    PF_REPLY_FROZEN,
-    PF_REPLY_CLOSED, /* verdict */
-    PF_REPLY_CHILD,
+    PF_REPLY_STEP,       /* it has begun or ended; the journal says more */
+    PF_REPLY_WAITING,    /* the step waits for PF_REQUEST_PROCEED */
+    PF_REPLY_ENDED,      /* the plan is over, or the fault says why it was refused */
     PF_REPLY_BYE /* index 1: a thread still hangs in the kernel, the supervisor stays for it */
 };
 
+/* Of PF_REPLY_READY: a client and a supervisor of different versions do not work together. */
+#define PF_PROTOCOL_VERSION 2
+
 struct pf_message {
     uint32_t kind; /* enum pf_request_kind or enum pf_reply_kind */
-    int32_t index; /* a child or a filesystem, -1: none */
-    int32_t verdict;
+    int32_t index; /* a step or a filesystem, -1: none */
+    uint32_t version;
     int32_t op; /* of a fault, PF_OP_NONE: none */
     int32_t fault_index;
     int32_t error;
-    int32_t cancels; /* with PF_REQUEST_CHILD: a staged child that becomes superfluous, -1: none */
-    uint32_t flags;
-    uint32_t rounds;
-    uint32_t reserved;
-    uint64_t spend_ns;
-    uint64_t limit_ns;
-    uint64_t max_window_ns;
-    uint64_t freeze_timeout_ns;
 };
 
-_Static_assert(sizeof(struct pf_message) == 72, "no padding: what is sent is what was set");
+_Static_assert(sizeof(struct pf_message) == 24, "no padding: what is sent is what was set");
 
-#define PF_WIRE_MAX_FDS 2
+#define PF_WIRE_MAX_FDS 3
 
 /* Send one message with `count` descriptors. Never raises SIGPIPE. */
 int pf_wire_send(int socket, const struct pf_message *message, const int *fds, int count,

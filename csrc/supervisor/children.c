@@ -1,51 +1,60 @@
 #define _GNU_SOURCE
-#include "supervisor/state.h"
+#include <stdio.h>
 
-int pf_start_child(struct pf_supervisor *supervisor, int index, pf_fault *fault)
+#include "supervisor/plan.h"
+
+static int watch(struct pf_supervisor *supervisor, const struct pf_child *child, uint32_t step)
 {
-    struct pf_child *child = supervisor->children[index];
-    child->epoll_fd = supervisor->epoll_fd;
-    int result = pf_child_fork(child, &supervisor->heritage, fault);
-    if (result < 0)
-        return result;
-    result = pf_watch(supervisor, child->control_fd, PF_SOURCE_CONTROL, index);
+    int result = pf_watch(supervisor, child->control_fd, PF_SOURCE_CONTROL, (int)step);
     if (result == 0)
-        result = pf_watch(supervisor, child->output_fd, PF_SOURCE_OUTPUT, index);
+        result = pf_watch(supervisor, child->output_fd, PF_SOURCE_OUTPUT, (int)step);
     if (result == 0 && child->park_fd >= 0)
-        result = pf_watch(supervisor, child->park_fd, PF_SOURCE_PARKED, index);
+        result = pf_watch(supervisor, child->park_fd, PF_SOURCE_PARKED, (int)step);
+    return result;
+}
+
+/* One that cannot be started or watched is over: unwatched it would run on unsupervised. */
+int pf_start_child(struct pf_supervisor *supervisor, uint32_t step, pf_fault *fault)
+{
+    struct pf_child *child = supervisor->plan.children[step];
+    child->epoll_fd = supervisor->epoll_fd;
+    if (child->page->flags & PF_CHILD_OUTCOME)
+        snprintf(child->outcome, sizeof child->outcome, "PYFREEZE_OUTCOME=%s",
+                 pf_plan_outcome(supervisor));
+    int result = pf_child_fork(child, &supervisor->heritage, fault);
+    if (result == 0)
+        result = watch(supervisor, child, step);
     if (result == 0)
         return 0;
-    pf_child_abandon(child, -result); /* unwatched it would run on unsupervised */
-    return pf_fail_at(fault, PF_OP_CHILD_FORK, index, -result);
+    pf_child_abandon(child, -result);
+    return pf_fail_at(fault, PF_OP_CHILD_FORK, (int)step, -result);
 }
 
-void pf_start_or_report(struct pf_supervisor *supervisor, int index)
+void pf_release_child(struct pf_supervisor *supervisor, uint32_t step)
 {
-    pf_fault fault;
-    if (pf_start_child(supervisor, index, &fault) < 0) {
-        pf_child_abandon(supervisor->children[index], fault.error);
-        pf_reply(supervisor, PF_REPLY_CHILD, index, &fault);
+    struct pf_child *child = supervisor->plan.children[step];
+    pf_child_release(child);
+    if (child->pid_fd >= 0)
+        (void)!pf_watch(supervisor, child->pid_fd, PF_SOURCE_EXIT, (int)step);
+}
+
+void pf_on_child(struct pf_supervisor *supervisor, enum pf_source source, int step)
+{
+    struct pf_child *child = pf_plan_child(supervisor, step);
+    enum pf_child_event event = PF_CHILD_EVENT_NONE;
+    if (!child)
+        return;
+    if (source == PF_SOURCE_OUTPUT) {
+        pf_child_on_output(child);
+        return;
     }
-}
-
-/* The window need not wait for more than the snapshot's own end: not for what it left running, and
- * not for the grace of one that timed out. */
-static void thaw_if_snapshot_ended(struct pf_supervisor *supervisor, int index)
-{
-    const struct pf_child *child = supervisor->children[index];
-    if (index == supervisor->snapshot_child &&
-        (child->has_exited || child->attempt_ended || child->stage == PF_STAGE_ENDING ||
-         child->stage == PF_STAGE_OVER)) {
-        pf_window_lose_command(&supervisor->window);
-        pf_window_finish(&supervisor->window);
-    }
-}
-
-void pf_on_child_event(struct pf_supervisor *supervisor, int index, enum pf_child_event event)
-{
-    thaw_if_snapshot_ended(supervisor, index);
-    if (event == PF_CHILD_EVENT_REPORTED)
-        pf_reply(supervisor, PF_REPLY_CHILD, index, NULL);
-    else if (event == PF_CHILD_EVENT_AGAIN)
-        pf_start_or_report(supervisor, index);
+    if (source == PF_SOURCE_PARKED)
+        pf_child_on_parked(child);
+    else if (source == PF_SOURCE_EXIT)
+        pf_child_on_exit(child);
+    else if (source == PF_SOURCE_TIMER)
+        event = pf_child_on_timer(child);
+    else if (child->control_fd >= 0) /* an event of the same wait may have closed it */
+        event = pf_child_on_control(child);
+    pf_plan_on_child(supervisor, (uint32_t)step, event);
 }

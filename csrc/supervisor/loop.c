@@ -15,40 +15,6 @@
 #define EVENTS_PER_WAIT 32
 #define STILL_NS (5 * PF_NS_PER_MS)
 
-static void on_frozen(struct pf_supervisor *supervisor)
-{
-    struct pf_child *child = pf_child_at(supervisor, supervisor->snapshot_child);
-    if (child && child->stage == PF_STAGE_STARTING) {
-        pf_child_release(child);
-        if (child->pid_fd >= 0)
-            (void)!pf_watch(supervisor, child->pid_fd, PF_SOURCE_EXIT, supervisor->snapshot_child);
-    } else if (child) { /* it died while it was parked */
-        pf_window_finish(&supervisor->window);
-    } else {
-        pf_peer_notify(supervisor);
-        pf_reply(supervisor, PF_REPLY_FROZEN, -1, NULL);
-    }
-}
-
-static void on_closed(struct pf_supervisor *supervisor)
-{
-    int index = supervisor->snapshot_child;
-    struct pf_child *child = pf_child_at(supervisor, index);
-    pf_peer_release(supervisor);
-    pf_reply_closed(supervisor);
-    if (child && (child->stage == PF_STAGE_STARTING || child->stage == PF_STAGE_RUNNING))
-        pf_on_child_event(supervisor, index, pf_child_end(child));
-    supervisor->snapshot_child = -1;
-}
-
-static void reply_opened(struct pf_supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->page->count; i++)
-        if (supervisor->workers[i].fd >= 0)
-            pf_reply_descriptor(supervisor, (int)i, supervisor->workers[i].fd);
-    pf_reply(supervisor, PF_REPLY_OPENED, -1, &supervisor->window.fault);
-}
-
 static void on_workers(struct pf_supervisor *supervisor)
 {
     uint64_t ends;
@@ -72,24 +38,20 @@ static int hold_still(struct pf_supervisor *supervisor)
 
 static void advance_window(struct pf_supervisor *supervisor)
 {
-    for (;;)
-        switch (pf_window_advance(&supervisor->window)) {
-        case PF_WINDOW_EVENT_OPENED:
-            reply_opened(supervisor);
-            break;
-        case PF_WINDOW_EVENT_FLUSHED:
-            pf_reply(supervisor, PF_REPLY_FLUSHED, -1, &supervisor->window.fault);
-            break;
-        case PF_WINDOW_EVENT_FROZEN:
-            on_frozen(supervisor);
-            break;
-        case PF_WINDOW_EVENT_CLOSED:
-            on_closed(supervisor);
-            break;
-        case PF_WINDOW_EVENT_NONE:
-            if (!hold_still(supervisor))
-                return;
-        }
+    for (;;) {
+        enum pf_window_event event = pf_window_advance(&supervisor->window);
+        if (event != PF_WINDOW_EVENT_NONE)
+            pf_plan_on_window(supervisor, event);
+        else if (!hold_still(supervisor))
+            return;
+    }
+}
+
+static void advance(struct pf_supervisor *supervisor)
+{
+    do
+        advance_window(supervisor);
+    while (pf_plan_advance(supervisor));
 }
 
 static void on_signals(struct pf_supervisor *supervisor)
@@ -102,26 +64,6 @@ static void on_signals(struct pf_supervisor *supervisor)
      * reaper, are only buried. */
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
-}
-
-static void on_child(struct pf_supervisor *supervisor, enum pf_source source, int index)
-{
-    struct pf_child *child = pf_child_at(supervisor, index);
-    if (!child)
-        return;
-    if (source == PF_SOURCE_OUTPUT)
-        pf_child_on_output(child);
-    else if (source == PF_SOURCE_PARKED) {
-        pf_child_on_parked(child);
-        if (index == supervisor->snapshot_child && child->is_parked)
-            pf_window_stop_awaiting(&supervisor->window);
-    } else if (source == PF_SOURCE_EXIT) {
-        pf_child_on_exit(child);
-        pf_on_child_event(supervisor, index, PF_CHILD_EVENT_NONE);
-    } else if (source == PF_SOURCE_TIMER)
-        pf_on_child_event(supervisor, index, pf_child_on_timer(child));
-    else if (child->control_fd >= 0) /* an event of the same wait may have closed it */
-        pf_on_child_event(supervisor, index, pf_child_on_control(child));
 }
 
 static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
@@ -151,12 +93,15 @@ static void dispatch(struct pf_supervisor *supervisor, uint64_t data)
     case PF_SOURCE_PEER:
         pf_peer_on_answer(supervisor);
         break;
+    case PF_SOURCE_WAIT:
+        pf_plan_on_wait_limit(supervisor);
+        break;
     case PF_SOURCE_CONTROL:
     case PF_SOURCE_OUTPUT:
     case PF_SOURCE_PARKED:
     case PF_SOURCE_EXIT:
     case PF_SOURCE_TIMER:
-        on_child(supervisor, source, index);
+        pf_on_child(supervisor, source, index);
         break;
     }
 }
@@ -168,15 +113,8 @@ static void run_once(struct pf_supervisor *supervisor)
     int count = epoll_wait(supervisor->epoll_fd, events, EVENTS_PER_WAIT, -1);
     for (int i = 0; i < count; i++) {
         dispatch(supervisor, events[i].data.u64);
-        advance_window(supervisor);
+        advance(supervisor);
     }
-}
-
-static int has_left(struct pf_supervisor *supervisor)
-{
-    if (supervisor->client_is_backlogged)
-        pf_on_client_death(supervisor);
-    return pf_shutdown_advance(supervisor);
 }
 
 int main(int count, char **words)
@@ -190,7 +128,7 @@ int main(int count, char **words)
         return 1;
     }
     pf_reply(&supervisor, PF_REPLY_READY, -1, NULL);
-    while (!has_left(&supervisor))
+    while (!pf_shutdown_advance(&supervisor))
         run_once(&supervisor);
     return 0;
 }

@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -15,36 +17,38 @@ static int watch(struct pf_supervisor *supervisor, int operation, uint32_t event
     return epoll_ctl(supervisor->epoll_fd, operation, supervisor->peer_fd, &event);
 }
 
-int pf_peer_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
+int pf_peer_take(struct pf_supervisor *supervisor, int *notify_fd, int *done_fd, pf_fault *fault)
 {
-    supervisor->notify_fd = pf_keep_fd(&fds[0]);
-    supervisor->peer_fd = pf_keep_fd(&fds[1]);
+    supervisor->notify_fd = pf_keep_fd(notify_fd);
+    supervisor->peer_fd = pf_keep_fd(done_fd);
     if (supervisor->peer_fd >= 0 && watch(supervisor, EPOLL_CTL_ADD, 0) < 0)
-        return pf_fail_errno(fault, PF_OP_SETUP);
+        return pf_fail_errno(fault, PF_OP_PLAN);
     return 0;
 }
 
-void pf_peer_notify(struct pf_supervisor *supervisor)
+void pf_peer_notify(struct pf_supervisor *supervisor, const char *word)
 {
-    static const char word[] = "frozen\n";
-    /* If the peer cannot be told or heard, the deadline ends the window. */
+    /* A full pipe must not hold the loop: it is writable when PIPE_BUF bytes fit. If the peer cannot
+     * be told or heard, the deadline ends the window. */
+    struct pollfd room = {.fd = supervisor->notify_fd, .events = POLLOUT};
     if (supervisor->peer_fd >= 0)
         (void)!watch(supervisor, EPOLL_CTL_MOD, EPOLLIN);
-    if (supervisor->notify_fd >= 0)
-        (void)!PF_RETRY(write(supervisor->notify_fd, word, sizeof word - 1));
+    if (supervisor->notify_fd >= 0 && poll(&room, 1, 0) == 1)
+        (void)!PF_RETRY(write(supervisor->notify_fd, word, strlen(word)));
 }
 
 void pf_peer_on_answer(struct pf_supervisor *supervisor)
 {
     int bytes = 0;
-    if (supervisor->peer_fd < 0 || supervisor->window.stage != PF_WINDOW_OPEN)
+    if (supervisor->peer_fd < 0)
         return;
     /* Readable with nothing to read is the end of a peer that died without a word: whatever it did,
      * nobody vouches for it. What it said is the client's to read; an eventfd knows no FIONREAD. */
-    if (ioctl(supervisor->peer_fd, FIONREAD, &bytes) == 0 && bytes == 0)
+    if (supervisor->window.stage == PF_WINDOW_OPEN &&
+        ioctl(supervisor->peer_fd, FIONREAD, &bytes) == 0 && bytes == 0)
         pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
     else
-        pf_window_finish(&supervisor->window);
+        pf_plan_proceed(supervisor, 0);
 }
 
 void pf_peer_release(struct pf_supervisor *supervisor)

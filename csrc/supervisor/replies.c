@@ -15,24 +15,15 @@ static void send_to_client(struct pf_supervisor *supervisor, const struct pf_mes
 void pf_reply(struct pf_supervisor *supervisor, enum pf_reply_kind kind, int index,
               const pf_fault *fault)
 {
-    struct pf_message message = {.kind = kind, .index = index, .fault_index = -1};
+    struct pf_message message = {.kind = kind,
+                                 .index = index,
+                                 .version = PF_PROTOCOL_VERSION,
+                                 .fault_index = -1};
     if (fault) {
         message.op = fault->op;
         message.fault_index = fault->index;
         message.error = fault->error;
     }
-    send_to_client(supervisor, &message, NULL, 0);
-}
-
-void pf_reply_closed(struct pf_supervisor *supervisor)
-{
-    const pf_fault *fault = &supervisor->window.fault;
-    struct pf_message message = {.kind = PF_REPLY_CLOSED,
-                                 .index = -1,
-                                 .verdict = supervisor->window.verdict,
-                                 .op = fault->op,
-                                 .fault_index = fault->index,
-                                 .error = fault->error};
     send_to_client(supervisor, &message, NULL, 0);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/fds.h"
 #include "base/harden.h"
+#include "base/timer.h"
 #include "base/util.h"
 #include "supervisor/state.h"
 
@@ -33,7 +34,7 @@ static int raise_descriptor_limit(struct pf_supervisor *supervisor, pf_fault *fa
 {
     struct rlimit before;
     rlim_t least = OWN_DESCRIPTORS + supervisor->page->count;
-    rlim_t wanted = least + (rlim_t)PF_MAX_CHILDREN * DESCRIPTORS_PER_CHILD;
+    rlim_t wanted = least + (rlim_t)PF_PLAN_MAX_STEPS * DESCRIPTORS_PER_CHILD;
     if (getrlimit(RLIMIT_NOFILE, &before) < 0)
         return pf_fail_errno(fault, PF_OP_SETUP);
     if (before.rlim_cur >= wanted)
@@ -86,6 +87,7 @@ static int watch_all(struct pf_supervisor *supervisor)
         {supervisor->pool.done_fd, PF_SOURCE_WORKERS},
         {supervisor->window.deadline_fd, PF_SOURCE_DEADLINE},
         {supervisor->window.limit_fd, PF_SOURCE_LIMIT},
+        {supervisor->plan.wait_fd, PF_SOURCE_WAIT},
     };
     int result = 0;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == 0; i++)
@@ -97,7 +99,7 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
 {
     memset(supervisor, 0, sizeof *supervisor);
     supervisor->client_lives = 1;
-    supervisor->snapshot_child = supervisor->notify_fd = supervisor->peer_fd = -1;
+    supervisor->notify_fd = supervisor->peer_fd = -1;
     prctl(PR_SET_NAME, "pyfreeze-superv");
     int result = take_inherited(supervisor, fault);
     if (result == 0)
@@ -109,11 +111,12 @@ int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault)
     supervisor->heritage.oom_score_adj = pf_lower_oom_score();
     mallopt(M_ARENA_MAX, 1); /* else worker threads reserve heaps of their own */
     supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    supervisor->plan.wait_fd = pf_timer_create();
     supervisor->pool.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->workers = calloc(supervisor->page->count + 1, sizeof *supervisor->workers);
     /* The client's working directory is not ours to keep busy. */
     if (chdir("/") < 0 || supervisor->signal_fd < 0 || supervisor->epoll_fd < 0 ||
-        supervisor->pool.done_fd < 0 || !supervisor->workers ||
+        supervisor->plan.wait_fd < 0 || supervisor->pool.done_fd < 0 || !supervisor->workers ||
         prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return pf_fail_errno(fault, PF_OP_SETUP);
     result = pf_workers_start(supervisor->workers, supervisor->page, &supervisor->pool, fault);

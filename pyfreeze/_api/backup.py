@@ -13,8 +13,8 @@ from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyfreeze._backup.settings import Snapshot
     from pyfreeze._model.report import Report
+    from pyfreeze._snapshot.catalogue import Snapshot
 
 
 def backup(  # noqa: PLR0913 - the options of a backup, all by keyword

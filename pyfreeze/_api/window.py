@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._base.paths import STATE_DIRECTORY
-from pyfreeze._core import run as core
-from pyfreeze._core.run import new_run_id, open_all, wait_for
+from pyfreeze._core.run import Run, new_run_id
+from pyfreeze._core.types import EventKind, Fact, Step, StepKind
 from pyfreeze._model.errors import (
     FreezeError,
     FreezeFailedError,
@@ -20,6 +20,7 @@ from pyfreeze._model.errors import (
     UsageError,
 )
 from pyfreeze._model.options import Flush, WindowOptions, check_seconds
+from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import window_times
 from pyfreeze._mounts.choose import choose, targets
 from pyfreeze._recovery.recover import recover_or_refuse
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from pyfreeze._core.run import Run
     from pyfreeze._core.types import Event
     from pyfreeze._model.timeline import WindowTimes
     from pyfreeze._mounts.selection import Filesystem
@@ -45,19 +45,20 @@ def still_frozen(run: Run) -> StillFrozenError | None:
     return error
 
 
-def verdict_error(verdict: str, cause: FreezeError | None, times: WindowTimes) -> FreezeError:
+def verdict_error(verdict: Verdict, cause: FreezeError | None, times: WindowTimes) -> FreezeError:
     """The exception for a window that is not good."""
-    if verdict in ("freeze-failed", "freeze-timeout"):
-        kind = FreezeTimeoutError if verdict == "freeze-timeout" else FreezeFailedError
+    if verdict in (Verdict.FREEZE_FAILED, Verdict.FREEZE_TIMEOUT):
+        timed_out = verdict is Verdict.FREEZE_TIMEOUT
+        kind = FreezeTimeoutError if timed_out else FreezeFailedError
         return cause or kind(errno.EIO, "freezing failed")
     texts = {
-        "expired": (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
-        "aborted": (errno.EINTR, "the window was ended early, by a signal"),
-        "rescued": (errno.ESRCH, "the supervisor was lost inside the window"),
+        Verdict.EXPIRED: (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
+        Verdict.ABORTED: (errno.EINTR, "the window was ended early, by a signal"),
+        Verdict.RESCUED: (errno.ESRCH, "the supervisor was lost inside the window"),
     }
     number, text = texts.get(verdict, (errno.EIO, ""))
     if not text:
-        foreign = [f.mount for f in times.filesystems if f.state == "foreign-thaw"]
+        foreign = [f.mount for f in times.filesystems if f.state is FilesystemState.FOREIGN_THAW]
         number = errno.ESTALE
         text = (
             f"somebody else thawed {', '.join(foreign)} inside the window"
@@ -106,12 +107,11 @@ class Window:
         recover_or_refuse(self._state_directory)
         selection = choose(self._state_directory, only=self._only)
         self.filesystems = selection.filesystems
-        run = core.Run(targets(selection), new_run_id(), self._state_directory)
+        run = Run(targets(selection), new_run_id(), self._state_directory)
         try:
-            open_all(run)
-            run.request_window(self._options)
-            event = wait_for(run, core.FROZEN, core.CLOSED, core.LOST)
-            if event.kind != core.FROZEN:
+            run.request_plan(_steps(self._options))
+            event = run.wait_for(EventKind.WAITING, EventKind.ENDED)
+            if event.kind is not EventKind.WAITING:
                 raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
         except BaseException:
             run.close()  # thaws, whatever has been frozen
@@ -131,8 +131,8 @@ class Window:
         if run is None:
             return
         try:
-            run.request_thaw()
-            event = wait_for(run, core.CLOSED, core.LOST)
+            run.request_proceed()
+            event = run.wait_for(EventKind.ENDED)
             failure = self._failure(run, event, end_ns)
         finally:
             run.close()
@@ -146,9 +146,19 @@ class Window:
         frozen = still_frozen(run)
         if frozen is not None:
             return frozen
-        if event.verdict == "good":
-            return None
-        return verdict_error(event.verdict, event.error, self.times)
+        if event.error is not None:  # the plan was refused
+            return event.error
+        opening, window = run.steps()
+        if opening.error is not None:
+            return opening.error
+        verdict = Verdict.RESCUED if event.kind is EventKind.LOST else window.verdict
+        return None if verdict is Verdict.GOOD else verdict_error(verdict, window.error, self.times)
+
+
+def _steps(options: WindowOptions) -> tuple[Step, ...]:
+    """Open, then a window that waits for the block's end."""
+    opening = Step(StepKind.OPEN, on_failure=Fact.UNFREEZABLE)
+    return opening, Step(StepKind.WINDOW, window=options, skip_if=Fact.UNFREEZABLE | Fact.ABORTED)
 
 
 def frozen(  # noqa: PLR0913 - the options of a window, all by keyword

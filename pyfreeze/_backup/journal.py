@@ -1,100 +1,186 @@
-"""What happened in a backup, noted as it happened."""
+"""What happened in a backup, and what it means: pure functions of the plan and the journal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._core.types import describe, duration_ms
-from pyfreeze._model.report import ScriptReport
-from pyfreeze._model.timeline import window_times
+from pyfreeze._backup.outcome import Facts, ScriptFailure
+from pyfreeze._backup.plan import continues, problems_of
+from pyfreeze._backup.scripts import script_code
+from pyfreeze._core.types import Fact, StepStatus
+from pyfreeze._model.codes import OutcomeCode
+from pyfreeze._model.errors import FreezeTimeoutError, SupervisorError
+from pyfreeze._model.states import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from pyfreeze._backup.plan import Plan
     from pyfreeze._backup.scripts import Script
-    from pyfreeze._core.types import ChildEnd
-    from pyfreeze._model.codes import OutcomeCode
+    from pyfreeze._backup.steps import Route
+    from pyfreeze._core.types import ChildEnd, StepRecord
+    from pyfreeze._model.errors import FreezeError
     from pyfreeze._model.timeline import FilesystemTimes
+    from pyfreeze._snapshot.provider import Call, SnapshotResult
+
+_NOT_FROZEN = (Verdict.FREEZE_FAILED, Verdict.FREEZE_TIMEOUT)
 
 
-class _Event(NamedTuple):
+class Journal(NamedTuple):
+    """What a backup left behind. Times are CLOCK_MONOTONIC ns."""
+
+    run_id: str
     begin_ns: int
-    end_ns: int
-    what: str
-    detail: str
+    steps: tuple[StepRecord, ...] = ()
+    """Of the route's steps; empty: it did not come to a plan."""
+    facts: Fact = Fact.NONE
+    filesystems: tuple[FilesystemTimes, ...] = ()
+    call: Call | None = None
+    """What was done in this process for the step that waited for it."""
+    error: FreezeError | None = None
+    """What kept the run from being started or from carrying out its plan."""
+    was_started: bool = False
+    """Whether there was a supervisor."""
+    is_lost: bool = False
+    """The supervisor was lost."""
+    interruption: str = ""
+    """What interrupted the caller, in a word."""
+
+    @property
+    def still_frozen(self) -> tuple[str, ...]:
+        """The mounts that may still be frozen."""
+        return tuple(f.mount for f in self.filesystems if f.may_be_frozen)
 
 
-class Journal:
-    """What a backup notes on its way, as it happens. Times are CLOCK_MONOTONIC ns."""
+class ScriptEnd(NamedTuple):
+    """A script that is over, with its code."""
 
-    def __init__(self, run_id: str, begin_ns: int) -> None:
-        self.run_id = run_id
-        self.begin_ns = begin_ns
-        self.notes: list[tuple[OutcomeCode | None, str]] = []
-        self.failures: list[str] = []
-        """What went wrong beside the codes, in sentences."""
-        self.scripts: list[ScriptReport] = []
-        self.events: list[_Event] = []
-        self.filesystems: tuple[FilesystemTimes, ...] = ()
-        self.frozen_mounts: tuple[str, ...] = ()
-
-    def note(self, code: OutcomeCode | None, message: str) -> None:
-        """Note a code with its particulars, or a notice."""
-        self.notes.append((code, message))
-
-    def fail(self, message: str) -> None:
-        """Note what went wrong."""
-        self.failures.append(message)
-
-    def event(self, what: str, begin_ns: int, end_ns: int, detail: str = "") -> None:
-        """Note one thing of the timeline."""
-        self.events.append(_Event(begin_ns, end_ns, what, detail))
-
-    def script(self, script: Script, end: ChildEnd, output: bytes, code: OutcomeCode) -> None:
-        """Note a script's end."""
-        message = describe(end, script.timeout_s)
-        text, dropped = _output(output, end.output_total)
-        self.scripts.append(
-            ScriptReport(
-                phase=script.phase,
-                plugin=script.plugin,
-                path=script.path,
-                attempts=end.attempts,
-                exit_status=end.exit_status,
-                signal=end.signal,
-                timed_out=end.timed_out,
-                duration_ms=duration_ms(end),
-                timeout_s=script.timeout_s,
-                output=text,
-                output_dropped_bytes=dropped,
-                code=code,
-                message=message,
-                app_name=script.app_name,
-            )
-        )
-        if code:
-            self.note(code, f"{script.plugin}: {script.phase}-script {script.path} {message}")
-        self.event(f"{script.phase}-script", end.start_ns, end.end_ns, script.plugin)
-
-    def window(self, asked_ns: int, filesystems: Sequence[FilesystemTimes]) -> None:
-        """Note a window's times, after its end; `asked_ns` is where its flush began."""
-        self.filesystems = tuple(filesystems)
-        times = window_times(filesystems)
-        if not times.begin_ns:
-            return
-        count = len(self.filesystems)
-        self.event("flush", asked_ns, times.begin_ns, f"{count} filesystems")
-        self.event("freeze", times.begin_ns, times.frozen_ns, f"{count} filesystems")
-        if times.thaw_ns:
-            self.event("thaw", times.thaw_ns, times.end_ns, f"{count} filesystems")
-
-    def still_frozen(self, filesystems: Sequence[FilesystemTimes]) -> None:
-        """Note what may be frozen after all."""
-        if filesystems:
-            self.filesystems = tuple(filesystems)
-            self.frozen_mounts = tuple(f.mount for f in filesystems if f.may_be_frozen)
+    script: Script
+    end: ChildEnd
+    output: bytes
+    code: OutcomeCode
+    continues: bool
+    """Its plugin's continueBackupOnFailure."""
 
 
-def _output(kept: bytes, total: int) -> tuple[str, int]:
-    """Output as text, and how many bytes before it were dropped."""
-    return kept.decode("utf-8", errors="replace"), max(total - len(kept), 0)
+class FreezeFailure(NamedTuple):
+    """Why nothing was frozen, or not everything."""
+
+    code: OutcomeCode
+    error: FreezeError | None
+
+
+def record_of(journal: Journal, step: int | None) -> StepRecord | None:
+    """What became of a step; None: there is none, or it did not come to a plan."""
+    return journal.steps[step] if step is not None and journal.steps else None
+
+
+def script_ends(plan: Plan, route: Route, journal: Journal) -> tuple[ScriptEnd, ...]:
+    """The scripts that were run, in the order of their starts."""
+    ended = []
+    for phase in (route.pre, route.post):
+        for plugin, (script, step) in zip(plan.plugins, phase, strict=False):
+            record = record_of(journal, step)
+            if record is not None and record.is_over and record.child is not None:
+                code = script_code(script, record.child)
+                row = ScriptEnd(script, record.child, record.output, code, continues(plugin))
+                ended.append(row)
+    return tuple(ended)
+
+
+def _window_failed(record: StepRecord | None) -> bool:
+    """Whether freezing failed in a window, and not its command on its way to being parked."""
+    if record is None or not record.is_over or record.verdict not in _NOT_FROZEN:
+        return False
+    its_own = record.child is not None and record.child.exec_error != 0
+    return not (its_own and record.verdict is Verdict.FREEZE_FAILED)
+
+
+def freeze_failure(route: Route, journal: Journal) -> FreezeFailure | None:
+    """Why freezing failed, as far as it did."""
+    for step, otherwise in (
+        (route.opening, OutcomeCode.MOUNT_NOT_OPENED),
+        (route.writeback, OutcomeCode.FREEZE_FAILED),
+    ):
+        record = record_of(journal, step)
+        if record is not None and record.status is StepStatus.FAILED:
+            timed_out = isinstance(record.error, FreezeTimeoutError)
+            code = OutcomeCode.FREEZE_TIMED_OUT if timed_out else otherwise
+            return FreezeFailure(code, record.error)
+    window = record_of(journal, route.window)
+    if window is None or not _window_failed(window):
+        return None
+    timed_out = window.verdict is Verdict.FREEZE_TIMEOUT
+    code = OutcomeCode.FREEZE_TIMED_OUT if timed_out else OutcomeCode.FREEZE_FAILED
+    return FreezeFailure(code, window.error)
+
+
+def snapshot_result(plan: Plan, route: Route, journal: Journal) -> SnapshotResult | None:
+    """What became of the snapshot; None: it did not come to one, or it was interrupted."""
+    if journal.facts & Fact.INTERRUPTED:
+        return None
+    window = record_of(journal, route.window)
+    record, verdict = window, window.verdict if window is not None else None
+    if window is None or window.status is StepStatus.SKIPPED or _window_failed(window):
+        record, verdict = record_of(journal, route.unfrozen), None
+    elif verdict is Verdict.FREEZE_FAILED:  # its command was never parked: nothing was frozen
+        verdict = None
+    if record is not None and record.status is StepStatus.RUNNING and journal.is_lost:
+        verdict = Verdict.RESCUED
+    elif record is None or not record.is_over:
+        return None
+    return plan.provider.result(record, verdict, journal.call, journal.filesystems)
+
+
+def outcome_word(plan: Plan, route: Route, journal: Journal) -> str:
+    """What the post-scripts of a lost run are told, as PYFREEZE_OUTCOME."""
+    taken = snapshot_result(plan, route, journal)
+    if journal.interruption and taken is None:
+        return "interrupted"
+    if taken is None or not taken.begin_ns:
+        return "none"
+    good = taken.verdict in (Verdict.GOOD, None) and not taken.failure
+    return "success" if good else "failed"
+
+
+def pending_posts(route: Route, journal: Journal) -> tuple[int, ...]:
+    """Which of the post-scripts are still to be run, by their places in the route."""
+    if not journal.steps:
+        return ()
+    unbegun = (StepStatus.PENDING, StepStatus.SKIPPED)
+    return tuple(
+        number
+        for number, (before, after) in enumerate(zip(route.pre, route.post, strict=True))
+        if journal.steps[before.step].status not in unbegun
+        and not journal.steps[after.step].is_over
+    )
+
+
+def facts_of(plan: Plan, route: Route, journal: Journal) -> Facts:
+    """All that decides what the backup is worth."""
+    taken = snapshot_result(plan, route, journal)
+    failure = freeze_failure(route, journal)
+    failures = tuple(
+        ScriptFailure(one.code, one.continues)
+        for one in script_ends(plan, route, journal)
+        if one.code
+    )
+    broken = taken is not None and taken.verdict not in (Verdict.GOOD, None)
+    return Facts(
+        scripts_configured=bool(plan.plugins),
+        script_failures=(*plan.failures, *failures),
+        freeze_code=failure.code if failure else None,
+        # What may be frozen after a freeze that failed is the freeze's own failure.
+        window_broken=broken or (failure is None and bool(journal.still_frozen)),
+        snapshot_failed=taken is not None and bool(taken.failure),
+        snapshot_taken=taken is not None,
+        interrupted=bool(journal.interruption) and taken is None,
+        error=_error_code(plan, journal),
+        notes=tuple(p.code for p in problems_of(plan.config) if p.is_note),
+    )
+
+
+def _error_code(plan: Plan, journal: Journal) -> OutcomeCode | None:
+    if isinstance(journal.error, SupervisorError) and not journal.was_started:
+        return OutcomeCode.SUPERVISOR_NOT_FOUND
+    if journal.error is not None or journal.is_lost or plan.config.freeze_problem is not None:
+        return OutcomeCode.ERROR
+    return None

@@ -12,18 +12,20 @@ from pyfreeze._model.errors import UsageError
 from pyfreeze._model.options import Flush, WindowOptions
 from pyfreeze._mounts.choose import choose, has_single_disk
 from pyfreeze._mounts.selection import Selection
-from pyfreeze._snapshot.command import find_program
-from pyfreeze._snapshot.peer import Peer
+from pyfreeze._snapshot.catalogue import provider_of
 
 if TYPE_CHECKING:
     from pyfreeze._backup.settings import Settings
     from pyfreeze._config.load import LoadedConfig, Plugin, Problem
+    from pyfreeze._snapshot.provider import Provider
 
 
 class Plan(NamedTuple):
     """Everything a backup goes by."""
 
     settings: Settings
+    provider: Provider
+    """Takes the snapshot."""
     config: LoadedConfig
     plugins: tuple[Plugin, ...]
     """Those with a readable configuration."""
@@ -57,9 +59,9 @@ def make_plan(settings: Settings) -> Plan:
         FreezeError: the state directory lies on what is to be frozen.
     """
     settings = check(settings)
-    snapshot = settings.snapshot
-    if not callable(snapshot) and not isinstance(snapshot, Peer):
-        find_program(snapshot[0], settings.environment, settings.directory)
+    provider = provider_of(
+        settings.snapshot, settings.environment, settings.directory, settings.snapshot_timeout_s
+    )
     config = _load(settings)
     plugins = tuple(plugin for plugin in config.plugins if plugin.config is not None)
     freeze = settings.freeze and all(_wants_freeze(plugin) for plugin in plugins)
@@ -72,6 +74,7 @@ def make_plan(settings: Settings) -> Plan:
     freeze_timeout_s = settings.freeze_timeout_s or config.freeze.safe_freeze_wait_s
     return Plan(
         settings=settings,
+        provider=provider,
         config=config,
         plugins=plugins,
         failures=tuple(_failures(config)),

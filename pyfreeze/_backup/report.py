@@ -1,10 +1,20 @@
-"""The report: what was noted on the way, and the verdict, put into the report's form."""
+"""The report of a backup: a pure function of its plan and its journal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._backup.journal import Journal, _Event, _output
+from pyfreeze._backup.journal import (
+    facts_of,
+    freeze_failure,
+    record_of,
+    script_ends,
+    snapshot_result,
+)
+from pyfreeze._backup.outcome import decide_outcome
+from pyfreeze._backup.plan import problems_of
+from pyfreeze._backup.steps import route_of
+from pyfreeze._core.types import describe, duration_ms
 from pyfreeze._model.codes import CODES, Level, OutcomeCode
 from pyfreeze._model.report import (
     EffectiveReport,
@@ -13,47 +23,59 @@ from pyfreeze._model.report import (
     NoteReport,
     PluginReport,
     Report,
+    ScriptReport,
     SkippedReport,
     SnapshotReport,
     WindowReport,
 )
+from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import NS_PER_MS, window_times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyfreeze._backup.journal import Journal, ScriptEnd
     from pyfreeze._backup.outcome import Outcome
     from pyfreeze._backup.plan import Plan
-    from pyfreeze._model.options import WindowOptions
+    from pyfreeze._backup.steps import Route
     from pyfreeze._model.timeline import WindowTimes
-    from pyfreeze._mounts.selection import Selection
     from pyfreeze._snapshot.provider import SnapshotResult
 
+_Note = tuple[OutcomeCode | None, str]
 
-def make_report(
-    journal: Journal,
-    outcome: Outcome,
-    taken: SnapshotResult | None,
-    plan: Plan,
-) -> Report:
+
+class Event(NamedTuple):
+    """One thing of the timeline. Times are CLOCK_MONOTONIC ns."""
+
+    begin_ns: int
+    end_ns: int
+    what: str
+    detail: str
+
+
+def make_report(plan: Plan, journal: Journal) -> Report:
     """Put it all together."""
-    window = plan.window
+    route = route_of(plan, journal.run_id)
+    outcome = decide_outcome(facts_of(plan, route, journal), plan.policy)
+    taken = snapshot_result(plan, route, journal)
+    scripts = script_ends(plan, route, journal)
+    notes = list(_notes(plan, route, journal, scripts))
     row = CODES[outcome.code]
-    if taken is not None and taken.begin_ns:
-        journal.event("snapshot", taken.begin_ns, taken.end_ns, taken.kind)
     return Report(
         run_id=journal.run_id,
         status="success" if outcome.success else "error",
         consistency=outcome.level.label,
         code=outcome.code,
         name=row.name,
-        message=_message(journal, outcome, taken, window),
+        message=_message(plan, journal, outcome, taken, notes),
         action=row.action,
-        notes=[_note(code, message) for code, message in journal.notes],
-        scripts=journal.scripts,
-        window=_window(journal, taken, plan.selection, window),
+        notes=[_note(code, message) for code, message in notes],
+        scripts=[_script(one) for one in scripts],
+        window=_window(plan, journal, taken),
         snapshot=_snapshot(taken),
-        events=[_event(event, journal.begin_ns) for event in sorted(journal.events)],
+        events=[_event(event, journal.begin_ns) for event in events_of(plan, journal)],
         below_required=outcome.below_required,
-        still_frozen=list(journal.frozen_mounts),
+        still_frozen=list(journal.still_frozen),
         effective=effective(plan),
     )
 
@@ -94,53 +116,130 @@ def _note(code: OutcomeCode | None, message: str) -> NoteReport:
     )
 
 
+def _notes(
+    plan: Plan, route: Route, journal: Journal, scripts: Sequence[ScriptEnd]
+) -> Iterator[_Note]:
+    for problem in problems_of(plan.config):
+        yield problem.code, problem.message
+    for notice in (*plan.config.notices, *plan.selection.notices):
+        yield None, notice
+    failure = freeze_failure(route, journal)
+    if failure is not None:
+        yield failure.code, str(failure.error) if failure.error else ""
+    for script, end, _, code, _ in scripts:
+        if code:
+            words = f"{script.plugin}: {script.phase}-script {script.path} "
+            yield code, words + describe(end, script.timeout_s)
+
+
+def _script(one: ScriptEnd) -> ScriptReport:
+    script, end = one.script, one.end
+    text, dropped = _output(one.output, end.output_total)
+    return ScriptReport(
+        phase=script.phase,
+        plugin=script.plugin,
+        path=script.path,
+        attempts=end.attempts,
+        exit_status=end.exit_status,
+        signal=end.signal,
+        timed_out=end.timed_out,
+        duration_ms=duration_ms(end),
+        timeout_s=script.timeout_s,
+        output=text,
+        output_dropped_bytes=dropped,
+        code=one.code,
+        message=describe(end, script.timeout_s),
+        app_name=script.app_name,
+    )
+
+
+def events_of(plan: Plan, journal: Journal) -> list[Event]:
+    """The timeline, by the beginnings."""
+    return sorted(_events(plan, journal))
+
+
+def _events(plan: Plan, journal: Journal) -> Iterator[Event]:
+    route = route_of(plan, journal.run_id)
+    taken = snapshot_result(plan, route, journal)
+    writeback = record_of(journal, route.writeback)
+    if writeback is not None and writeback.is_over:
+        yield Event(writeback.begin_ns, writeback.end_ns, "writeback", "")
+    for script, end, *_ in script_ends(plan, route, journal):
+        yield Event(end.start_ns, end.end_ns, f"{script.phase}-script", script.plugin)
+    if taken is not None and taken.begin_ns:
+        yield Event(taken.begin_ns, taken.end_ns, "snapshot", taken.kind)
+    window = record_of(journal, route.window)
+    times = window_times(journal.filesystems)
+    if window is None or not times.begin_ns:
+        return
+    count = f"{len(journal.filesystems)} filesystems"
+    yield Event(window.begin_ns, times.begin_ns, "flush", count)
+    yield Event(times.begin_ns, times.frozen_ns, "freeze", count)
+    if times.thaw_ns:
+        yield Event(times.thaw_ns, times.end_ns, "thaw", count)
+
+
+def _failures(plan: Plan, journal: Journal, taken: SnapshotResult | None) -> Iterator[str]:
+    """What went wrong beside the codes, in sentences."""
+    if plan.config.freeze_problem is not None:
+        yield plan.config.freeze_problem.message
+    if journal.interruption:
+        yield f"interrupted by {journal.interruption}"
+    if journal.error is not None:
+        yield str(journal.error)
+    if journal.is_lost and (taken is None or taken.verdict is not Verdict.RESCUED):
+        yield "the supervisor was lost; everything it had frozen was thawed"
+
+
 def _message(
-    journal: Journal, outcome: Outcome, taken: SnapshotResult | None, window: WindowOptions
+    plan: Plan,
+    journal: Journal,
+    outcome: Outcome,
+    taken: SnapshotResult | None,
+    notes: Sequence[_Note],
 ) -> str:
     """One paragraph: the worst first, then the particulars of the code."""
     parts: list[str] = []
-    if journal.frozen_mounts:
-        parts.append(f"May still be frozen: {', '.join(journal.frozen_mounts)}.")
-    parts += [f"{text[:1].upper()}{text[1:]}." for text in journal.failures]
+    if journal.still_frozen:
+        parts.append(f"May still be frozen: {', '.join(journal.still_frozen)}.")
+    parts += [f"{text[:1].upper()}{text[1:]}." for text in _failures(plan, journal, taken)]
     if taken is not None:
-        parts += _taken_message(journal, taken, window)
+        parts += _taken_message(plan, journal, taken)
     if taken is not None and not outcome.success and outcome.level > Level.NONE:
         parts.append(f"The snapshot exists; it is {outcome.level.label}-consistent.")
     if outcome.below_required:
         parts.append(f"Consistency level {outcome.level.label} is below the one required.")
-    particulars = [text for code, text in journal.notes if code == outcome.code and text]
+    particulars = [text for code, text in notes if code == outcome.code and text]
     if not parts or outcome.code not in (OutcomeCode.ERROR, OutcomeCode.SUCCESS):
         parts.append(CODES[outcome.code].message)
     parts += [f"{text}." for text in particulars]
     return " ".join(parts)
 
 
-def _taken_message(journal: Journal, taken: SnapshotResult, window: WindowOptions) -> list[str]:
+def _taken_message(plan: Plan, journal: Journal, taken: SnapshotResult) -> list[str]:
     parts = []
-    if taken.verdict == "expired":
+    if taken.verdict is Verdict.EXPIRED:
         parts.append(
-            f"Snapshots are inconsistent: the window of {window.max_window_s:g} s expired before "
-            "the snapshot ended."
+            f"Snapshots are inconsistent: the window of {plan.window.max_window_s:g} s expired "
+            "before the snapshot ended."
         )
-    elif taken.verdict in ("broken", "rescued"):
-        foreign = [f.mount for f in journal.filesystems if f.state == "foreign-thaw"]
-        thawed = "what else" if journal.frozen_mounts else "everything"
-        reason = {
-            "rescued": f"the supervisor was lost; {thawed} it had frozen was thawed",
-            "broken": f"somebody else thawed {', '.join(foreign)}" if foreign else "thawing failed",
-        }[taken.verdict]
+    elif taken.verdict in (Verdict.BROKEN, Verdict.RESCUED):
+        foreign = [f.mount for f in journal.filesystems if f.state is FilesystemState.FOREIGN_THAW]
+        thawed = "what else" if journal.still_frozen else "everything"
+        lost = f"the supervisor was lost; {thawed} it had frozen was thawed"
+        broken = f"somebody else thawed {', '.join(foreign)}" if foreign else "thawing failed"
+        reason = lost if taken.verdict is Verdict.RESCUED else broken
         parts.append(f"Snapshots are inconsistent: {reason}.")
-    elif taken.verdict == "aborted":
+    elif taken.verdict is Verdict.ABORTED:
         parts.append("Snapshots are inconsistent: a signal ended the window early.")
-    if taken.failure and taken.verdict != "expired":
+    if taken.failure and taken.verdict is not Verdict.EXPIRED:
         parts.append(f"The snapshot {taken.kind} {taken.failure}.")
     return parts
 
 
-def _window(
-    journal: Journal, taken: SnapshotResult | None, selection: Selection, window: WindowOptions
-) -> WindowReport:
+def _window(plan: Plan, journal: Journal, taken: SnapshotResult | None) -> WindowReport:
     times = _times(journal, taken)
+    selection, window = plan.selection, plan.window
     fstypes = {f.mount_point: f.fstype for f in selection.filesystems}
     return WindowReport(
         window_ms=times.window_ms,
@@ -148,7 +247,7 @@ def _window(
         frozen_together_ms=times.frozen_together_ms if _all_frozen(times) else None,
         max_window_s=window.max_window_s,
         freeze_timeout_s=window.freeze_timeout_s,
-        expired=taken is not None and taken.verdict == "expired",
+        expired=taken is not None and taken.verdict is Verdict.EXPIRED,
         filesystems=[
             FilesystemReport(
                 mount=f.mount,
@@ -174,7 +273,7 @@ def _since(journal: Journal, moment_ns: int) -> float | None:
 
 
 def _times(journal: Journal, taken: SnapshotResult | None) -> WindowTimes:
-    if taken is None or taken.verdict == "unfrozen":
+    if taken is None or taken.verdict is None:
         return window_times(journal.filesystems)
     return window_times(journal.filesystems, taken.begin_ns, taken.end_ns)
 
@@ -201,10 +300,15 @@ def _snapshot(taken: SnapshotResult | None) -> SnapshotReport | None:
     )
 
 
-def _event(event: _Event, begin_ns: int) -> EventReport:
+def _event(event: Event, begin_ns: int) -> EventReport:
     return EventReport(
         t_ms=(event.begin_ns - begin_ns) / NS_PER_MS,
         what=event.what,
         duration_ms=(event.end_ns - event.begin_ns) / NS_PER_MS,
         detail=event.detail,
     )
+
+
+def _output(kept: bytes, total: int) -> tuple[str, int]:
+    """Output as text, and how many bytes before it were dropped."""
+    return kept.decode("utf-8", errors="replace"), max(total - len(kept), 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
-from pyfreeze._core import run as core
 from pyfreeze._core.types import ChildOptions, succeeded
 from pyfreeze._model.codes import OutcomeCode
 
@@ -65,18 +64,16 @@ def _script(
     )
 
 
-def child_options(
-    script: Script, run_id: str, *, outcome: str = "", deferred: bool = False, cancels: int = -1
-) -> ChildOptions:
+def child_options(script: Script, run_id: str, outcome: str | None = None) -> ChildOptions:
     """How the supervisor is to run a script.
 
     Args:
         script: the script.
         run_id: goes into its environment.
-        outcome: for a post-script: what became of the snapshot, as PYFREEZE_OUTCOME.
-        deferred: keep it, and run it when the run ends without having replaced it.
-        cancels: the deferred child that this one makes superfluous.
+        outcome: what a post-script is told of the snapshot, as PYFREEZE_OUTCOME; None: the
+            supervisor knows when it comes to that.
     """
+    is_post = script.phase == "post"
     environment = {
         **CLEAN_ENVIRONMENT,
         "PYFREEZE_PHASE": script.phase,
@@ -84,21 +81,20 @@ def child_options(
         "PYFREEZE_PLUGIN": script.plugin,
         "PYFREEZE_TIMEOUT": f"{script.timeout_s:g}",
     }
-    flags = core.NUMBERED | core.UMASK_077
-    if script.phase == "post":
+    if outcome is not None:
         environment["PYFREEZE_OUTCOME"] = outcome
-        # A post-script may have started a service; and it is owed to its application.
-        flags |= core.LEAVE | core.OUTLIVE
-    if deferred:
-        flags |= core.DEFERRED
     return ChildOptions(
         argv=(script.path, *script.params),
         environment=environment,
         directory="/",
         timeout_s=script.timeout_s,
         attempts=script.attempts,
-        flags=flags,
-        cancels=cancels,
+        is_numbered=True,
+        is_told_outcome=is_post and outcome is None,
+        has_umask_077=True,
+        # A post-script may start a service; and its application waits for it.
+        may_leave=is_post,
+        outlives=is_post,
     )
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._model.codes import Level
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.options import check_seconds
-from pyfreeze._snapshot.peer import Peer, _check_descriptor
+from pyfreeze._snapshot.peer import Peer, check_peer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyfreeze._snapshot.catalogue import Snapshot
 
 DEFAULT_SNAPSHOT_TIMEOUT_S = 3600.0
-
-
-Snapshot = Sequence[str] | Callable[[], object] | Peer
 
 
 class Settings(NamedTuple):
@@ -66,8 +67,7 @@ def check(settings: Settings) -> Settings:
     if callable(snapshot):
         return settings
     if isinstance(snapshot, Peer):
-        for fd in snapshot:
-            _check_descriptor(fd)
+        check_peer(snapshot)
         return settings
     if isinstance(snapshot, str) or not snapshot:
         raise UsageError(

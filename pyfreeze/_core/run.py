@@ -1,19 +1,28 @@
-"""The C core, typed: one `Run` is one supervisor, its window and its children.
+"""The C core, typed: one `Run` is one supervisor, which carries out a plan.
 
 Only this module knows cffi. It decides nothing; every wait releases the GIL.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._core.faults import from_fault
-from pyfreeze._core.types import ChildEnd, Event
+from pyfreeze._core.types import (
+    ChildEnd,
+    Event,
+    EventKind,
+    Fact,
+    StepKind,
+    StepRecord,
+    StepStatus,
+)
 from pyfreeze._model.errors import FreezeError, SupervisorError
+from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import FilesystemTimes
 from pyfreeze._native import ffi, lib
 
@@ -21,50 +30,51 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from pyfreeze._core.types import ChildOptions
-    from pyfreeze._model.options import Flush, Target, WindowOptions
+    from pyfreeze._core.types import ChildOptions, Step
+    from pyfreeze._model.options import Target
 
 PROGRAM = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pyfreeze-supervisor"
 )
 
-TIMEOUT = lib.PF_EVENT_TIMEOUT
-INTERRUPTED = lib.PF_EVENT_INTERRUPTED
-OPENED = lib.PF_EVENT_OPENED
-FLUSHED = lib.PF_EVENT_FLUSHED
-FROZEN = lib.PF_EVENT_FROZEN
-CLOSED = lib.PF_EVENT_CLOSED
-CHILD = lib.PF_EVENT_CHILD
-LOST = lib.PF_EVENT_LOST
+_AnyEnum = TypeVar("_AnyEnum", bound=Enum)
 
-_STATES = {
-    lib.PF_STATE_CHOSEN: "chosen",
-    lib.PF_STATE_OPEN: "open",
-    lib.PF_STATE_FREEZING: "freezing",
-    lib.PF_STATE_FROZEN: "frozen",
-    lib.PF_STATE_THAWING: "thawing",
-    lib.PF_STATE_THAWED: "thawed",
-    lib.PF_STATE_FAILED: "failed",
-    lib.PF_STATE_FOREIGN_THAW: "foreign-thaw",
-    lib.PF_STATE_STUCK: "stuck",
-}
-_VERDICTS = {
-    lib.PF_VERDICT_NONE: "none",
-    lib.PF_VERDICT_GOOD: "good",
-    lib.PF_VERDICT_FREEZE_FAILED: "freeze-failed",
-    lib.PF_VERDICT_FREEZE_TIMEOUT: "freeze-timeout",
-    lib.PF_VERDICT_EXPIRED: "expired",
-    lib.PF_VERDICT_ABORTED: "aborted",
-    lib.PF_VERDICT_BROKEN: "broken",
-    lib.PF_VERDICT_RESCUED: "rescued",
-}
 
-PARKED = lib.PF_CHILD_PARKED
-DEFERRED = lib.PF_CHILD_DEFERRED
-NUMBERED = lib.PF_CHILD_NUMBERED
-LEAVE = lib.PF_CHILD_LEAVE
-UMASK_077 = lib.PF_CHILD_UMASK_077
-OUTLIVE = lib.PF_CHILD_OUTLIVE
+def _members(kind: type[_AnyEnum], name: str, prefix: str) -> dict[int, _AnyEnum]:
+    """One of the library's enums, number by number: its names are those of our own."""
+    names: dict[int, str] = ffi.typeof(f"enum {name}").elements
+    return {number: kind[long.removeprefix(prefix)] for number, long in names.items()}
+
+
+_STATES = _members(FilesystemState, "pf_state", "PF_STATE_")
+_VERDICTS = _members(Verdict, "pf_verdict", "PF_VERDICT_")
+_EVENT_KINDS = _members(EventKind, "pf_event_kind", "PF_EVENT_")
+_STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
+_KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
+_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_CHILD_FLAGS = (
+    ("is_numbered", lib.PF_CHILD_NUMBERED),
+    ("is_told_outcome", lib.PF_CHILD_OUTCOME),
+    ("may_leave", lib.PF_CHILD_LEAVE),
+    ("has_umask_077", lib.PF_CHILD_UMASK_077),
+    ("outlives", lib.PF_CHILD_OUTLIVE),
+)
+_STEP_FLAGS = (
+    ("takes_snapshot", lib.PF_STEP_SNAPSHOT),
+    ("holds", lib.PF_STEP_HOLD),
+    ("has_peer", lib.PF_STEP_PEER),
+)
+_WINDOW_FLAGS = (
+    ("expedite", lib.PF_WINDOW_EXPEDITE),
+    ("realtime", lib.PF_WINDOW_REALTIME),
+    ("parallel", lib.PF_WINDOW_PARALLEL),
+    ("cpu_latency", lib.PF_WINDOW_CPU_LATENCY),
+)
+
+
+def _flags(options: object, table: tuple[tuple[str, int], ...]) -> int:
+    """The flags whose attributes are true."""
+    return sum(flag for name, flag in table if getattr(options, name))
 
 
 def _ns(seconds: float) -> int:
@@ -85,6 +95,70 @@ def filesystem_times(out: Any) -> FilesystemTimes:
         thaw_enter_ns=out.thaw_enter_ns,
         thaw_return_ns=out.thaw_return_ns,
     )
+
+
+def child_end(out: Any) -> ChildEnd:
+    status = out.wait_status
+    ended = out.state == lib.PF_CHILD_ENDED
+    ran = ended and out.exec_error == 0 and out.start_ns != 0
+    return ChildEnd(
+        ended=ended,
+        attempts=out.attempts,
+        exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
+        signal=os.WTERMSIG(status) if ran and os.WIFSIGNALED(status) else None,
+        exec_error=out.exec_error,
+        timed_out=bool(out.timed_out),
+        ended_early=bool(out.ended_early),
+        unkillable=bool(out.unkillable),
+        start_ns=out.start_ns,
+        end_ns=out.end_ns,
+        output_total=out.output_total,
+    )
+
+
+def _fill_step(row: Any, step: Step) -> list[Any]:
+    """Write a step as the core takes it; returns what must be kept alive with it."""
+    row.kind = _KIND_NUMBERS[step.kind]
+    row.flags = _flags(step, _STEP_FLAGS)
+    row.group = step.group
+    row.skip_if, row.only_if, row.on_failure = step.skip_if, step.only_if, step.on_failure
+    row.after = step.after
+    _fill_window(row.window, step)
+    kept: list[Any] = []
+    if step.child is not None:
+        row.child = _child_options(step.child, kept)
+    return kept
+
+
+def _fill_window(row: Any, step: Step) -> None:
+    window = step.window
+    flush = window.flush if window is not None else step.flush
+    if flush is not None:
+        row.flush.rounds = flush.rounds
+        row.flush.spend_ns = _ns(flush.spend_s)
+        row.flush.limit_ns = _ns(flush.limit_s)
+    if window is None:
+        row.max_window_ns = _ns(step.limit_s)
+    else:
+        row.max_window_ns = _ns(window.max_window_s)
+        row.freeze_timeout_ns = _ns(window.freeze_timeout_s)
+        row.flags = _flags(window, _WINDOW_FLAGS)
+
+
+def _child_options(child: ChildOptions, kept: list[Any]) -> Any:
+    argv, kept_argv = _strings(child.argv)
+    envp, kept_envp = _strings([f"{name}={value}" for name, value in child.environment.items()])
+    path = ffi.new("char[]", os.fsencode(child.path or child.argv[0]))
+    directory = ffi.new("char[]", os.fsencode(child.directory))
+    out = ffi.new("pf_child_options *")
+    out.path, out.argv, out.envp, out.directory = path, argv, envp, directory
+    out.flags = _flags(child, _CHILD_FLAGS)
+    out.attempts = child.attempts
+    out.timeout_ns = _ns(child.timeout_s)
+    out.grace_ns = _ns(child.grace_s)
+    out.output_bytes = child.output_bytes
+    kept += [argv, kept_argv, envp, kept_envp, path, directory, out]
+    return out
 
 
 def _strings(texts: Sequence[str]) -> tuple[Any, list[Any]]:
@@ -133,6 +207,7 @@ class Run:
         options.target_count = len(mounts)
         options.unlocked = unlocked
         out = ffi.new("pf_run **")
+        self._steps: tuple[Step, ...] = ()
         self._run: Any = None
         self._check(lib.pf_run_start(out, options, self._fault))
         self._run = out[0]
@@ -166,78 +241,42 @@ class Run:
             raise SupervisorError("the run belongs to the process that started it, not to its fork")
         return self._run
 
-    # ---- asking ------------------------------------------------------------------------------
+    # ---- requests ----------------------------------------------------------------------------
 
-    def request_open(self) -> None:
-        """Open and verify all filesystems; OPENED tells."""
-        self._check(lib.pf_run_request_open(self._handle(), self._fault))
-
-    def request_flush(self, flush: Flush) -> None:
-        """Flush all filesystems; FLUSHED tells."""
-        options = ffi.new("pf_flush_options *")
-        self._set_flush(options, flush)
-        self._check(lib.pf_run_request_flush(self._handle(), options, self._fault))
-
-    @staticmethod
-    def _set_flush(options: Any, flush: Flush) -> None:
-        options.rounds = flush.rounds
-        options.spend_ns = _ns(flush.spend_s)
-        options.limit_ns = _ns(flush.limit_s)
-
-    def request_window(
-        self, window: WindowOptions, *, child: int = -1, peer: tuple[int, int] | None = None
+    def request_plan(
+        self,
+        steps: Sequence[Step],
+        *,
+        peer: tuple[int, int] | None = None,
+        tells_steps: bool = False,
     ) -> None:
-        """Open the window: FROZEN tells (without a child), CLOSED tells at its end.
+        """Hand over a whole plan; ENDED tells that it is over.
 
         Args:
-            window: its options.
-            child: the parked child to let go while frozen.
-            peer: descriptors to write "frozen" on, and to thaw on when readable.
+            steps: what is to be done, in this order.
+            peer: the descriptors of steps that have a peer: to write on, and to proceed by.
+            tells_steps: whether STEP is to tell of beginnings and ends.
         """
-        options = ffi.new("pf_window_options *")
-        self._set_flush(options.flush, window.flush)
-        options.max_window_ns = _ns(window.max_window_s)
-        options.freeze_timeout_ns = _ns(window.freeze_timeout_s)
-        options.flags = (
-            (lib.PF_WINDOW_EXPEDITE if window.expedite else 0)
-            | (lib.PF_WINDOW_REALTIME if window.realtime else 0)
-            | (lib.PF_WINDOW_CPU_LATENCY if window.cpu_latency else 0)
-            | (lib.PF_WINDOW_PARALLEL if window.parallel else 0)
-        )
-        options.child = child
+        run = self._handle()
+        table = ffi.new("pf_step_options[]", len(steps))
+        kept = [_fill_step(row, step) for row, step in zip(table, steps, strict=True)]
+        options = ffi.new("pf_plan_options *")
+        options.steps, options.count = table, len(steps)
         options.notify_fd, options.done_fd = peer or (-1, -1)
-        self._event.kind = TIMEOUT
-        self._check(lib.pf_run_request_window(self._handle(), options, self._fault))
+        options.tells_steps = tells_steps
+        self._check(lib.pf_run_request_plan(run, options, self._fault))
+        self._steps = tuple(steps)
+        del kept  # the plan's file has it all
 
-    def request_thaw(self) -> None:
-        """Thaw an open window; CLOSED tells."""
-        self._check(lib.pf_run_request_thaw(self._handle(), self._fault))
+    def request_proceed(self, *, failed: bool = False) -> None:
+        """Let the step that waits go on: an open window is thawed, a held child is let go."""
+        self._check(lib.pf_run_request_proceed(self._handle(), failed, self._fault))
 
     def request_abort(self) -> None:
-        """Thaw at once, end the snapshot command; CLOSED tells."""
+        """Thaw at once, end what runs and may be ended; the plan still runs to its end."""
         self._check(lib.pf_run_request_abort(self._handle(), self._fault))
 
-    def request_child(self, options: ChildOptions) -> int:
-        """Start, park or defer a child; CHILD tells of its end. Returns its number."""
-        argv, _argv = _strings(options.argv)
-        envp, _envp = _strings([f"{name}={value}" for name, value in options.environment.items()])
-        path = ffi.new("char[]", os.fsencode(options.path or options.argv[0]))
-        directory = ffi.new("char[]", os.fsencode(options.directory))
-        out = ffi.new("pf_child_options *")
-        out.path, out.argv, out.envp, out.directory = path, argv, envp, directory
-        out.flags = options.flags
-        out.attempts = options.attempts
-        out.timeout_ns = _ns(options.timeout_s)
-        out.grace_ns = _ns(options.grace_s)
-        out.output_bytes = options.output_bytes
-        out.cancels = options.cancels
-        return self._check(lib.pf_run_request_child(self._handle(), out, self._fault))
-
-    def request_end(self, child: int) -> None:
-        """End a child's whole tree: SIGTERM, its grace, SIGKILL."""
-        self._check(lib.pf_run_request_end(self._handle(), child, self._fault))
-
-    # ---- hearing -----------------------------------------------------------------------------
+    # ---- events ------------------------------------------------------------------------------
 
     def next_event(self, timeout_s: float | None = None) -> Event:
         """Wait for the next event. Python's signal handlers run while it waits, and may raise."""
@@ -251,46 +290,57 @@ class Run:
             finally:
                 lib.pf_run_release_signals(run)
             self._check(kind)
-            if kind != INTERRUPTED:
+            if kind != lib.PF_EVENT_INTERRUPTED:
                 break
         event = self._event
-        return Event(kind, event.index, _VERDICTS[event.verdict], self._error(event.fault))
+        return Event(_EVENT_KINDS[kind], event.index, self._error(event.fault))
 
-    @property
-    def window_is_over(self) -> bool:
-        """Whether the last event was the window's end.
+    def wait_for(self, *kinds: EventKind, timeout_s: float | None = None) -> Event:
+        """Wait for one of the kinds of event, or LOST, or TIMEOUT, if one is given."""
+        while True:
+            event = self.next_event(timeout_s)
+            if event.kind in (EventKind.LOST, EventKind.TIMEOUT, *kinds):
+                return event
 
-        Also if nobody was told: a signal handler that raises as soon as next_event() lets signals
-        in again takes the event with it.
-        """
-        return self._event.kind in (CLOSED, LOST)
+    # ---- the journal -------------------------------------------------------------------------
 
-    def child_end(self, child: int) -> ChildEnd:
-        """What became of a child so far."""
-        out = ffi.new("pf_child_report *")
-        self._check(lib.pf_run_child(self._handle(), child, out, self._fault))
-        status = out.wait_status
-        ended = out.state == lib.PF_CHILD_ENDED
-        ran = ended and out.exec_error == 0 and out.start_ns != 0
-        return ChildEnd(
-            ended=ended,
-            attempts=out.attempts,
-            exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
-            signal=os.WTERMSIG(status) if ran and os.WIFSIGNALED(status) else None,
-            exec_error=out.exec_error,
-            timed_out=bool(out.timed_out),
-            ended_early=bool(out.ended_early),
-            unkillable=bool(out.unkillable),
-            start_ns=out.start_ns,
+    def step(self, index: int) -> StepRecord:
+        """What became of a step so far."""
+        out = ffi.new("pf_step_report *")
+        self._check(lib.pf_run_step(self._handle(), index, out, self._fault))
+        has_child = self._steps[index].child is not None
+        return StepRecord(
+            kind=_KINDS[out.kind],
+            status=_STATUSES[out.status],
+            verdict=_VERDICTS[out.verdict],
+            error=self._error(out.fault),
+            begin_ns=out.begin_ns,
+            snapshot_ns=out.snapshot_ns,
             end_ns=out.end_ns,
-            output_total=out.output_total,
+            child=self.child_end(index) if has_child else None,
+            output=self.child_output(index) if has_child else b"",
         )
 
-    def child_output(self, child: int, limit: int = 65536) -> bytes:
+    def steps(self) -> tuple[StepRecord, ...]:
+        """What became of all steps so far."""
+        return tuple(self.step(index) for index in range(len(self._steps)))
+
+    @property
+    def facts(self) -> Fact:
+        """What holds of the plan."""
+        return Fact(lib.pf_run_facts(self._handle()))
+
+    def child_end(self, step: int) -> ChildEnd:
+        """What became of a step's child so far."""
+        out = ffi.new("pf_child_report *")
+        self._check(lib.pf_run_child(self._handle(), step, out, self._fault))
+        return child_end(out)
+
+    def child_output(self, step: int, limit: int = 65536) -> bytes:
         """The last `limit` bytes of a child's output."""
         buffer = ffi.new("char[]", limit)
         count = self._check(
-            lib.pf_run_child_output(self._handle(), child, buffer, limit, self._fault)
+            lib.pf_run_child_output(self._handle(), step, buffer, limit, self._fault)
         )
         return bytes(ffi.buffer(buffer, count))
 
@@ -303,15 +353,10 @@ class Run:
             rows.append(filesystem_times(out))
         return tuple(rows)
 
-    @property
-    def supervisor_pid(self) -> int:
-        """The supervisor's process id."""
-        return int(lib.pf_run_supervisor_pid(self._handle()))
-
     # ---- ending ------------------------------------------------------------------------------
 
     def close(self) -> int:
-        """End the run; deferred children run first. Returns how many filesystems may be frozen."""
+        """End the run, after what is pending. Returns how many filesystems may be frozen."""
         run, self._run = self._run, None
         if run is None:
             return 0
@@ -335,33 +380,3 @@ class Run:
 def new_run_id() -> str:
     """An id that no other run on this machine has: time and randomness, 23 characters."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(4).hex()
-
-
-def wait_for(run: Run, *kinds: int, timeout_s: float | None = None) -> Event:
-    """Wait for one of the kinds of event, passing over others; or for TIMEOUT, if one is given.
-
-    Raises:
-        SupervisorError: the supervisor was lost; what it had frozen is thawed.
-    """
-    while True:
-        event = run.next_event(timeout_s)
-        if event.kind == TIMEOUT:
-            return event
-        if event.kind == LOST and LOST not in kinds:
-            raise SupervisorError(
-                errno.ESRCH, "the supervisor was lost; everything it had frozen was thawed"
-            )
-        if event.kind in kinds:
-            return event
-
-
-def open_all(run: Run) -> None:
-    """Open and verify every filesystem.
-
-    Raises:
-        FreezeFailedError: one cannot be opened, or is not what was chosen any more.
-    """
-    run.request_open()
-    event = wait_for(run, OPENED)
-    if event.error is not None:
-        raise event.error

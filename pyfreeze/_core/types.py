@@ -1,15 +1,43 @@
-"""What the C core is handed and hands back, as plain data; nothing here needs the core itself."""
+"""What the C core is handed and hands back, as plain data; nothing here needs the core itself.
+
+The members of the enums have the names of csrc/pyfreeze.h, those of `Fact` its numbers, too.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from enum import Enum, IntFlag, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyfreeze._model.errors import FreezeError
+    from pyfreeze._model.options import Flush, WindowOptions
+    from pyfreeze._model.states import Verdict
+
+_MS_PER_NS = 1e-6
+
+
+# ---- what the supervisor is to do ----------------------------------------------------------------
+
+
+class Fact(IntFlag):
+    """What holds while a plan is carried out: a step's failure adds to it, and it skips others."""
+
+    NONE = 0
+    ABORTED = 1
+    """The client asked for it, or it or the run ended."""
+    INTERRUPTED = 2
+    """Aborted before the snapshot had ended."""
+    ABANDONED = 4
+    """The client, or the run, ended before the plan."""
+    UNFREEZABLE = 16
+    """Nothing is to be frozen any more."""
+    NO_SNAPSHOT = 32
+    """No snapshot is to be taken any more."""
 
 
 class ChildOptions(NamedTuple):
@@ -24,8 +52,93 @@ class ChildOptions(NamedTuple):
     attempts: int = 1
     grace_s: float = 0.5
     output_bytes: int = 65536
-    flags: int = 0
-    cancels: int = -1
+    is_numbered: bool = False
+    """It is given PYFREEZE_ATTEMPT."""
+    is_told_outcome: bool = False
+    """It is given PYFREEZE_OUTCOME: what became of the snapshot."""
+    may_leave: bool = False
+    """What a success leaves running is never ended."""
+    has_umask_077: bool = False
+    outlives: bool = False
+    """Neither an abort nor the end of the client or of the run ends it."""
+
+
+class StepKind(Enum):
+    """What a step does."""
+
+    OPEN = auto()
+    """Open and verify every filesystem."""
+    FLUSH = auto()
+    CHILD = auto()
+    """Run a child."""
+    WINDOW = auto()
+    """Flush, freeze, let the child go, thaw at its end; or wait to be told to proceed, and thaw."""
+    WAIT = auto()
+    """Wait to be told to proceed."""
+
+
+class Step(NamedTuple):
+    """One step of a plan."""
+
+    kind: StepKind
+    child: ChildOptions | None = None
+    flush: Flush | None = None
+    window: WindowOptions | None = None
+    limit_s: float = 0.0
+    """How long a WAIT may take; 0: without a limit."""
+    takes_snapshot: bool = False
+    holds: bool = False
+    """A window's child is let go only when the step is told to proceed."""
+    has_peer: bool = False
+    """The plan's descriptors tell that it waits, and to proceed."""
+    group: int = 0
+    """Neighbours with the same number but 0, all children, run side by side."""
+    skip_if: Fact = Fact.NONE
+    """It is skipped if any of these holds."""
+    only_if: Fact = Fact.NONE
+    """And unless any of these does; none: whatever holds."""
+    on_failure: Fact = Fact.NONE
+    """What holds after it has failed; of a window: after freezing has failed."""
+    after: int = -1
+    """It is skipped unless that step was begun; -1: whatever was."""
+
+
+# ---- what it tells -------------------------------------------------------------------------------
+
+
+class EventKind(Enum):
+    """What the supervisor tells."""
+
+    TIMEOUT = auto()
+    """Nothing came in time."""
+    INTERRUPTED = auto()
+    """A signal handler ran."""
+    STEP = auto()
+    """A step has begun or ended."""
+    WAITING = auto()
+    """A step waits to be told to proceed; a window is frozen."""
+    ENDED = auto()
+    """The plan is over, or the error says why it was refused."""
+    LOST = auto()
+    """The supervisor is gone; what it had frozen is thawed."""
+
+
+class Event(NamedTuple):
+    """Something the supervisor told."""
+
+    kind: EventKind
+    step: int
+    error: FreezeError | None
+
+
+class StepStatus(Enum):
+    """How far a step has come."""
+
+    PENDING = auto()
+    RUNNING = auto()
+    DONE = auto()
+    FAILED = auto()
+    SKIPPED = auto()
 
 
 class ChildEnd(NamedTuple):
@@ -46,13 +159,29 @@ class ChildEnd(NamedTuple):
     output_total: int
 
 
-class Event(NamedTuple):
-    """Something the supervisor told."""
+class StepRecord(NamedTuple):
+    """What became of a step, as the journal has it. Times are CLOCK_MONOTONIC ns, 0: never."""
 
-    kind: int
-    child: int
-    verdict: str
-    error: FreezeError | None
+    kind: StepKind
+    status: StepStatus
+    verdict: Verdict
+    """Of a window."""
+    error: FreezeError | None = None
+    begin_ns: int = 0
+    snapshot_ns: int = 0
+    """When its child was let go, or its waiting was told."""
+    end_ns: int = 0
+    child: ChildEnd | None = None
+    output: bytes = b""
+    """The last of what the child has written."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was begun and has ended."""
+        return self.status in (StepStatus.DONE, StepStatus.FAILED)
+
+
+# ---- in words ------------------------------------------------------------------------------------
 
 
 def succeeded(end: ChildEnd) -> bool:
@@ -66,7 +195,7 @@ def describe(end: ChildEnd, timeout_s: float) -> str:
         return ""
     if end.exec_error:
         text = f"could not be executed: {os.strerror(end.exec_error)}"
-        if end.exec_error == _NOEXEC:
+        if end.exec_error == errno.ENOEXEC:  # neither a known binary format nor a #! line
             text += " (a script needs a #! line)"
     elif end.timed_out:
         text = f"did not end within {timeout_s:g} s"
@@ -87,9 +216,6 @@ def describe(end: ChildEnd, timeout_s: float) -> str:
     return text
 
 
-_NOEXEC = 8  # ENOEXEC: neither a known binary format nor a #! line
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -99,4 +225,4 @@ def _signal_name(number: int) -> str:
 
 def duration_ms(end: ChildEnd) -> float:
     """Milliseconds from a child's start, or release, until its end was noticed."""
-    return max(end.end_ns - end.start_ns, 0) * 1e-6 if end.start_ns else 0.0
+    return max(end.end_ns - end.start_ns, 0) * _MS_PER_NS if end.start_ns else 0.0

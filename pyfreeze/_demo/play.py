@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._backup.backup import Backup
 from pyfreeze._backup.plan import make_plan
+from pyfreeze._backup.report import events_of
 from pyfreeze._backup.settings import Settings
 from pyfreeze._demo import proof, writer
 from pyfreeze._demo.shop import DATABASES, open_shop, read_witness, write_configuration
@@ -30,11 +31,12 @@ from pyfreeze._view.spans import Span
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._backup.journal import Journal
     from pyfreeze._backup.plan import Plan
+    from pyfreeze._backup.report import Event
     from pyfreeze._demo.proof import Proof
     from pyfreeze._demo.shop import Order
     from pyfreeze._model.report import Report
+    from pyfreeze._model.timeline import FilesystemTimes
 
 
 class Pauses(NamedTuple):
@@ -101,7 +103,8 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
             shop.close()
         tell("mounting the copies, proving them")
         orders = read_witness()
-        moments = _moments(backup.journal)
+        events = events_of(plan, backup.journal)
+        moments = _moments(events)
         proofs = [
             proof.equal("consistency level", "application", report.consistency),
             *_filesystem_proofs(report),
@@ -113,7 +116,7 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
     return Play(
         report=report,
         proofs=tuple(proofs),
-        spans=tuple(_spans(backup.journal, orders, moments)),
+        spans=tuple(_spans(events, backup.journal.filesystems, orders, moments)),
         pauses=measure_pauses(orders, moments),
         kept=kept,
     )
@@ -137,8 +140,8 @@ def _keep(directory: str) -> tuple[str, ...]:
 # ---- proofs --------------------------------------------------------------------------------------
 
 
-def _moments(journal: Journal) -> proof.Moments:
-    ends = {event.what: event.end_ns for event in journal.events}
+def _moments(events: Sequence[Event]) -> proof.Moments:
+    ends = {event.what: event.end_ns for event in events}
     return proof.Moments(ends.get("pre-script", 0), ends.get("thaw", 0))
 
 
@@ -202,14 +205,19 @@ def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
     )
 
 
-def _spans(journal: Journal, orders: Sequence[Order], moments: proof.Moments) -> list[Span]:
+def _spans(
+    events: Sequence[Event],
+    filesystems: Sequence[FilesystemTimes],
+    orders: Sequence[Order],
+    moments: proof.Moments,
+) -> list[Span]:
     spans = []
     before = [o.committed_ns for o in orders if o.committed_ns <= moments.paused_ns]
     after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
     if before and after and moments.thawed_ns:
         spans.append(Span("shop", "paused", before[-1], after[0]))
-    spans += _event_spans(journal, {"pre-script": "pre-script", "flush": "flush"})
-    times = {f.mount: f for f in journal.filesystems if f.thaw_return_ns}
+    spans += _event_spans(events, {"pre-script": "pre-script", "flush": "flush"})
+    times = {f.mount: f for f in filesystems if f.thaw_return_ns}
     for volume in VOLUMES:
         if f := times.get(volume.mount_point):
             row = f"{volume.name} ({volume.fstype})"
@@ -217,12 +225,12 @@ def _spans(journal: Journal, orders: Sequence[Order], moments: proof.Moments) ->
             spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
             spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
     snapshot = f"snapshot ({SNAPSHOT_COMMAND[0]})"
-    return spans + _event_spans(journal, {"snapshot": snapshot, "post-script": "post-script"})
+    return spans + _event_spans(events, {"snapshot": snapshot, "post-script": "post-script"})
 
 
-def _event_spans(journal: Journal, rows: dict[str, str]) -> list[Span]:
+def _event_spans(events: Sequence[Event], rows: dict[str, str]) -> list[Span]:
     return [
         Span(rows[event.what], event.what, event.begin_ns, event.end_ns)
-        for event in sorted(journal.events)
+        for event in events
         if event.what in rows
     ]

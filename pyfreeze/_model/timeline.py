@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._model.states import FilesystemState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NS_PER_MS = 1_000_000
-_ETIMEDOUT = 110
+_MAY_BE_FROZEN = (
+    FilesystemState.FREEZING,
+    FilesystemState.FROZEN,
+    FilesystemState.THAWING,
+    FilesystemState.STUCK,
+)
 
 
 class FilesystemTimes(NamedTuple):
@@ -20,8 +28,8 @@ class FilesystemTimes(NamedTuple):
     """(major, minor)."""
     level: int
     """0 is frozen first and thawed last; those of one level side by side."""
-    state: str
-    """chosen, open, freezing, frozen, thawing, thawed, failed, foreign-thaw or stuck."""
+    state: FilesystemState
+    """A string: chosen, open, freezing, frozen, thawing, thawed, failed, foreign-thaw or stuck."""
     error: int
     """errno of what failed last, 0: nothing."""
     flush_rounds: int
@@ -40,14 +48,14 @@ class FilesystemTimes(NamedTuple):
     @property
     def may_be_frozen(self) -> bool:
         """Whether it is, or may become, frozen by this run."""
-        return self.state in ("freezing", "frozen", "thawing", "stuck")
+        return self.state in _MAY_BE_FROZEN
 
     @property
     def outcome(self) -> str:
         """The state, or "pending": something hangs in the kernel and was given up."""
-        if self.state == "freezing":
-            return "pending"
-        return "pending" if self.state == "open" and self.error == _ETIMEDOUT else self.state
+        opening_hangs = self.state is FilesystemState.OPEN and self.error == errno.ETIMEDOUT
+        hangs = opening_hangs or self.state is FilesystemState.FREEZING
+        return "pending" if hangs else self.state.value
 
     @property
     def flush_ms(self) -> float:

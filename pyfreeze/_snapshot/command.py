@@ -5,23 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
-from pyfreeze._core import run as core
-from pyfreeze._core.run import wait_for
-from pyfreeze._core.types import ChildOptions, describe
+from pyfreeze._core.types import ChildEnd, ChildOptions, Step, StepKind, describe
 from pyfreeze._model.errors import UsageError
-from pyfreeze._snapshot.provider import OpenWindow, SnapshotResult
+from pyfreeze._snapshot.provider import SnapshotResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyfreeze._backup.settings import Settings
-    from pyfreeze._core.run import Run
-    from pyfreeze._core.types import Event
+    from pyfreeze._core.types import StepRecord
     from pyfreeze._model.options import WindowOptions
+    from pyfreeze._model.states import Verdict
+    from pyfreeze._model.timeline import FilesystemTimes
 
 
 def find_program(name: str, environment: Mapping[str, str], directory: str) -> str:
@@ -47,47 +44,68 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
     return os.path.join(directory, found)
 
 
-def by_command(
-    run: Run, argv: Sequence[str], settings: Settings, options: WindowOptions | None
-) -> SnapshotResult:
-    child = run.request_child(
-        ChildOptions(
-            argv=argv,
-            path=find_program(argv[0], settings.environment, settings.directory),
-            environment={**settings.environment, "PYFREEZE_RUN_ID": run.run_id},
-            directory=settings.directory,
-            timeout_s=settings.snapshot_timeout_s,
-            flags=core.LEAVE | (core.PARKED if options else 0),
+class CommandProvider:
+    """The supervisor parks it before the freeze, lets it go in the window, and thaws at its end.
+
+    Raises:
+        UsageError: there is no such program, or it cannot be executed.
+    """
+
+    kind = "command"
+    peer = None
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        directory: str,
+        timeout_s: float,
+    ) -> None:
+        self._argv = tuple(argv)
+        self._path = find_program(argv[0], environment, directory)
+        self._environment = environment
+        self._directory = directory
+        self._timeout_s = timeout_s
+
+    def _child(self, run_id: str) -> ChildOptions:
+        return ChildOptions(
+            argv=self._argv,
+            path=self._path,
+            environment={**self._environment, "PYFREEZE_RUN_ID": run_id},
+            directory=self._directory,
+            timeout_s=self._timeout_s,
+            may_leave=True,
         )
-    )
-    closed: Event | None = None
-    if options:
-        with OpenWindow(run, options, child) as window:
-            closed = window.wait()
-    lost = _wait_for_end(run, child)
-    end = run.child_end(child)
-    if closed and closed.verdict == "freeze-failed" and end.exec_error:
-        closed = None  # it was never parked, so nothing was frozen for it
-    return SnapshotResult(
-        kind="command",
-        verdict="rescued" if lost else closed.verdict if closed else "unfrozen",
-        window_error=closed.error if closed else None,
-        failure=describe(end, settings.snapshot_timeout_s),
-        begin_ns=end.start_ns,
-        end_ns=end.end_ns,
-        end=end,
-        output=run.child_output(child),
-        argv=tuple(argv),
-    )
 
+    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
+        """A window with it as its child."""
+        child = self._child(run_id)
+        return Step(StepKind.WINDOW, child=child, window=window, takes_snapshot=True)
 
-def _wait_for_end(run: Run, child: int) -> bool:
-    """Wait until nothing of the command is left. Returns whether the supervisor was lost."""
-    try:
-        while not run.child_end(child).ended:
-            if wait_for(run, core.CHILD, core.LOST).kind == core.LOST:
-                return True
-    except BaseException:
-        run.request_end(child)
-        raise
-    return False
+    def unfrozen_step(self, run_id: str) -> Step:
+        """It alone."""
+        return Step(StepKind.CHILD, child=self._child(run_id), takes_snapshot=True)
+
+    def call(self) -> None:
+        """Nothing of this process is waited for."""
+
+    def result(
+        self,
+        record: StepRecord,
+        verdict: Verdict | None,
+        call: object,
+        filesystems: Sequence[FilesystemTimes],
+    ) -> SnapshotResult:
+        """How it ended."""
+        end = record.child
+        assert isinstance(end, ChildEnd)
+        return SnapshotResult(
+            kind=self.kind,
+            verdict=verdict,
+            failure=describe(end, self._timeout_s),
+            begin_ns=end.start_ns,
+            end_ns=end.end_ns,
+            end=end,
+            output=record.output,
+            argv=self._argv,
+        )

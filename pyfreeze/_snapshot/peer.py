@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._core.types import Step, StepKind
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.timeline import window_times
-from pyfreeze._snapshot.provider import OpenWindow, SnapshotResult
+from pyfreeze._snapshot.provider import SnapshotResult
 
 if TYPE_CHECKING:
-    from pyfreeze._backup.settings import Settings
-    from pyfreeze._core.run import Run
+    from collections.abc import Sequence
+
+    from pyfreeze._core.types import StepRecord
     from pyfreeze._model.options import WindowOptions
+    from pyfreeze._model.states import Verdict
+    from pyfreeze._model.timeline import FilesystemTimes
 
 
 class Peer(NamedTuple):
@@ -35,24 +37,51 @@ class Peer(NamedTuple):
     """Everything is thawed when this becomes readable, or its other end is closed."""
 
 
-def _check_descriptor(fd: int) -> None:
-    try:
-        os.fstat(fd)
-    except OSError as error:
-        raise UsageError(errno.EBADF, f"peer: found {fd!r}, expected an open descriptor") from error
+def check_peer(peer: Peer) -> None:
+    """Refuse descriptors that are not open.
+
+    Raises:
+        UsageError: naming the one.
+    """
+    for fd in peer:
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            text = f"peer: found {fd!r}, expected an open descriptor"
+            raise UsageError(errno.EBADF, text) from error
 
 
-def by_peer(
-    run: Run, peer: Peer, settings: Settings, options: WindowOptions | None
-) -> SnapshotResult:
-    if options is None:
-        begin_ns = time.monotonic_ns()
-        os.write(peer.notify_fd, b"unfrozen\n")
-        ready, _, _ = select.select([peer.done_fd], [], [], settings.snapshot_timeout_s)
-        failure = "" if ready else f"did not answer within {settings.snapshot_timeout_s:g} s"
-        return SnapshotResult("peer", "unfrozen", None, failure, begin_ns, time.monotonic_ns())
-    with OpenWindow(run, options, peer=peer) as window:
-        closed = window.wait()
-    # The peer's own time is all of it that everything was frozen together.
-    times = window_times(run.filesystems())
-    return SnapshotResult("peer", closed.verdict, closed.error, "", times.frozen_ns, times.thaw_ns)
+class PeerProvider:
+    """The supervisor itself tells the peer, and hears its answer."""
+
+    kind = "peer"
+
+    def __init__(self, peer: Peer, timeout_s: float) -> None:
+        self.peer = (peer.notify_fd, peer.done_fd)
+        self._timeout_s = timeout_s
+
+    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
+        """A window that waits for the peer's answer."""
+        return Step(StepKind.WINDOW, window=window, takes_snapshot=True, has_peer=True)
+
+    def unfrozen_step(self, run_id: str) -> Step:
+        """A wait for it, as long as a snapshot may take."""
+        return Step(StepKind.WAIT, limit_s=self._timeout_s, takes_snapshot=True, has_peer=True)
+
+    def call(self) -> None:
+        """Nothing of this process is waited for."""
+
+    def result(
+        self,
+        record: StepRecord,
+        verdict: Verdict | None,
+        call: object,
+        filesystems: Sequence[FilesystemTimes],
+    ) -> SnapshotResult:
+        """Its time in a window is all of it that everything was frozen together."""
+        if verdict is None:
+            late = record.error is not None and record.error.errno == errno.ETIMEDOUT
+            failure = f"did not answer within {self._timeout_s:g} s" if late else ""
+            return SnapshotResult(self.kind, None, failure, record.begin_ns, record.end_ns)
+        times = window_times(filesystems)
+        return SnapshotResult(self.kind, verdict, "", times.frozen_ns, times.thaw_ns)

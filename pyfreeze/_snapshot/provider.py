@@ -1,26 +1,33 @@
-"""What every kind of snapshot has in common."""
+"""What all ways to take a snapshot have in common: the steps they give, and what those came to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from pyfreeze._core import run as core
-from pyfreeze._core.run import wait_for
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from pyfreeze._core.run import Run
-    from pyfreeze._core.types import ChildEnd, Event
-    from pyfreeze._model.errors import FreezeError
+    from collections.abc import Sequence
+
+    from pyfreeze._core.types import ChildEnd, Step, StepRecord
     from pyfreeze._model.options import WindowOptions
+    from pyfreeze._model.states import Verdict
+    from pyfreeze._model.timeline import FilesystemTimes
+
+
+class Call(NamedTuple):
+    """What this process did for the step that waited for it. Times are CLOCK_MONOTONIC ns."""
+
+    begin_ns: int
+    end_ns: int
+    failure: str
+    """Empty, or how it failed, in a sentence."""
 
 
 class SnapshotResult(NamedTuple):
     """What became of the snapshot. Times are CLOCK_MONOTONIC ns, 0 where it never got there."""
 
     kind: str
-    verdict: str
-    """The window's; "unfrozen" where there was none."""
-    window_error: FreezeError | None
+    verdict: Verdict | None
+    """The window's; None where there was none."""
     failure: str
     """Empty, or how the snapshot itself failed, in a sentence."""
     begin_ns: int
@@ -31,31 +38,37 @@ class SnapshotResult(NamedTuple):
     argv: tuple[str, ...] = ()
 
 
-class OpenWindow:
-    """A window that was asked for: left by an exception, it is thawed at once."""
+class Provider(Protocol):
+    """One way to take a snapshot. All but `call` is pure."""
 
-    def __init__(
+    kind: str
+    """As the report names it."""
+
+    @property
+    def peer(self) -> tuple[int, int] | None:
+        """The descriptors of its steps' peer: to write on, and to read from."""
+
+    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
+        """The step that freezes, takes the snapshot and thaws."""
+
+    def unfrozen_step(self, run_id: str) -> Step:
+        """The step that takes the snapshot without freezing."""
+
+    def call(self) -> Call | None:
+        """Do what a step waits for in this process; None: somebody else does it."""
+
+    def result(
         self,
-        run: Run,
-        options: WindowOptions,
-        child: int = -1,
-        peer: tuple[int, int] | None = None,
-    ) -> None:
-        self._run = run
-        self.end: Event | None = None
-        run.request_window(options, child=child, peer=peer)
+        record: StepRecord,
+        verdict: Verdict | None,
+        call: Call | None,
+        filesystems: Sequence[FilesystemTimes],
+    ) -> SnapshotResult:
+        """What one of its steps came to.
 
-    def wait(self, *kinds: int) -> Event:
-        """Wait for a kind of event, or the window's end, whichever comes first."""
-        event = wait_for(self._run, *kinds, core.CLOSED, core.LOST)
-        if event.kind not in kinds:
-            self.end = event
-        return event
-
-    def __enter__(self) -> OpenWindow:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if self.end is None and not self._run.window_is_over:
-            self._run.request_abort()
-            self.wait()
+        Args:
+            record: of the step.
+            verdict: of its window; None: it had none.
+            call: what `call()` returned, if it came to that.
+            filesystems: what was frozen.
+        """
