@@ -107,7 +107,7 @@ def test_what_is_hidden_cannot_be_kept_in(pyfreeze: Pyfreeze) -> None:
 def test_a_real_run_is_not_met(pyfreeze: Pyfreeze) -> None:
     program = """
         import subprocess, sys
-        from pyfreeze._record import take_lock
+        from pyfreeze._core.pages import take_lock
         lock = take_lock("/run/pyfreeze")
         sys.exit(subprocess.run([sys.executable, "-m", "pyfreeze", "demo"]).returncode)
     """
@@ -147,8 +147,8 @@ def test_without_privileges_it_says_what_is_missing(pyfreeze: Pyfreeze) -> None:
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
     program = f"""
         import sys
-        from pyfreeze import _scripts
-        _scripts.CLEAN_ENVIRONMENT["PATH"] = {str(tmp_path)!r}
+        from pyfreeze._base import programs
+        programs.CLEAN_ENVIRONMENT["PATH"] = {str(tmp_path)!r}
         from pyfreeze._cli.main import run
         status = run(["demo"])
         assert status == 1

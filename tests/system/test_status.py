@@ -200,7 +200,7 @@ def test_unprivileged_user(pyfreeze: Pyfreeze) -> None:
     out = run_python(
         "import contextlib, io, os, sys\n"
         "from pyfreeze._cli import main, status\n"
-        "import pyfreeze._status, pyfreeze._client, pyfreeze._codes\n"
+        "import pyfreeze._recovery.status, pyfreeze._core.pages, pyfreeze._model.codes\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "errors = io.StringIO()\n"
         "with contextlib.redirect_stderr(errors):\n"
