@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._core import run as core
-from pyfreeze._core.run import new_run_id, open_all, wait_for
-from pyfreeze._core.types import ChildEnd, ChildOptions
+from pyfreeze._core.run import new_run_id
+from pyfreeze._core.types import ChildEnd, ChildOptions, EventKind, Step, StepKind
 from pyfreeze._mounts.choose import choose, targets
+from tests.support.processes import supervisors_of
 
 _TIMEOUT_S = 0.15
 _HANG_S = 60.0
@@ -34,15 +36,12 @@ class _Scripts:
         self.words = [program, str(note)]
         self._note = note
 
-    def start(self, mode: str, timeout_s: float = _HANG_S) -> int:
-        options = ChildOptions([*self.words, mode], {}, "/", timeout_s)
-        return self.run.request_child(options)
-
-    def end(self, child: int) -> ChildEnd:
-        """Wait until the client has heard of its end."""
-        while wait_for(self.run, core.CHILD).child != child:
-            pass
-        return self.run.child_end(child)
+    def run_to_its_end(self, mode: str, timeout_s: float = _HANG_S) -> ChildEnd:
+        """Returns when the client has heard of its end."""
+        child = ChildOptions([*self.words, mode], {}, "/", timeout_s)
+        self.run.request_plan([Step(StepKind.CHILD, child=child)])
+        assert self.run.wait_for(EventKind.ENDED).kind is EventKind.ENDED
+        return self.run.child_end(0)
 
     def witnessed_ns(self) -> int:
         return int(self._note.read_text(encoding="ascii"))
@@ -56,7 +55,7 @@ def scripts(program: Callable[[str], str], tmp_path: Path) -> Iterator[_Scripts]
 
 def test_kill_at_the_deadline(compare: Compare, scripts: _Scripts) -> None:
     def late_ms() -> float:
-        end = scripts.end(scripts.start("term", _TIMEOUT_S))
+        end = scripts.run_to_its_end("term", _TIMEOUT_S)
         assert end.timed_out
         return (scripts.witnessed_ns() - end.start_ns) / _NS_PER_MS - _TIMEOUT_S * 1e3
 
@@ -76,7 +75,7 @@ def test_notice_of_the_end(compare: Compare, scripts: _Scripts) -> None:
     heard: dict[str, list[float]] = {"the caller hears": []}
 
     def noticed_ms() -> float:
-        end = scripts.end(scripts.start("exit"))
+        end = scripts.run_to_its_end("exit")
         heard_ns = time.monotonic_ns()
         assert end.exit_status == 0
         heard["the caller hears"].append((heard_ns - scripts.witnessed_ns()) / _NS_PER_MS)
@@ -97,7 +96,7 @@ def test_start_of_a_script(compare: Compare, scripts: _Scripts) -> None:
 
     def supervised() -> float:
         begin_ns = time.monotonic_ns()
-        scripts.end(scripts.start("start"))
+        scripts.run_to_its_end("start")
         return (scripts.witnessed_ns() - begin_ns) / _NS_PER_MS
 
     def popen() -> float:
@@ -118,8 +117,8 @@ def test_start_of_a_script(compare: Compare, scripts: _Scripts) -> None:
 
 _EMBEDDER = """
 import os, sys, time
-from pyfreeze import _client
-from pyfreeze._window import new_run_id
+from pyfreeze._core import run as core
+from pyfreeze._core.run import new_run_id
 ballast = bytearray(int(sys.argv[1]))
 for page in range(0, len(ballast), 4096):
     ballast[page] = 1
@@ -207,8 +206,10 @@ def test_resident_memory(compare: Compare, filesystems: Filesystems) -> None:
 
         def run() -> float:
             with core.Run(chosen, new_run_id()) as supervised:
-                open_all(supervised)
-                return _resident_mb(supervised.supervisor_pid)
+                supervised.request_plan([Step(StepKind.OPEN)])
+                assert supervised.wait_for(EventKind.ENDED).kind is EventKind.ENDED
+                (supervisor,) = supervisors_of(os.getpid())
+                return _resident_mb(supervisor)
 
         return run
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import griffe
 
-from pyfreeze._model.codes import CODES
+from pyfreeze._model.codes import CODES, LEVEL_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +183,9 @@ _SPELLED = {
     "DEFAULT_SNAPSHOT_TIMEOUT_S": "3600.0",
     "CLEAN_ENVIRONMENT": "PATH, LANG and HOME",
     "Snapshot": "Sequence[str] | Callable[[], object] | Peer",
+    "LevelName": " | ".join(f'"{name}"' for name in reversed(LEVEL_NAMES)),
+    "Literal['success', 'error']": '"success" | "error"',
+    "FilesystemState": "str",
     "Device": "tuple[int, int]",
 }
 

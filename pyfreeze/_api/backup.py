@@ -13,6 +13,7 @@ from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pyfreeze._model.codes import LevelName
     from pyfreeze._model.report import Report
     from pyfreeze._snapshot.catalogue import Snapshot
 
@@ -31,7 +32,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     snapshot_timeout: float = DEFAULT_SNAPSHOT_TIMEOUT_S,
     scripts: bool = True,
     freeze: bool = True,
-    require: str = "none",
+    require: LevelName = "none",
     single_disk: bool | None = None,
     crash_fallback: bool = False,
     expedite: bool = True,
@@ -73,7 +74,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         snapshot_timeout: seconds that the snapshot command may take.
         scripts: whether to run pre-scripts and post-scripts.
         freeze: whether to freeze; False also leaves out the flush.
-        require: "application", "filesystem", "crash" or "none": a lower outcome is an error.
+        require: a lower outcome is an error.
         single_disk: whether the machine counts as one with a single disk; None: look.
         crash_fallback: take a crash-consistent snapshot when freezing fails.
         expedite: raise rcu_expedited while freezing.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pyfreeze._backup.plan import make_plan, problems_of
 from pyfreeze._core import run as core
 from pyfreeze._core.run import new_run_id
+from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import FreezeError, LockedError
 from pyfreeze._recovery.recover import find_pages
 
@@ -41,8 +42,14 @@ class Row(NamedTuple):
     grade: Grade
     subject: str
     text: str
-    code: int | None = None
+    code: OutcomeCode | None = None
     """The outcome code that a run would end with or surface."""
+
+
+def _problem(
+    topic: str, subject: str, text: str, code: OutcomeCode | None = OutcomeCode.ERROR
+) -> Row:
+    return Row(topic, "problem", subject, text, code)
 
 
 def preflight(settings: Settings) -> tuple[Row, ...]:
@@ -52,7 +59,7 @@ def preflight(settings: Settings) -> tuple[Row, ...]:
         plan = make_plan(settings)
     except FreezeError as error:
         text = str(error) if not error.strerror else error.strerror
-        rows.append(Row("filesystems", "problem", str(error.filename or "mounts"), text, 2))
+        rows.append(_problem("filesystems", str(error.filename or "mounts"), text))
     else:
         rows += [*_configuration(plan), *_filesystems(plan), *_outlook(plan)]
     rows += _listeners()
@@ -70,10 +77,10 @@ def _privileges() -> Iterator[Row]:
     if capabilities >> _CAP_SYS_ADMIN & 1:
         yield Row("privileges", "ok", "CAP_SYS_ADMIN", "present")
     else:
-        yield Row("privileges", "problem", "CAP_SYS_ADMIN", "missing: run this as root", 2)
+        yield _problem("privileges", "CAP_SYS_ADMIN", "missing: run this as root")
     if os.geteuid() != 0:
         text = f"uid {os.geteuid()}, needed root: configuration and scripts must belong to root"
-        yield Row("privileges", "problem", "user", text, 2)
+        yield _problem("privileges", "user", text)
 
 
 def _kernel() -> Iterator[Row]:
@@ -118,8 +125,9 @@ def _supervisor(settings: Settings) -> Iterator[Row]:
     except LockedError:
         yield Row("supervisor", "warning", "lock", "another run is going on right now")
     except FreezeError as error:
-        code = 124 if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOEXEC) else 2
-        yield Row("supervisor", "problem", str(error.filename), error.strerror or "", code)
+        is_missing = error.errno in (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
+        code = OutcomeCode.SUPERVISOR_NOT_FOUND if is_missing else OutcomeCode.ERROR
+        yield _problem("supervisor", str(error.filename), error.strerror or "", code)
     else:
         run.close()
         yield Row("supervisor", "ok", os.path.basename(core.PROGRAM), "starts and ends")
@@ -132,10 +140,10 @@ def _configuration(plan: Plan) -> Iterator[Row]:
     config = plan.config
     for problem in problems_of(config):
         grade: Grade = "note" if problem.is_note else "problem"
-        yield Row("configuration", grade, "scripts", problem.message, int(problem.code))
+        yield Row("configuration", grade, "scripts", problem.message, problem.code)
     if config.freeze_problem is not None:
-        message, code = config.freeze_problem.message, int(config.freeze_problem.code)
-        yield Row("configuration", "problem", "freeze configuration", message, code)
+        message, code = config.freeze_problem.message, config.freeze_problem.code
+        yield _problem("configuration", "freeze configuration", message, code)
     for notice in config.notices:
         yield Row("configuration", "warning", "notice", notice)
     for plugin in plan.plugins:
@@ -163,7 +171,7 @@ def _filesystems(plan: Plan) -> Iterator[Row]:
 def _outlook(plan: Plan) -> Iterator[Row]:
     """What a run would come to, as far as that can be told beforehand."""
     if not plan.takes_snapshot:
-        yield Row("outlook", "problem", "run", "would fail without a snapshot")
+        yield _problem("outlook", "run", "would fail without a snapshot", None)
     elif plan.runs_scripts:
         yield Row("outlook", "ok", "run", "can reach application consistency")
     else:

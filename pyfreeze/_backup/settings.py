@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
-from pyfreeze._model.codes import Level
+from pyfreeze._model.codes import LEVEL_NAMES, Level
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.options import check_seconds
 from pyfreeze._snapshot.peer import Peer, check_peer
@@ -88,8 +88,7 @@ def parse_level(text: str) -> Level:
     Raises:
         UsageError: there is no such level.
     """
-    for level in Level:
-        if level.label == text:
-            return level
-    names = ", ".join(level.label for level in Level)
-    raise UsageError(errno.EINVAL, f"require: found {text!r}, expected one of {names}")
+    if text not in LEVEL_NAMES:
+        names = ", ".join(LEVEL_NAMES)
+        raise UsageError(errno.EINVAL, f"require: found {text!r}, expected one of {names}")
+    return Level(LEVEL_NAMES.index(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -70,7 +71,7 @@ def _check_keep(directory: str) -> None:
 
     if os.path.commonpath([directory, STATE_DIRECTORY]) == STATE_DIRECTORY:
         text = f"found {directory!r}, expected a place that the demo does not hide while it runs"
-        raise UsageError(22, text, "--keep")
+        raise UsageError(errno.EINVAL, text, "--keep")
     os.makedirs(directory, exist_ok=True)
 
 

@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import LockedError, StillFrozenError, SupervisorError, UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def status_of_error(error: BaseException) -> int:
     return FAILED
 
 
-def code_of_error(error: BaseException) -> int:
+def code_of_error(error: BaseException) -> OutcomeCode:
     """The outcome code for an error that left no report."""
-    return 124 if isinstance(error, SupervisorError) else 2
+    if isinstance(error, SupervisorError):
+        return OutcomeCode.SUPERVISOR_NOT_FOUND
+    return OutcomeCode.ERROR

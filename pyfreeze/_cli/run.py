@@ -14,7 +14,7 @@ from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
 from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
-from pyfreeze._model.codes import OutcomeCode
+from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ _EXAMPLES = (
 @click.option("--no-scripts", is_flag=True, help="Run no pre-scripts and post-scripts.")
 @click.option("--no-freeze", is_flag=True, help="Freeze nothing.")
 @click.option(
-    "--require", type=OneOf(["application", "filesystem", "crash"]),
+    "--require", type=OneOf(LEVEL_NAMES[:0:-1]),
     help="Count a lower consistency level as a failure (exit status 3).",
 )  # fmt: skip
 @click.option(

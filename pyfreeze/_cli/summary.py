@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def summarise(report: Report) -> None:
         click.echo(f"  {window}")
     _draw_window(report)
     for one in report.window.filesystems:
-        if one.outcome != "thawed":
+        if one.outcome != FilesystemState.THAWED:
             click.echo(f"    {one.mount} ({one.fstype}): {one.outcome}")
     if report.snapshot is not None:
         click.echo(f"  {words.snapshot(report.snapshot)}")

@@ -25,6 +25,7 @@ from pyfreeze._demo.stage import (
 )
 from pyfreeze._model.codes import Level
 from pyfreeze._model.errors import FreezeError
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._model.timeline import NS_PER_MS
 from pyfreeze._view.spans import Span
 
@@ -146,7 +147,7 @@ def _moments(events: Sequence[Event]) -> proof.Moments:
 
 
 def _filesystem_proofs(report: Report) -> list[Proof]:
-    thawed = {f.mount for f in report.window.filesystems if f.outcome == "thawed"}
+    thawed = {f.mount for f in report.window.filesystems if f.outcome == FilesystemState.THAWED}
     names = [v.name for v in VOLUMES if v.mount_point in thawed]
     due = ", ".join(v.name for v in VOLUMES)
     proofs = [proof.equal("frozen and thawed", due, ", ".join(names) or "none")]

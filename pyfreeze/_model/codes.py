@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,12 @@ class OutcomeCode(IntEnum):
     SCRIPT_CONFIG_OWNER = 318
 
 
+#: A consistency level's name, in options and reports.
+LevelName = Literal["none", "crash", "filesystem", "application"]
+#: The weakest first, as `Level` counts them.
+LEVEL_NAMES: tuple[LevelName, ...] = ("none", "crash", "filesystem", "application")
+
+
 class Level(IntEnum):
     """Consistency levels, comparable: a higher one is stronger."""
 
@@ -54,9 +60,9 @@ class Level(IntEnum):
     APPLICATION = 3
 
     @property
-    def label(self) -> str:
+    def label(self) -> LevelName:
         """The name used in options and reports."""
-        return self.name.lower()
+        return LEVEL_NAMES[self]
 
 
 class Code(NamedTuple):

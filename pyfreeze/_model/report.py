@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+from pyfreeze._model.codes import LevelName  # noqa: TC001 - msgspec looks types up
 
 
 class NoteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +182,7 @@ class EffectiveReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the machine counted as one with a single disk."""
     crash_fallback: bool
     """Whether a failing freeze was to mean a crash-consistent snapshot."""
-    require: str
+    require: LevelName
     """The lowest level that counts as success; "none": any."""
     host_timeout_s: float
     """Seconds for all pre-scripts together, and for all post-scripts together."""
@@ -200,10 +202,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Of this form; a new field does not change it."""
     run_id: str
     """Unique on the machine; scripts and snapshot commands have it as PYFREEZE_RUN_ID."""
-    status: str
-    """"success" or "error"."""
-    consistency: str
-    """"application", "filesystem", "crash" or "none"; with "none" there is no usable snapshot."""
+    status: Literal["success", "error"]
+    """Whether the backup is one, as strong as was required."""
+    consistency: LevelName
+    """With "none" there is no usable snapshot."""
     code: int
     """The outcome code; docs/troubleshooting.md has all of them."""
     name: str

@@ -29,7 +29,7 @@ class FilesystemTimes(NamedTuple):
     level: int
     """0 is frozen first and thawed last; those of one level side by side."""
     state: FilesystemState
-    """A string: chosen, open, freezing, frozen, thawing, thawed, failed, foreign-thaw or stuck."""
+    """chosen, open, freezing, frozen, thawing, thawed, failed, foreign-thaw or stuck."""
     error: int
     """errno of what failed last, 0: nothing."""
     flush_rounds: int

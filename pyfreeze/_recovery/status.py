@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyfreeze._core.pages import Record
+    from pyfreeze._model.states import FilesystemState
     from pyfreeze._model.timeline import FilesystemTimes
 
 _NS_PER_S = 1000 * NS_PER_MS
@@ -40,7 +41,7 @@ class FilesystemStatus(NamedTuple):
     mount: str
     device: str
     level: int
-    state: str
+    state: FilesystemState
     """As in `FilesystemTimes`; of a dead run what it was when the run died."""
     may_be_frozen: bool
     frozen_s: float | None

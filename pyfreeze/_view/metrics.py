@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pyfreeze._model.codes import LEVEL_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyfreeze._model.report import FilesystemReport, Report, ScriptReport
 
-_LEVELS = ("application", "filesystem", "crash", "none")
 _LAST_SUCCESS = "pyfreeze_last_success_timestamp_seconds"
 _MS_PER_S = 1000.0
 
@@ -101,7 +102,7 @@ def _add_outcome(metrics: _Metrics, code: int, consistency: str, *, is_good: boo
         "pyfreeze_run_consistency",
         "1 for the consistency level that the last run reached.",
         ("level",),
-        [((level,), level == consistency) for level in _LEVELS],
+        [((level,), level == consistency) for level in reversed(LEVEL_NAMES)],
     )
 
 

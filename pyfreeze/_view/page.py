@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._view import words
 from pyfreeze._view.left_out import left_out_lines
 from pyfreeze._view.spans import run_spans, window_spans
@@ -174,7 +175,7 @@ def _filesystems(report: Report) -> RenderableType:
     table.add_column("thaw", justify="right")
     table.add_column("outcome")
     for one in report.window.filesystems:
-        good = one.outcome == "thawed"
+        good = one.outcome == FilesystemState.THAWED
         figures = (one.flush_ms, one.freeze_ms, one.frozen_ms, one.thaw_ms)
         table.add_row(
             Text(one.mount), one.fstype, str(one.level), str(one.flush_rounds),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._model.timeline import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def filesystem_spans(filesystem: FilesystemReport, last_ns: int) -> list[Span]:
     if filesystem.freeze_ms is None:
         return [Span(row, "hanging", enter_ns, max(last_ns, enter_ns))]
     frozen_ns = enter_ns + _ns(filesystem.freeze_ms)
-    if filesystem.outcome == "failed":
+    if filesystem.outcome == FilesystemState.FAILED:
         return [Span(row, "freezing", enter_ns, frozen_ns)]
     if filesystem.frozen_ms is None or filesystem.thaw_ms is None:
         until_ns = max(last_ns, frozen_ns)

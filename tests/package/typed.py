@@ -12,7 +12,7 @@ from pathlib import Path
 USE = """\
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 import pyfreeze
 
@@ -36,7 +36,8 @@ def window(paths: list[str]) -> float | None:
 def backups() -> None:
     report = pyfreeze.backup(["lvcreate", "-s"], mounts=["/srv"], require="application")
     assert_type(report, pyfreeze.Report)
-    assert_type(report.status, str)
+    assert_type(report.status, Literal["success", "error"])
+    assert_type(report.consistency, Literal["none", "crash", "filesystem", "application"])
     assert_type(report.code, int)
     assert_type(report.window.overhead_ms, float | None)
     pyfreeze.backup(snapshot, single_disk=None)
@@ -56,9 +57,12 @@ def errors() -> str:
     return pyfreeze.__version__
 """
 
-#: Each line is wrong, and mypy says so in these words of its own.
+#: Each line but the imports is wrong, and mypy says so in these words of its own.
 MISUSE = """\
 import pyfreeze
+from pyfreeze._core.types import EventKind
+from pyfreeze._model.states import FilesystemState, Verdict
+from pyfreeze._snapshot.provider import SnapshotResult
 
 pyfreeze.frozen()  # call-arg
 pyfreeze.frozen(["/srv"], 2.0)  # call-arg
@@ -69,6 +73,15 @@ pyfreeze.backup(["true"], max_windows=2)  # call-arg
 pyfreeze.backup(["true"]).consistent  # attr-defined
 pyfreeze.frozen(["/srv"]).times.window_ms  # union-attr
 pyfreeze.freeze(["/srv"])  # attr-defined
+pyfreeze.backup(["true"], require="aplication")  # arg-type
+pyfreeze.backup(["true"]).status == "sucess"  # comparison-overlap
+pyfreeze.backup(["true"]).consistency == "crashed"  # comparison-overlap
+Verdict.EXPIERD  # attr-defined
+Verdict.EXPIRED == "expired"  # comparison-overlap
+SnapshotResult("command", "good", None, "", 0, 0)  # arg-type
+EventKind.FROZN  # attr-defined
+EventKind.FROZEN == 4  # comparison-overlap
+FilesystemState.THAWD  # attr-defined
 """
 
 

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import pytest
 
 from pyfreeze._core import run as core
+from pyfreeze._core.types import EventKind, Step, StepKind
 from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._model.states import Verdict
 from pyfreeze._mounts.choose import choose, targets
 from tests.support.disks import Disk
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
-from tests.support.processes import helpers, resident_kib, threads_of
+from tests.support.processes import helpers, resident_kib, supervisors_of, threads_of
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
@@ -75,17 +77,17 @@ def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
     options = WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
     held_before, before = held_by(os.getpid()), children()
     with core.Run(chosen, "leaks") as run:
-        run.request_open()
-        assert run.next_event(20).kind == core.OPENED
+        run.request_plan([Step(StepKind.OPEN)])
+        assert run.next_event(20).kind is EventKind.ENDED
 
         def window() -> None:
-            run.request_window(options)
-            assert run.next_event(20).kind == core.FROZEN
-            run.request_thaw()
-            event = run.next_event(20)
-            assert (event.kind, event.verdict) == (core.CLOSED, "good")
+            run.request_plan([Step(StepKind.WINDOW, window=options)])
+            assert run.next_event(20).kind is EventKind.WAITING
+            run.request_proceed()
+            assert run.next_event(20).kind is EventKind.ENDED
+            assert run.step(0).verdict is Verdict.GOOD
 
-        both = (os.getpid(), run.supervisor_pid)
+        both = (os.getpid(), *supervisors_of(os.getpid()))
         for _ in range(SETTLED):
             window()
         held = [held_by(pid) for pid in both]

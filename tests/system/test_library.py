@@ -11,7 +11,7 @@ import pytest
 
 import pyfreeze
 from pyfreeze._core import run as core
-from pyfreeze._core.types import ChildOptions
+from pyfreeze._core.types import ChildOptions, EventKind, Step, StepKind
 from pyfreeze._mounts.choose import choose, targets
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
@@ -86,14 +86,13 @@ def test_real_time_class_where_processors_are_short(disks: Disks, realtime: bool
 def test_a_client_that_reads_nothing_for_long(ext4: Disk) -> None:
     """The supervisor keeps what it has to tell, and never waits for its reader."""
     with core.Run(targets(choose(STATE_DIRECTORY, only=[ext4.mount_point])), "unread") as run:
-        run.request_open()
-        assert run.next_event(20).kind == core.OPENED
-        children = [
-            run.request_child(ChildOptions(["/bin/true"], {}, "/", 60.0)) for _ in range(400)
-        ]
-        wait_until(lambda: all(run.child_end(child).ended for child in children), "all have ended")
-        events = [run.next_event(20) for _ in children]
-        assert sorted(event.child for event in events) == children
+        child = ChildOptions(["/bin/true"], {}, "/", 60.0)
+        steps = [Step(StepKind.OPEN), *[Step(StepKind.CHILD, child=child, group=1)] * 400]
+        run.request_plan(steps, tells_steps=True)
+        wait_until(lambda: all(one.is_over for one in run.steps()), "all have ended")
+        events = [run.next_event(20) for _ in range(2 * len(steps) + 1)]
+        assert sorted(event.step for event in events[:-1]) == sorted([*range(len(steps))] * 2)
+        assert events[-1].kind is EventKind.ENDED
 
 
 def test_a_window_can_be_used_again(ext4: Disk) -> None:

@@ -7,7 +7,6 @@ import errno
 import pytest
 
 from pyfreeze._backup.scripts import Script, child_options, script_code
-from pyfreeze._core import run as core
 from pyfreeze._core.types import ChildEnd, describe, duration_ms, succeeded
 
 SCRIPT = Script("pre", "db", "/s/pre.sh", ("a b", ""), 3, 30.0, 30.0, None)
@@ -86,18 +85,26 @@ def test_a_pre_script_gets_its_arguments_and_a_clean_environment() -> None:
     }  # fmt: skip
     assert options.environment["PYFREEZE_PHASE"] == "pre"
     assert options.environment["PYFREEZE_TIMEOUT"] == "30"
-    assert options.flags == core.NUMBERED | core.UMASK_077
+    assert options.is_numbered
+    assert options.has_umask_077
+    assert not options.is_told_outcome
+    assert not options.outlives
+    assert not options.may_leave
 
 
 def test_a_post_script_outlives_its_run_and_learns_the_outcome() -> None:
     post = SCRIPT._replace(phase="post")
-    options = child_options(post, "run-1", outcome="success", cancels=4)
-    assert options.environment["PYFREEZE_OUTCOME"] == "success"
-    assert options.flags & core.OUTLIVE
-    assert options.flags & core.LEAVE
-    assert not options.flags & core.DEFERRED
-    assert options.cancels == 4
-    assert child_options(post, "run-1", deferred=True).flags & core.DEFERRED
+    options = child_options(post, "run-1")
+    assert options.outlives
+    assert options.may_leave
+    assert options.is_told_outcome
+    assert "PYFREEZE_OUTCOME" not in options.environment
+
+
+def test_a_late_post_script_is_told_the_outcome_of_the_lost_run() -> None:
+    options = child_options(SCRIPT._replace(phase="post"), "run-1", "failed")
+    assert options.environment["PYFREEZE_OUTCOME"] == "failed"
+    assert not options.is_told_outcome
 
 
 def test_duration_is_milliseconds() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._model.timeline import FilesystemTimes, window_times
 
 MS = 1_000_000
@@ -14,7 +15,7 @@ def times(
     mount: str,
     freeze: tuple[int, int] = (0, 0),
     thaw: tuple[int, int] = (0, 0),
-    state: str = "thawed",
+    state: FilesystemState = FilesystemState.THAWED,
 ) -> FilesystemTimes:
     return FilesystemTimes(mount, (7, 0), 0, state, 0, 1, 5 * MS, *freeze, *thaw)
 
@@ -44,7 +45,7 @@ def test_a_snapshot_that_outlasts_the_window_counts_only_inside_it() -> None:
 
 
 def test_what_never_happened_has_no_time() -> None:
-    window = window_times([times("/a", state="failed")])
+    window = window_times([times("/a", state=FilesystemState.FAILED)])
     assert window.window_ms is None
     assert window.overhead_ms is None
     assert window.frozen_together_ms is None
@@ -56,14 +57,7 @@ def test_no_filesystems_at_all() -> None:
 
 
 def test_states_that_may_be_frozen() -> None:
-    may = [
-        s
-        for s in (
-            "chosen", "open", "freezing", "frozen", "thawing", "thawed", "failed",
-            "foreign-thaw", "stuck",
-        )
-        if times("/a", state=s).may_be_frozen
-    ]  # fmt: skip
+    may = [state for state in FilesystemState if times("/a", state=state).may_be_frozen]
     assert may == ["freezing", "frozen", "thawing", "stuck"]
 
 
