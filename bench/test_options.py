@@ -88,7 +88,7 @@ def test_buffered_writes(
 
     def under_load(window: Contender) -> Contender:
         def run() -> float:
-            writer.decide_outcome()
+            writer.settle()
             return window()
 
         return run

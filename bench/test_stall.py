@@ -51,19 +51,19 @@ def _measure(
 
     def stall_of(name: str, window: Contender) -> Contender:
         def run() -> float:
-            writer.decide_outcome()
+            writer.settle()
             overheads[name].append(window())
             return writer.longest_ms()
 
         return run
 
     def control() -> float:
-        writer.decide_outcome()
+        writer.settle()
         writer.wait_a_window()
         return writer.longest_ms()
 
     def flush() -> float:
-        writer.decide_outcome()
+        writer.settle()
         writer.flush()
         return writer.longest_ms()
 

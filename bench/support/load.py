@@ -51,7 +51,7 @@ class Writer:
         """The longest write since `reset()`, the one under way included."""
         return int(self._ask("longest").split()[0]) / 1e6
 
-    def decide_outcome(self) -> None:
+    def settle(self) -> None:
         """Bring about the same state for every contender: flushed, then written to for a while."""
         self.flush()
         self.reset()

@@ -1,6 +1,6 @@
-/* tree.h - all processes below one, found in /proc. */
-#ifndef PF_TREE_H
-#define PF_TREE_H
+/* process.h - all processes below one, found in /proc. */
+#ifndef PF_PROCESS_H
+#define PF_PROCESS_H
 #include <sys/types.h>
 
 /* Send `signal` to every living process below `root` that is not in the process group `except`

@@ -1,6 +1,6 @@
-/* client.h - one run as the embedding process holds it. Internal to the client's files. */
-#ifndef PF_CLIENT_H
-#define PF_CLIENT_H
+/* run.h - one run as the embedding process holds it. Internal to the client's files. */
+#ifndef PF_RUN_H
+#define PF_RUN_H
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>

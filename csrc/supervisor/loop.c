@@ -1,4 +1,4 @@
-/* supervisor.c - the program: one loop that owns every freeze, every thaw and every script. In its
+/* loop.c - the program: one loop that owns every freeze, every thaw and every script. In its
  * other role it is a successor (successor.c). */
 #define _GNU_SOURCE
 #include "supervisor/state.h"

@@ -100,7 +100,7 @@ void pf_on_client_death(struct pf_supervisor *supervisor);
 /* Do what is due of leaving; returns whether nothing is left to wait for. */
 int pf_shutdown_advance(struct pf_supervisor *supervisor);
 
-/* requests.c: what the client asks. */
+/* requests.c: what the client requests. */
 void pf_requests_receive(struct pf_supervisor *supervisor);
 
 #endif

@@ -1,4 +1,4 @@
-/* haste.h - what the machine does for a freeze and not otherwise: expedited grace periods, no idle
+/* boost.h - what the machine does for a freeze and not otherwise: expedited grace periods, no idle
  * states, SCHED_FIFO where processors are short. Each by its flag. */
 #ifndef PF_BOOST_H
 #define PF_BOOST_H

@@ -5,6 +5,6 @@ from __future__ import annotations
 #: All that a script inherits: nothing of the caller's environment reaches it.
 CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG": "OutcomeCode.UTF-8",
+    "LANG": "C.UTF-8",
     "HOME": "/root",
 }

@@ -48,7 +48,7 @@ class Shop:
             "INSERT INTO orders VALUES (?, ?, ?)", (self.number, cents, time.time_ns())
         )
 
-    def decide_outcome(self) -> None:
+    def settle(self) -> None:
         """Bring all that is in the write-ahead logs into the databases themselves."""
         for database in (self.orders, self.audit):
             busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         if control in ready:
             for word in os.read(control, select.PIPE_BUF).decode().split():
                 if word == "pause":
-                    shop.decide_outcome()
+                    shop.settle()
                     paused = True
                     os.write(answer, f"paused after order {shop.number}\n".encode())
                 elif word == "resume":

@@ -119,7 +119,7 @@ def doubts_about_program() -> tuple[str, ...]:
     """
     from pyfreeze._setup.render import program
 
-    package = os.path.dirname(os.path.abspath(__file__))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parts = [(path, trust.PROGRAM) for path in program()]
     for directory, _, names in os.walk(package):
         parts += [(os.path.join(directory, n), trust.PROGRAM) for n in names if n.endswith(".py")]

@@ -35,7 +35,7 @@ def shell(
         file.parent.mkdir(parents=True)
         file.write_text(pyfreeze("completion", name).out, encoding="utf-8")
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    environment = {"PATH": path, "HOME": str(script_dir.directory), "LANG": "OutcomeCode.UTF-8"}
+    environment = {"PATH": path, "HOME": str(script_dir.directory), "LANG": "C.UTF-8"}
     terminal = Terminal(words, environment, str(script_dir.directory))
     terminal.type(f"{begin}; echo rea''dy\n")
     terminal.wait_for("ready")

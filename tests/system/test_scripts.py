@@ -75,7 +75,7 @@ def test_surroundings(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> 
         assert found["environment"] == sorted(
             [
                 "HOME=/root",
-                "LANG=OutcomeCode.UTF-8",
+                "LANG=C.UTF-8",
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "PYFREEZE_ATTEMPT=1",
                 f"PYFREEZE_PHASE={phase}",

@@ -123,7 +123,7 @@ class Session:
                 extra_groups=account.groups,
                 env={
                     "PATH": _PATH,
-                    "LANG": "OutcomeCode.UTF-8",
+                    "LANG": "C.UTF-8",
                     "HOME": account.home,
                     **environment,
                 },

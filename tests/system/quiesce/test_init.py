@@ -64,13 +64,13 @@ def test_init_of_an_application_overwrites_nothing(
 def test_init_warns_of_a_program_that_others_can_change(script_dir: ScriptDir) -> None:
     copy = script_dir.path("pyfreeze")
     shutil.copytree(Path(package.__file__).parent, copy)
-    (copy / "_quiesce" / "phases.py").chmod(0o666)
+    (copy / "_quiesce" / "script.py").chmod(0o666)
     words = ["init", "--app", "postgresql", "--directory", str(script_dir.path("scripts"))]
     code = f"import sys; sys.path.insert(0, {str(script_dir.directory)!r})\n"
     code += f"from pyfreeze.__main__ import main; sys.argv[1:] = {words!r}; sys.exit(main())"
     done = Running([sys.executable, "-c", code]).finish()
     assert done.status == 0, done.err
-    warnings = [line for line in done.err.splitlines() if "phases.py" in line]
+    warnings = [line for line in done.err.splitlines() if "script.py" in line]
     assert len(warnings) == 1
     assert "mode 0666" in warnings[0]
     assert "warning" in warnings[0]
