@@ -23,6 +23,7 @@ check: lint types format-check analyze tidy
 
 lint: setup
 	$(VENV)/bin/ruff check
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 types: setup
 	$(VENV)/bin/mypy

@@ -9,8 +9,6 @@ import secrets
 import stat
 import time
 
-from pyfreeze._model.errors import UsageError
-
 _PART = ".part"
 #: Nobody takes so long to write one: it was left by somebody who was killed.
 _LEFT_AFTER_S = 3600.0
@@ -20,18 +18,18 @@ def check_target(path: str) -> None:
     """Refuse a file that could not be written later.
 
     Raises:
-        UsageError: its directory is not there, or something is that is no regular file.
+        OSError: its directory is not there, or something is that is no regular file.
     """
     real = os.path.realpath(path)
     directory = os.path.dirname(real)
     if not os.path.isdir(directory):
-        raise UsageError(errno.ENOENT, "its directory does not exist; make it first", path)
+        raise OSError(errno.ENOENT, "its directory does not exist; make it first", path)
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise UsageError(errno.EACCES, "its directory cannot be written to", path)
+        raise OSError(errno.EACCES, "its directory cannot be written to", path)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(real).st_mode):
             text = "found something that is no regular file, expected one, or nothing"
-            raise UsageError(errno.EINVAL, text, path)
+            raise OSError(errno.EINVAL, text, path)
 
 
 def read_if_there(path: str) -> str:

@@ -44,7 +44,7 @@ class Outputs(NamedTuple):
             if path is not None:
                 try:
                     check_target(path)
-                except UsageError as error:
+                except OSError as error:
                     text = f"{option}: {error.strerror}"
                     raise UsageError(error.errno or 0, text, path) from error
         if self.metrics is not None:
@@ -73,7 +73,7 @@ class Outputs(NamedTuple):
         from pyfreeze._view.metrics import as_metrics_of_refusal
 
         # What refused it may be this very file, and is told already.
-        with contextlib.suppress(OSError, UsageError):
+        with contextlib.suppress(OSError):
             check_target(self.metrics)
             before = read_if_there(self.metrics)
             content = as_metrics_of_refusal(code, now_s=time.time(), before=before)

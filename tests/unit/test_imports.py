@@ -45,3 +45,13 @@ def test_the_package_alone_imports_next_to_nothing() -> None:
 
 def test_the_guard_sees_a_heavy_module() -> None:
     assert "msgspec" in modules_after("import pyfreeze; pyfreeze.backup")
+
+
+def test_planning_needs_no_c() -> None:
+    """A plan is made where nothing can be frozen, too: nothing of it needs the compiled module."""
+    modules = modules_after(
+        "from pyfreeze._backup import plan, settings; "
+        "plan.make_plan(settings.Settings(['true'], freeze=False, scripts=False))"
+    )
+    assert "pyfreeze._snapshot.command" in modules
+    assert "pyfreeze._native" not in modules

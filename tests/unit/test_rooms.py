@@ -1,10 +1,11 @@
-"""Which room of csrc/ may include which: whoever reads a room need not read the ones above it.
+"""Which room may use which: whoever reads a room need not read the ones above it.
 
-import-linter checks the rooms of pyfreeze/ (`make lint`).
+import-linter checks the rooms of pyfreeze/ (`make lint`), but for the compiled module.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CSRC = Path(__file__).resolve().parents[2] / "csrc"
+ROOT = Path(__file__).resolve().parents[2]
+CSRC = ROOT / "csrc"
 
 #: Each room, and the rooms besides itself whose headers its files may include.
 MAY_INCLUDE: dict[str, set[str]] = {
@@ -118,3 +120,41 @@ def test_an_include_in_the_wrong_direction_is_reported(name: str, text: str, wro
     (reported,) = violations(name, f"/* A file. */\n{text}\n")
     assert wrong in reported
     assert name in reported
+
+
+def imports_the_compiled_module(source: str) -> bool:
+    """Whether a module of pyfreeze/ imports pyfreeze._native, in whatever form."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {f"{node.module}"}
+    return "pyfreeze._native" in names
+
+
+def test_only_core_imports_the_compiled_module() -> None:
+    package = ROOT / "pyfreeze"
+    importers = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if imports_the_compiled_module(path.read_text(encoding="utf-8"))
+    }
+    assert importers == {"_core"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pyfreeze._native",
+        "from pyfreeze import _native",
+        "from pyfreeze._native import lib",
+        "def late():\n    from pyfreeze._native import ffi",
+    ],
+)
+def test_an_import_of_the_compiled_module_is_seen(source: str) -> None:
+    assert imports_the_compiled_module(source)
+
+
+def test_other_imports_are_not_the_compiled_module() -> None:
+    assert not imports_the_compiled_module("import os\nfrom pyfreeze._core import run")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze import UsageError
 from pyfreeze._base.files import check_target, read_if_there, save
 
 
@@ -58,11 +57,11 @@ def test_bytes_that_are_no_text_are_written_all_the_same(tmp_path: Path) -> None
 
 
 def test_refused_beforehand(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="directory does not exist"):
+    with pytest.raises(OSError, match="directory does not exist"):
         check_target(str(tmp_path / "missing" / "file"))
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(OSError, match="no regular file"):
         check_target(str(tmp_path))
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(OSError, match="no regular file"):
         check_target("/dev/null")
 
 
