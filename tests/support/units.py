@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-UNITS = Path(__file__).resolve().parents[2] / "pyfreeze" / "_systemd"
+UNITS = Path(__file__).resolve().parents[2] / "pyfreeze" / "_setup" / "systemd"
 #: Where this environment has the program; units name it without a path.
 PROGRAM = str(Path(sys.executable).with_name("pyfreeze"))
 
