@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import time
 
@@ -42,33 +41,39 @@ def read_if_there(path: str) -> str:
 
 
 def save(path: str, content: str, *, mode: int | None = None) -> None:
+    """As `replace()`, but of a symbolic link the target is replaced, not the link."""
+    replace(os.path.realpath(path), content, mode=mode)
+
+
+def replace(path: str, content: str, *, mode: int | None = None) -> None:
     """Put a file in place, whole: nobody ever reads half of it.
 
     Args:
-        path: where; a symbolic link's target is replaced, not the link.
+        path: where; what is there is replaced, also if it is a symbolic link.
         content: what, as UTF-8.
         mode: permissions, whatever the umask; None: 0666 less the umask.
 
     Raises:
         OSError: it is as it was before.
     """
-    real = os.path.realpath(path)
-    directory, name = os.path.split(real)
+    directory, name = os.path.split(path)
     _sweep(directory, name)
-    part = os.path.join(directory, f".{name}.{secrets.token_hex(4)}{_PART}")
+    part = os.path.join(directory, f".{name}.{os.urandom(4).hex()}{_PART}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(part, flags, 0o666)
     try:
+        fd = os.open(part, flags, 0o666)
         with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             if mode is not None:
                 os.fchmod(fd, mode)
             file.write(content)
             file.flush()
             os.fsync(fd)
-        os.rename(part, real)
-    except BaseException:
+        os.rename(part, path)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        if isinstance(error, OSError):
+            error.filename = path  # the part's name says nothing to anybody
         raise
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,18 +18,10 @@ from pyfreeze._model.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyfreeze._setup.units import Installed
+
 #: What systemd takes in ExecStart= without quoting, and a shell without any.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@=-]+")
-_UNITS = ("pyfreeze@.service", "pyfreeze@.timer", "pyfreeze-thaw.service")
-_CONFIGURATION = "/etc/pyfreeze"
-
-
-class Installed(NamedTuple):
-    """A file to install."""
-
-    path: str
-    """Below the root."""
-    content: str
 
 
 @click.command(
@@ -68,14 +59,15 @@ def command(prefix: str, root: str, program: str | None, uninstall: bool) -> int
 
     Exit status 0: done, and each path printed. 1: a file could not be written. 2: wrong usage.
     """
+    from pyfreeze._setup.units import install, remove
+
     _check_absolute("--prefix", prefix)
     group = click.get_current_context().find_root().command
     assert isinstance(group, click.Group)
     files = tuple(_files(group, prefix, _program(program)))
-    if uninstall:
-        _remove(files, root)
-    else:
-        _write(files, root)
+    change, done = (remove, "removed") if uninstall else (install, "installed")
+    for path in change(files, root):
+        click.echo(f"{done} {path}")
     return exits.SUCCESS
 
 
@@ -104,12 +96,10 @@ def _files(group: click.Group, prefix: str, program: str) -> Iterator[Installed]
     """The files, as plain data."""
     from pyfreeze._cli.completion import script_for
     from pyfreeze._cli.manual import render
+    from pyfreeze._setup.units import Installed, units
 
-    for unit in _UNITS:
-        content = _with_program(_source(unit), program)
-        yield Installed(f"{prefix}/lib/systemd/system/{unit}", content)
+    yield from units(prefix, program)
     share = f"{prefix}/share"
-    yield Installed(f"{share}/doc/pyfreeze/examples/example.conf", _source("example.conf"))
     yield Installed(f"{share}/man/man1/pyfreeze.1", render(group))
     # Debian's zsh looks for packages' functions in vendor-completions.
     zsh = "vendor-completions" if os.path.normpath(prefix) == "/usr" else "site-functions"
@@ -119,52 +109,3 @@ def _files(group: click.Group, prefix: str, program: str) -> Iterator[Installed]
         ("fish", "fish/vendor_completions.d/pyfreeze.fish"),
     ):
         yield Installed(f"{share}/{path}", script_for(shell, group))
-
-
-def _source(name: str) -> str:
-    from importlib.resources import files
-
-    return files("pyfreeze").joinpath("_setup", "systemd", name).read_text(encoding="utf-8")
-
-
-def _with_program(unit: str, program: str) -> str:
-    """A unit that starts a program by its path: the bare name stands where a command begins."""
-    return re.sub(r"(?m)^(Exec\w+=(?:.*\bwhile )?)pyfreeze ", rf"\g<1>{program} ", unit)
-
-
-def _write(files: tuple[Installed, ...], root: str) -> None:
-    os.makedirs(_below(root, "/etc"), exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(_below(root, _CONFIGURATION), 0o700)
-    for file in files:
-        path = _below(root, file.path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        fresh = f"{path}.new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)  # of one that was interrupted
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(fd, "w", encoding="utf-8") as stream:
-            os.fchmod(fd, 0o644)  # whatever the umask
-            stream.write(file.content)
-        os.replace(fresh, path)
-        click.echo(f"installed {path}")
-
-
-def _remove(files: tuple[Installed, ...], root: str) -> None:
-    for file in files:
-        path = _below(root, file.path)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            continue
-        click.echo(f"removed {path}")
-        if "/share/doc/" in path:  # the only directories that are pyfreeze's own
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(path))
-                os.rmdir(os.path.dirname(os.path.dirname(path)))
-    with contextlib.suppress(OSError):  # not if there is a configuration in it
-        os.rmdir(_below(root, _CONFIGURATION))
-
-
-def _below(root: str, path: str) -> str:
-    return os.path.join(root, path.lstrip("/"))

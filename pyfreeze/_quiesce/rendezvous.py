@@ -16,6 +16,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
+from pyfreeze._base.files import replace
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -156,11 +157,7 @@ class Rendezvous:
 
     def write(self, record: Record) -> None:
         """Replace the record."""
-        fresh = self._name(_RECORD + ".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as stream:
-            json.dump(record._asdict(), stream)
-        os.replace(fresh, self._name(_RECORD))
+        replace(self._name(_RECORD), json.dumps(record._asdict()), mode=0o600)
 
     def read(self) -> Record | None:
         """The record, if there is one that can be understood."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._base.files import check_target, read_if_there, save
+from pyfreeze._base.files import check_target, read_if_there, replace, save
 
 
 def test_put_in_place_whole(tmp_path: Path) -> None:
@@ -68,3 +68,22 @@ def test_refused_beforehand(tmp_path: Path) -> None:
 def test_nothing_to_read_is_nothing(tmp_path: Path) -> None:
     assert read_if_there(str(tmp_path / "missing")) == ""
     assert read_if_there(str(tmp_path)) == ""
+
+
+def test_a_link_is_replaced_where_its_target_is_not_meant(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("before", encoding="utf-8")
+    link.symlink_to(real)
+    replace(str(link), "text")
+    assert not link.is_symlink()
+    assert (real.read_text(encoding="utf-8"), link.read_text(encoding="utf-8")) == (
+        "before",
+        "text",
+    )
+
+
+def test_a_failure_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "missing" / "file")
+    with pytest.raises(FileNotFoundError) as caught:
+        replace(path, "text")
+    assert caught.value.filename == path
