@@ -260,7 +260,8 @@ int main(int argc, char **argv)
     if (options.expedite && (rcu_fd = open("/sys/kernel/rcu_expedited", O_RDWR | O_CLOEXEC)) < 0)
         die("open", "/sys/kernel/rcu_expedited");
 
-    if (options.cpu_latency && (latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) < 0)
+    if (options.cpu_latency &&
+        (latency_fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC)) < 0)
         die("open", "/dev/cpu_dma_latency");
 
     if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
