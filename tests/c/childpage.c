@@ -34,7 +34,7 @@ static void check_list(char *const *found, const char *const *wanted)
 {
     for (; *wanted; wanted++, found++) {
         REQUIRE(*found != NULL);
-        CHECK(strcmp(*found, *wanted) == 0);
+        CHECK_STR(*found, *wanted);
     }
     CHECK(*found == NULL);
 }
@@ -49,14 +49,16 @@ static void check_round_trip(const pf_child_options *options)
     REQUIRE(fd >= 0);
     REQUIRE(pf_child_page_map(&mapped, fd, &fault) == 0);
     CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-    CHECK(mapped->timeout_ns == options->timeout_ns && mapped->grace_ns == options->grace_ns);
-    CHECK(mapped->flags == options->flags && mapped->attempts_allowed == options->attempts);
-    CHECK(mapped->ring_bytes == options->output_bytes);
-    CHECK(mapped->state == PF_CHILD_PENDING);
+    CHECK_EQ(mapped->timeout_ns, options->timeout_ns);
+    CHECK_EQ(mapped->grace_ns, options->grace_ns);
+    CHECK_EQ(mapped->flags, options->flags);
+    CHECK_EQ(mapped->attempts_allowed, options->attempts);
+    CHECK_EQ(mapped->ring_bytes, options->output_bytes);
+    CHECK_EQ(mapped->state, PF_CHILD_PENDING);
 
     REQUIRE(pf_child_page_words(mapped, NULL, &words, &fault) == 0);
-    CHECK(strcmp(words.path, options->path) == 0);
-    CHECK(strcmp(words.directory, options->directory) == 0);
+    CHECK_STR(words.path, options->path);
+    CHECK_STR(words.directory, options->directory);
     check_list(words.argv, options->argv);
     check_list(words.envp, options->envp);
     free(words.argv);
@@ -72,7 +74,7 @@ static void check_round_trip(const pf_child_options *options)
     close(fd);
 }
 
-static void test_round_trips(void)
+TEST(round_trips)
 {
     pf_child_options options = plain_options();
     check_round_trip(&options);
@@ -95,22 +97,24 @@ static void test_round_trips(void)
     check_round_trip(&options);
 }
 
-static void test_refusals_to_create(void)
+TEST(refusals_to_create)
 {
     pf_fault fault;
     struct pf_child_page *page;
     int before = check_count_fds(getpid());
     pf_child_options options = plain_options();
     options.attempts = 0;
-    CHECK(pf_child_page_create(&page, &options, &fault) == -EINVAL);
-    CHECK(fault.op == PF_OP_CHILD_PAGE && fault.error == EINVAL && fault.index == -1);
+    CHECK_EQ(pf_child_page_create(&page, &options, &fault), -EINVAL);
+    CHECK_EQ(fault.op, PF_OP_CHILD_PAGE);
+    CHECK_EQ(fault.error, EINVAL);
+    CHECK_EQ(fault.index, -1);
 
     options = plain_options();
     options.output_bytes = PF_CHILD_MAX_BYTES;
-    CHECK(pf_child_page_create(&page, &options, &fault) == -E2BIG);
+    CHECK_EQ(pf_child_page_create(&page, &options, &fault), -E2BIG);
     options.output_bytes = UINT32_MAX;
-    CHECK(pf_child_page_create(&page, &options, &fault) == -E2BIG);
-    CHECK(check_count_fds(getpid()) == before);
+    CHECK_EQ(pf_child_page_create(&page, &options, &fault), -E2BIG);
+    CHECK_EQ(check_count_fds(getpid()), before);
 }
 
 /* ---- what is refused ------------------------------------------------------------------------ */
@@ -121,8 +125,10 @@ struct image {
     int fd;
 };
 
-static void take_image(struct image *image)
+static const struct image *take_image(void)
 {
+    struct image *image = malloc(sizeof *image);
+    REQUIRE(image != NULL);
     pf_fault fault;
     struct pf_child_page *page;
     pf_child_options options = plain_options();
@@ -132,6 +138,13 @@ static void take_image(struct image *image)
     REQUIRE(image->size <= sizeof image->bytes);
     memcpy(image->bytes, page, image->size);
     pf_child_page_unmap(page);
+    return image;
+}
+
+static void drop_image(const struct image *image)
+{
+    close(image->fd);
+    free((void *)(uintptr_t)image);
 }
 
 static void put_image(const struct image *image, const char *bytes, size_t size)
@@ -149,7 +162,9 @@ static int use(const struct image *image)
     char output[512];
     int result = pf_child_page_map(&page, image->fd, &fault);
     if (result < 0) {
-        CHECK(result == -EBADMSG && fault.op == PF_OP_CHILD_PAGE && fault.error == EBADMSG);
+        CHECK_EQ(result, -EBADMSG);
+        CHECK_EQ(fault.op, PF_OP_CHILD_PAGE);
+        CHECK_EQ(fault.error, EBADMSG);
         CHECK(page == NULL);
         return result;
     }
@@ -160,7 +175,7 @@ static int use(const struct image *image)
         total += strlen(*word) + 1;
     for (char **word = words.envp; *word; word++)
         total += strlen(*word) + 1;
-    CHECK(total == page->ring_offset - page->strings_offset);
+    CHECK_EQ(total, page->ring_offset - page->strings_offset);
     free(words.argv);
     pf_child_page_append(page, "0123456789", 10);
     CHECK(pf_child_page_output(page, output, sizeof output) <= page->ring_bytes);
@@ -168,23 +183,26 @@ static int use(const struct image *image)
     return 0;
 }
 
-static void test_truncations(const struct image *image)
+TEST(truncations)
 {
+    const struct image *image = take_image();
     char longer[sizeof image->bytes + 1] = {0};
     for (size_t size = 0; size < image->size; size++) {
         put_image(image, image->bytes, size);
-        CHECK(use(image) == -EBADMSG);
+        CHECK_EQ(use(image), -EBADMSG);
     }
     memcpy(longer, image->bytes, image->size);
     put_image(image, longer, image->size + 1);
-    CHECK(use(image) == -EBADMSG);
+    CHECK_EQ(use(image), -EBADMSG);
     put_image(image, image->bytes, image->size);
-    CHECK(use(image) == 0);
+    CHECK_EQ(use(image), 0);
+    drop_image(image);
 }
 
 /* Truncated, but with a header that says so: then the strings must not fit. */
-static void test_consistent_truncations(const struct image *image)
+TEST(consistent_truncations)
 {
+    const struct image *image = take_image();
     const struct pf_child_page *page = (const void *)image->bytes;
     for (size_t size = sizeof *page; size < page->ring_offset; size++) {
         struct image shorter = *image;
@@ -192,8 +210,9 @@ static void test_consistent_truncations(const struct image *image)
         header->size = header->ring_offset = size;
         header->ring_bytes = 0;
         put_image(image, shorter.bytes, size);
-        CHECK(use(image) == -EBADMSG);
+        CHECK_EQ(use(image), -EBADMSG);
     }
+    drop_image(image);
 }
 
 static void check_field(const struct image *image, size_t offset, size_t width, uint64_t good)
@@ -207,15 +226,16 @@ static void check_field(const struct image *image, size_t offset, size_t width, 
         struct image bad = *image;
         memcpy(bad.bytes + offset, &value, width);
         put_image(image, bad.bytes, bad.size);
-        CHECK(use(image) == (value == good ? 0 : -EBADMSG));
+        CHECK_EQ(use(image), value == good ? 0 : -EBADMSG);
     }
 }
 
 #define FIELD(name)                                                                                \
     check_field(image, offsetof(struct pf_child_page, name), sizeof page->name, page->name)
 
-static void test_fields(const struct image *image)
+TEST(fields)
 {
+    const struct image *image = take_image();
     const struct pf_child_page *page = (const void *)image->bytes;
     FIELD(magic);
     FIELD(size);
@@ -228,12 +248,14 @@ static void test_fields(const struct image *image)
     struct image bad = *image;
     ((struct pf_child_page *)bad.bytes)->attempts_allowed = 0;
     put_image(image, bad.bytes, bad.size);
-    CHECK(use(image) == -EBADMSG);
+    CHECK_EQ(use(image), -EBADMSG);
+    drop_image(image);
 }
 
 /* A ring that begins before the strings' end: over them, or over the header. */
-static void test_ring_over_others(const struct image *image)
+TEST(ring_over_others)
 {
+    const struct image *image = take_image();
     const struct pf_child_page *page = (const void *)image->bytes;
     for (uint64_t offset = 0; offset < page->ring_offset; offset++) {
         struct image bad = *image;
@@ -241,13 +263,15 @@ static void test_ring_over_others(const struct image *image)
         header->ring_offset = offset;
         header->ring_bytes = (uint32_t)(image->size - offset);
         put_image(image, bad.bytes, bad.size);
-        CHECK(use(image) == -EBADMSG);
+        CHECK_EQ(use(image), -EBADMSG);
     }
+    drop_image(image);
 }
 
 /* A sum that is right says nothing: it must not wrap around, and there must be an argv[0]. */
-static void test_counts(const struct image *image)
+TEST(counts)
 {
+    const struct image *image = take_image();
     const struct pf_child_page *page = (const void *)image->bytes;
     uint32_t both = page->argument_count + page->variable_count;
     for (uint32_t arguments = 0; arguments <= both + 1; arguments++) {
@@ -256,12 +280,14 @@ static void test_counts(const struct image *image)
         header->argument_count = arguments;
         header->variable_count = both - arguments; /* at last it wraps */
         put_image(image, other.bytes, other.size);
-        CHECK(use(image) == (arguments >= 1 && arguments <= both ? 0 : -EBADMSG));
+        CHECK_EQ(use(image), arguments >= 1 && arguments <= both ? 0 : -EBADMSG);
     }
+    drop_image(image);
 }
 
-static void test_mutations(const struct image *image)
+TEST(mutations)
 {
+    const struct image *image = take_image();
     uint64_t seed = 20240229;
     int accepted = 0, refused = 0;
     for (int i = 0; i < MUTATIONS; i++) {
@@ -276,21 +302,22 @@ static void test_mutations(const struct image *image)
         *(use(image) == 0 ? &accepted : &refused) += 1;
     }
     CHECK(accepted > MUTATIONS / 100 && refused > MUTATIONS / 4); /* it does try both */
+    drop_image(image);
 }
 
-static void test_other_files(void)
+TEST(other_files)
 {
     pf_fault fault;
     struct pf_child_page *page = NULL;
     int pair[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    CHECK(pf_child_page_map(&page, pair[0], &fault) == -EBADMSG);
+    CHECK_EQ(pf_child_page_map(&page, pair[0], &fault), -EBADMSG);
     int directory = open("/", O_RDONLY | O_DIRECTORY);
-    CHECK(pf_child_page_map(&page, directory, &fault) == -EBADMSG);
+    CHECK_EQ(pf_child_page_map(&page, directory, &fault), -EBADMSG);
     int huge = memfd_create("huge", 0);
     REQUIRE(ftruncate(huge, (off_t)PF_CHILD_MAX_BYTES + 1) == 0);
-    CHECK(pf_child_page_map(&page, huge, &fault) == -EBADMSG);
-    CHECK(pf_child_page_map(&page, -1, &fault) == -EBADF);
+    CHECK_EQ(pf_child_page_map(&page, huge, &fault), -EBADMSG);
+    CHECK_EQ(pf_child_page_map(&page, -1, &fault), -EBADF);
     CHECK(page == NULL);
     const int fds[] = {pair[0], pair[1], directory, huge};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
@@ -298,23 +325,8 @@ static void test_other_files(void)
     pf_child_page_unmap(NULL);
 }
 
-int main(void)
+int main(int count, char **words)
 {
-    check_limit(60);
-    int before = check_count_fds(getpid());
-    test_round_trips();
-    test_refusals_to_create();
-
-    struct image image;
-    take_image(&image);
-    test_truncations(&image);
-    test_consistent_truncations(&image);
-    test_fields(&image);
-    test_ring_over_others(&image);
-    test_counts(&image);
-    test_mutations(&image);
-    close(image.fd);
-    test_other_files();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
+    check_begin(count, words);
+    return check_run();
 }

@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "running.h"
 
-static void test_success(pf_run *run)
+TEST_WITH_RUN(success)
 {
     struct fifo fifo;
     char text[8] = {0};
@@ -22,7 +22,7 @@ static void test_success(pf_run *run)
     CHECK(strcmp(text, "abcde") == 0);
 }
 
-static void test_surroundings(pf_run *run)
+TEST_WITH_RUN(surroundings)
 {
     static char text[4096];
     pf_fault fault;
@@ -41,7 +41,7 @@ static void test_surroundings(pf_run *run)
     CHECK(strstr(text, "env LANG=C\nenv PYFREEZE_ATTEMPT=1\n") != NULL);
 }
 
-static void test_retries(pf_run *run)
+TEST_WITH_RUN(retries)
 {
     char text[64] = {0};
     pf_fault fault;
@@ -61,7 +61,7 @@ static void test_retries(pf_run *run)
 }
 
 /* The remains of a failed attempt are gone before the next one begins. */
-static void test_retries_after_remains(pf_run *run)
+TEST_WITH_RUN(retries_after_remains)
 {
     struct fifo fifo;
     fifo_open(&fifo);
@@ -72,7 +72,7 @@ static void test_retries_after_remains(pf_run *run)
     fifo_close(&fifo);
 }
 
-static void test_timeout(pf_run *run)
+TEST_WITH_RUN(timeout)
 {
     struct fifo fifo;
     fifo_open(&fifo);
@@ -95,7 +95,7 @@ static void test_timeout(pf_run *run)
     fifo_close(&fifo);
 }
 
-static void test_much_output(pf_run *run)
+TEST_WITH_RUN(much_output)
 {
     enum { TOTAL = 10 << 20, KEPT = 100001 };
     static char text[KEPT + 1];
@@ -119,7 +119,7 @@ static void check_exec_error(pf_run *run, const struct script *script, int error
     CHECK(report.exec_error == error && running_exited(&report, error == ENOENT ? 127 : 126));
 }
 
-static void test_exec_errors(pf_run *run)
+TEST_WITH_RUN(exec_errors)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/script", running_here);
@@ -134,7 +134,7 @@ static void test_exec_errors(pf_run *run)
     CHECK(report.attempts == 2 && report.exec_error == ENOEXEC);
 }
 
-static void test_end(pf_run *run)
+TEST_WITH_RUN(end)
 {
     struct fifo fifo;
     pf_fault fault;
@@ -155,7 +155,7 @@ static void test_end(pf_run *run)
     CHECK(pf_run_request_end(run, 4711, &fault) == 0);
 }
 
-static void test_reading_what_is_not(pf_run *run)
+TEST_WITH_RUN(reading_what_is_not)
 {
     pf_fault fault;
     pf_child_report report;
@@ -176,7 +176,7 @@ static void on_signal(int signal)
 }
 
 /* Signals that are held come while the client waits, and only then. */
-static void test_held_signals(pf_run *run)
+TEST_WITH_RUN(held_signals)
 {
     pf_event event;
     pf_fault fault;
@@ -194,7 +194,7 @@ static void test_held_signals(pf_run *run)
 
 /* ---- the run's end -------------------------------------------------------------------------- */
 
-static void test_staged(void)
+TEST(staged)
 {
     struct fifo kept, replaced, replacing;
     fifo_open(&kept);
@@ -220,7 +220,7 @@ static void test_staged(void)
 }
 
 /* What a success has left on purpose lives until the staged children have ended, and no longer. */
-static void test_held(void)
+TEST(held)
 {
     struct fifo held;
     fifo_open(&held);
@@ -235,7 +235,7 @@ static void test_held(void)
     fifo_close(&held);
 }
 
-static void test_running_at_close(void)
+TEST(running_at_close)
 {
     struct fifo ended, outliving;
     char line[300];
@@ -257,7 +257,7 @@ static void test_running_at_close(void)
 
 /* ---- deaths --------------------------------------------------------------------------------- */
 
-static void test_killed_supervisor(void)
+TEST(killed_supervisor)
 {
     struct fifo fifo, staged;
     pf_fault fault;
@@ -287,7 +287,7 @@ static void test_killed_supervisor(void)
 }
 
 /* The client dies without a word: what runs is ended, what is staged is run, the page goes. */
-static void test_killed_client(void)
+TEST(killed_client)
 {
     struct fifo fifo, staged;
     fifo_open(&fifo);
@@ -313,7 +313,7 @@ static void test_killed_client(void)
     fifo_close(&staged);
 }
 
-static void test_refused_starts(void)
+TEST(refused_starts)
 {
     pf_run *run = NULL;
     pf_fault fault;
@@ -341,26 +341,6 @@ static void test_refused_starts(void)
 
 int main(int count, char **words)
 {
-    running_begin(count, words, 50);
-    int before = check_count_fds(getpid());
-    pf_run *run = running_start(NULL, 0);
-    test_success(run);
-    test_surroundings(run);
-    test_retries(run);
-    test_retries_after_remains(run);
-    test_timeout(run);
-    test_much_output(run);
-    test_exec_errors(run);
-    test_end(run);
-    test_reading_what_is_not(run);
-    test_held_signals(run);
-    running_end(run);
-    test_staged();
-    test_held();
-    test_running_at_close();
-    test_killed_supervisor();
-    test_killed_client();
-    test_refused_starts();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
+    running_begin(count, words);
+    return check_run();
 }

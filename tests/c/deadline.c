@@ -30,13 +30,14 @@ static void wait_for_deadline(void)
 
 static void ends_as(enum pf_verdict verdict)
 {
-    CHECK(pf_window_advance(&window) == PF_WINDOW_EVENT_CLOSED);
-    CHECK(window.verdict == verdict);
-    CHECK(pf_window_is_idle(&window) && atomic_load(&window.page->deadline_ns) == 0);
+    CHECK_EQ(pf_window_advance(&window), PF_WINDOW_EVENT_CLOSED);
+    CHECK_EQ(window.verdict, verdict);
+    CHECK(pf_window_is_idle(&window));
+    CHECK_EQ(atomic_load(&window.page->deadline_ns), 0);
 }
 
 /* Not a moment earlier than it says. */
-static void test_not_before(void)
+TEST(not_before)
 {
     begin(SHORT_NS);
     uint64_t deadline_ns = atomic_load(&window.page->deadline_ns);
@@ -47,7 +48,7 @@ static void test_not_before(void)
     ends_as(PF_VERDICT_EXPIRED);
 }
 
-static void test_end_seen_first(void)
+TEST(end_seen_first)
 {
     begin(SHORT_NS);
     wait_for_deadline();
@@ -56,7 +57,7 @@ static void test_end_seen_first(void)
     ends_as(PF_VERDICT_EXPIRED);
 }
 
-static void test_deadline_seen_first(void)
+TEST(deadline_seen_first)
 {
     begin(SHORT_NS);
     wait_for_deadline();
@@ -67,7 +68,7 @@ static void test_deadline_seen_first(void)
 }
 
 /* An event of a timer that was disarmed since epoll_wait() told of it. */
-static void test_end_in_time(void)
+TEST(end_in_time)
 {
     begin(60 * PF_NS_PER_S);
     pf_window_finish(&window);
@@ -75,7 +76,7 @@ static void test_end_in_time(void)
     ends_as(PF_VERDICT_GOOD);
 }
 
-static void test_given_up_first(void)
+TEST(given_up_first)
 {
     begin(60 * PF_NS_PER_S);
     pf_window_give_up(&window, PF_VERDICT_ABORTED);
@@ -83,25 +84,23 @@ static void test_given_up_first(void)
     ends_as(PF_VERDICT_ABORTED);
 }
 
+/* Nothing is left of the windows before. */
+TEST(windows_in_a_row)
+{
+    test_end_in_time();
+    test_given_up_first();
+    test_end_seen_first();
+    test_deadline_seen_first();
+    test_end_seen_first();
+}
+
 int main(int count, char **words)
 {
-    check_limit(20);
-    REQUIRE(count >= 2 && chdir(words[1]) == 0);
     pf_fault fault;
     struct pf_page *page;
     const pf_start_options options = {.run_id = "deadline"};
+    check_begin(count, words);
     int fd = pf_page_create(&page, AT_FDCWD, &options, &fault);
     REQUIRE(fd >= 0 && pf_window_init(&window, page, NULL, &fault) == 0);
-    test_not_before();
-    test_end_seen_first();
-    test_deadline_seen_first();
-    test_end_in_time();
-    test_given_up_first();
-    test_end_seen_first(); /* and nothing is left of the ones before */
-    close(window.rcu_fd);
-    close(window.deadline_fd);
-    close(window.limit_fd);
-    pf_page_unmap(page);
-    close(fd);
-    return check_end();
+    return check_run();
 }

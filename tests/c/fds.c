@@ -28,16 +28,17 @@ static void open_all(void)
 static void check_list(const int *keep, int count)
 {
     open_all();
-    CHECK(pf_close_all_but(keep, count) == 0);
+    CHECK_EQ(pf_close_all_but(keep, count), 0);
     for (int fd = 0; fd <= HIGHEST; fd++) {
         int kept = fd < 3;
         for (int i = 0; i < count; i++)
             kept |= keep[i] == fd;
-        CHECK(is_open(fd) == kept);
+        CHECK_EQ(is_open(fd), kept);
     }
+    CHECK_EQ(pf_close_all_but(NULL, 0), 0);
 }
 
-static void test_chosen_lists(void)
+TEST(chosen_lists)
 {
     check_list(NULL, 0);
     const int lists[][4] = {{3, 4, 5, 6},         {6, 5, 4, 3},       {-1, -1, -1, -1},
@@ -48,7 +49,7 @@ static void test_chosen_lists(void)
             check_list(lists[i], count);
 }
 
-static void test_random_lists(void)
+TEST(random_lists)
 {
     uint64_t seed = 11;
     for (int round = 0; round < LISTS; round++) {
@@ -61,7 +62,7 @@ static void test_random_lists(void)
 }
 
 /* Descriptors that were opened before the limit fell lie above it, and are closed all the same. */
-static void test_under_a_limit(void)
+TEST(under_a_limit)
 {
     struct rlimit before;
     REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
@@ -70,18 +71,16 @@ static void test_under_a_limit(void)
         struct rlimit tight = {.rlim_cur = limit, .rlim_max = before.rlim_max};
         REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
         const int keep[] = {70, 4, -1};
-        CHECK(pf_close_all_but(keep, 3) == 0);
+        CHECK_EQ(pf_close_all_but(keep, 3), 0);
         for (int fd = 0; fd <= HIGHEST; fd++)
-            CHECK(is_open(fd) == (fd < 3 || fd == 70 || fd == 4));
+            CHECK_EQ(is_open(fd), fd < 3 || fd == 70 || fd == 4);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
     }
+    CHECK_EQ(pf_close_all_but(NULL, 0), 0);
 }
 
-int main(void)
+int main(int count, char **words)
 {
-    check_limit(30);
-    test_chosen_lists();
-    test_random_lists();
-    test_under_a_limit();
-    return check_end();
+    check_begin(count, words);
+    return check_run();
 }

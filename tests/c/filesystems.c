@@ -155,7 +155,7 @@ static void check_order(pf_run *run, uint64_t snapshot_from, uint64_t snapshot_t
     CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
 }
 
-static void test_window_with_child(void)
+TEST(window_with_child)
 {
     int rcu = read_rcu();
     pf_run *run = start_and_open();
@@ -181,7 +181,7 @@ static void test_window_with_child(void)
     running_end(run);
 }
 
-static void test_windows_of_the_caller(void)
+TEST(windows_of_the_caller)
 {
     int rcu = read_rcu();
     pf_fault fault;
@@ -206,7 +206,7 @@ static void test_windows_of_the_caller(void)
 
 /* ---- windows that are not good -------------------------------------------------------------- */
 
-static void test_expired(void)
+TEST(expired)
 {
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
@@ -219,7 +219,7 @@ static void test_expired(void)
     running_end(run);
 }
 
-static void test_foreign_thaw(void)
+TEST(foreign_thaw)
 {
     pf_fault fault;
     pf_run *run = start_and_open();
@@ -239,7 +239,7 @@ static void test_foreign_thaw(void)
 }
 
 /* Frozen by somebody else beforehand: what we froze is thawed, theirs is left alone. */
-static void test_foreign_freeze(void)
+TEST(foreign_freeze)
 {
     pf_run *run = start_and_open();
     REQUIRE(ioctl(roots[1], FIFREEZE, 0) == 0);
@@ -258,7 +258,7 @@ static void test_foreign_freeze(void)
     running_end(run);
 }
 
-static void test_wrong_mount(void)
+TEST(wrong_mount)
 {
     pf_fault fault;
     for (int i = 0; i < COUNT; i++)
@@ -280,7 +280,7 @@ static void test_wrong_mount(void)
 /* ---- rescues -------------------------------------------------------------------------------- */
 
 /* The caller hears nothing, it is busy writing; its guard thread thaws. */
-static void test_killed_supervisor(void)
+TEST(killed_supervisor)
 {
     int rcu = read_rcu();
     pf_fault fault;
@@ -318,7 +318,7 @@ static void die_in_window(int tell_fd, int kill_supervisor)
 }
 
 /* The client dies: the supervisor thaws. Both die: the page that is left names what to thaw. */
-static void test_killed_client(int both)
+static void kill_client(int both)
 {
     int told[2], supervisor;
     REQUIRE(pipe2(told, O_CLOEXEC) == 0);
@@ -337,8 +337,13 @@ static void test_killed_client(int both)
     close(told[1]);
 }
 
+TEST(killed_client)
+{
+    kill_client(0);
+}
+
 /* Who only looks sees the same, and changes nothing, not even by asking for it. */
-static void test_view(void)
+static void check_view(void)
 {
     pf_fault fault;
     pf_record *record;
@@ -356,7 +361,7 @@ static void test_view(void)
 }
 
 /* Thawed by name, whoever froze it: without a page, and so by the mount's id. */
-static void test_thaw_by_name(void)
+TEST(thaw_by_name)
 {
     pf_fault fault;
     CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 0); /* it is not frozen */
@@ -370,13 +375,13 @@ static void test_thaw_by_name(void)
     check_writable();
 }
 
-static void test_record(void)
+TEST(record)
 {
     pf_fault fault;
     pf_record *record;
     pf_record_header header;
-    test_killed_client(1);
-    test_view();
+    kill_client(1);
+    check_view();
     REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
     CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
     for (uint32_t i = COUNT; i-- > 0;) {
@@ -396,43 +401,24 @@ static void test_record(void)
     CHECK(unlink(STATE_NAME "/run.state") == 0);
 }
 
-static int run_tests(void)
-{
-    int before = check_count_fds(getpid());
-    test_window_with_child();
-    test_windows_of_the_caller();
-    test_expired();
-    test_foreign_thaw();
-    test_foreign_freeze();
-    test_wrong_mount();
-    test_killed_supervisor();
-    test_killed_client(0);
-    for (int i = 0; i < COUNT; i++)
-        describe_target(i);
-    test_record();
-    test_thaw_by_name();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
-}
-
 static void on_alarm(int signal)
 {
     (void)signal; /* it ends the waiting, that is all */
 }
 
-/* The tests run in a child, so that the cleaning is done even if they crash or hang. */
+/* The case runs in a child, so that the cleaning is done even if it crashes or hangs. */
 static int run_and_clean_up(void)
 {
     int status = -1;
     rcu_before = read_rcu();
-    pid_t tests = fork();
-    if (tests == 0) {
+    pid_t test = fork();
+    if (test == 0) {
         check_become_subreaper();
-        exit(run_tests());
+        exit(check_run());
     }
     struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
     sigaction(SIGALRM, &action, NULL);
-    CHECK(waitpid(tests, &status, 0) == tests); /* else it has taken too long */
+    CHECK(waitpid(test, &status, 0) == test); /* else it has taken too long */
     clean_up();
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return check_end();
@@ -440,8 +426,7 @@ static int run_and_clean_up(void)
 
 int main(int count, char **words)
 {
-    int is_private = running_begin(count, words, 40);
-    if (!is_private) {
+    if (!running_begin(count, words)) {
         SKIP("loop devices need a mount namespace of our own");
         return check_end();
     }
@@ -452,5 +437,7 @@ int main(int count, char **words)
             SKIP("mkfs.ext4 or mount -o loop does not work here");
             return check_end();
         }
+    for (int i = 0; i < COUNT; i++)
+        describe_target(i);
     return run_and_clean_up();
 }

@@ -26,6 +26,7 @@ static pf_start_options options_named(const char *run_id)
 }
 
 static int directory_fd;
+static int is_private;
 
 static int exists(const char *name)
 {
@@ -42,24 +43,29 @@ static void check_content(const struct pf_page *page)
 {
     char boot_id[PF_ID_SIZE];
     pf_page_boot_id(boot_id);
-    CHECK(strlen(boot_id) == 36 && strcmp(page->boot_id, boot_id) == 0);
-    CHECK(strcmp(page->run_id, "run-1") == 0);
-    CHECK(page->client_pid == getpid());
-    CHECK(page->rcu_saved == -1 && page->deadline_ns == 0 && page->supervisor_pid == 0);
+    CHECK_EQ(strlen(boot_id), 36);
+    CHECK_STR(page->boot_id, boot_id);
+    CHECK_STR(page->run_id, "run-1");
+    CHECK_EQ(page->client_pid, getpid());
+    CHECK_EQ(page->rcu_saved, -1);
+    CHECK_EQ(page->deadline_ns, 0);
+    CHECK_EQ(page->supervisor_pid, 0);
     REQUIRE(page->count == MOUNT_COUNT);
     for (uint32_t i = 0; i < MOUNT_COUNT; i++) {
         pf_filesystem found;
         pf_slot_read(page, i, &found);
-        CHECK(strcmp(found.mount, targets[i].mount) == 0);
-        CHECK(found.mount_id == targets[i].mount_id);
-        CHECK(found.device_major == targets[i].device_major);
-        CHECK(found.device_minor == targets[i].device_minor);
-        CHECK(found.level == targets[i].level);
-        CHECK(found.state == PF_STATE_CHOSEN && found.error == 0 && found.op == PF_OP_NONE);
+        CHECK_STR(found.mount, targets[i].mount);
+        CHECK_EQ(found.mount_id, targets[i].mount_id);
+        CHECK_EQ(found.device_major, targets[i].device_major);
+        CHECK_EQ(found.device_minor, targets[i].device_minor);
+        CHECK_EQ(found.level, targets[i].level);
+        CHECK_EQ(found.state, PF_STATE_CHOSEN);
+        CHECK_EQ(found.error, 0);
+        CHECK_EQ(found.op, PF_OP_NONE);
     }
 }
 
-static void test_round_trip(void)
+TEST(round_trip)
 {
     pf_fault fault;
     struct pf_page *made, *mapped;
@@ -69,13 +75,14 @@ static void test_round_trip(void)
     REQUIRE(fd >= 0);
     CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     REQUIRE(fstat(fd, &status) == 0);
-    CHECK((status.st_mode & 0777) == 0600 && status.st_size == (off_t)made->size);
+    CHECK_EQ(status.st_mode & 0777, 0600);
+    CHECK_EQ(status.st_size, (off_t)made->size);
     CHECK(status.st_blocks * 512 >= status.st_size); /* no hole that could be a SIGBUS later */
     REQUIRE(pf_page_map(&mapped, fd, &fault) == 0);
     check_content(made);
     check_content(mapped);
     atomic_store(&mapped->slots[1].state, PF_STATE_FROZEN);
-    CHECK(pf_slot_state(&made->slots[1]) == PF_STATE_FROZEN); /* one memory */
+    CHECK_EQ(pf_slot_state(&made->slots[1]), PF_STATE_FROZEN); /* one memory */
     pf_page_unmap(mapped);
     pf_page_unmap(made);
     pf_page_unmap(NULL);
@@ -83,7 +90,7 @@ static void test_round_trip(void)
     remove_file("run-1.state");
 }
 
-static void test_counts(void)
+TEST(counts)
 {
     static const char needs[] = {[PF_STATE_CHOSEN] = 0,   [PF_STATE_OPEN] = 0,
                                  [PF_STATE_FREEZING] = 1, [PF_STATE_FROZEN] = 1,
@@ -104,7 +111,7 @@ static void test_counts(void)
             atomic_store(&page->slots[i].state, states[i]);
             wanted += (uint32_t)needs[states[i]];
         }
-        CHECK(pf_page_count_needing_thaw(page) == wanted);
+        CHECK_EQ(pf_page_count_needing_thaw(page), wanted);
     }
     pf_page_unmap(page);
     close(fd);
@@ -119,67 +126,75 @@ static int create(const char *run_id, pf_fault *fault)
     pf_start_options options = options_named(run_id);
     int fd = pf_page_create(&page, directory_fd, &options, fault);
     if (fd >= 0) {
-        CHECK(strcmp(page->run_id, run_id) == 0);
+        CHECK_STR(page->run_id, run_id);
         pf_page_unmap(page);
         close(fd);
         return 0;
     }
-    CHECK(fault->op == PF_OP_PAGE && fault->error == -fd && fault->index == -1);
+    CHECK_EQ(fault->op, PF_OP_PAGE);
+    CHECK_EQ(fault->error, -fd);
+    CHECK_EQ(fault->index, -1);
     return fd;
 }
 
-static void test_names(void)
+TEST(names)
 {
     char name[PF_ID_SIZE + 8];
     char longest[PF_ID_SIZE + 1];
     pf_fault fault;
     memset(longest, 'i', sizeof longest);
     longest[PF_ID_SIZE] = '\0';
-    CHECK(create(longest, &fault) == -EINVAL);
+    CHECK_EQ(create(longest, &fault), -EINVAL);
     longest[PF_ID_SIZE - 1] = '\0';
-    CHECK(create(longest, &fault) == 0);
+    CHECK_EQ(create(longest, &fault), 0);
     pf_page_file_name(name, longest);
-    CHECK(strlen(name) == PF_ID_SIZE - 1 + 6 && exists(name));
+    CHECK_EQ(strlen(name), PF_ID_SIZE - 1 + 6);
+    CHECK(exists(name));
     remove_file(name);
 
-    CHECK(create("../escape", &fault) == -EINVAL);
-    CHECK(create("/escape", &fault) == -EINVAL);
-    CHECK(create("under/neath", &fault) == -EINVAL);
-    CHECK(create("..", &fault) == 0); /* a plain name once its ending is there */
+    CHECK_EQ(create("../escape", &fault), -EINVAL);
+    CHECK_EQ(create("/escape", &fault), -EINVAL);
+    CHECK_EQ(create("under/neath", &fault), -EINVAL);
+    CHECK_EQ(create("..", &fault), 0); /* a plain name once its ending is there */
     remove_file("...state");
 }
 
-static void test_obstacles(void)
+TEST(obstacles)
 {
     pf_fault fault;
     REQUIRE(symlinkat("victim", directory_fd, "linked.state") == 0);
-    CHECK(create("linked", &fault) == -EEXIST);
+    CHECK_EQ(create("linked", &fault), -EEXIST);
     CHECK(!exists("victim"));
     int victim = openat(directory_fd, "victim", O_WRONLY | O_CREAT, 0600);
     REQUIRE(write(victim, "precious", 8) == 8);
-    CHECK(create("linked", &fault) == -EEXIST);
+    CHECK_EQ(create("linked", &fault), -EEXIST);
     struct stat status;
-    CHECK(fstat(victim, &status) == 0 && status.st_size == 8);
+    CHECK_EQ(fstat(victim, &status), 0);
+    CHECK_EQ(status.st_size, 8);
     close(victim);
     remove_file("linked.state");
     remove_file("victim");
 
-    CHECK(create("twice", &fault) == 0);
-    CHECK(create("twice", &fault) == -EEXIST);
+    CHECK_EQ(create("twice", &fault), 0);
+    CHECK_EQ(create("twice", &fault), -EEXIST);
     CHECK(exists("twice.state")); /* the other run's page is not removed */
     remove_file("twice.state");
 
     pf_start_options options = options_named("many");
     struct pf_page *page;
     options.target_count = PF_PAGE_MAX_FILESYSTEMS + 1;
-    CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -EINVAL);
-    CHECK(pf_page_create(&page, -1, &options, &fault) == -EINVAL);
+    CHECK_EQ(pf_page_create(&page, directory_fd, &options, &fault), -EINVAL);
+    CHECK_EQ(pf_page_create(&page, -1, &options, &fault), -EINVAL);
     options.target_count = 1;
-    CHECK(pf_page_create(&page, -1, &options, &fault) == -EBADF);
+    CHECK_EQ(pf_page_create(&page, -1, &options, &fault), -EBADF);
 }
 
-static void test_full(void)
+TEST(full)
 {
+    if (!is_private) {
+        SKIP("a full tmpfs needs a mount namespace of its own");
+        return;
+    }
     static pf_target many[PF_PAGE_MAX_FILESYSTEMS];
     pf_fault fault;
     struct pf_page *page;
@@ -188,8 +203,10 @@ static void test_full(void)
     const pf_start_options options = {.run_id = "full",
                                       .targets = many,
                                       .target_count = PF_PAGE_MAX_FILESYSTEMS};
-    CHECK(pf_page_create(&page, directory_fd, &options, &fault) == -ENOSPC);
-    CHECK(fault.op == PF_OP_PAGE && fault.error == ENOSPC && page == NULL);
+    CHECK_EQ(pf_page_create(&page, directory_fd, &options, &fault), -ENOSPC);
+    CHECK_EQ(fault.op, PF_OP_PAGE);
+    CHECK_EQ(fault.error, ENOSPC);
+    CHECK(page == NULL);
     CHECK(!exists("full.state"));
 }
 
@@ -201,8 +218,10 @@ struct image {
     int fd;
 };
 
-static void take_image(struct image *image)
+static const struct image *take_image(void)
 {
+    struct image *image = malloc(sizeof *image);
+    REQUIRE(image != NULL);
     pf_fault fault;
     struct pf_page *page;
     pf_start_options options = options_named("image");
@@ -211,6 +230,14 @@ static void take_image(struct image *image)
     image->size = page->size;
     memcpy(image->bytes, page, image->size);
     pf_page_unmap(page);
+    return image;
+}
+
+static void drop_image(const struct image *image)
+{
+    close(image->fd);
+    free((void *)(uintptr_t)image);
+    remove_file("image.state");
 }
 
 static void put_image(const struct image *image, const char *bytes, size_t size)
@@ -227,7 +254,9 @@ static int use(const struct image *image)
     size_t length = 0;
     int result = pf_page_map(&page, image->fd, &fault);
     if (result < 0) {
-        CHECK(result == -EBADMSG && fault.op == PF_OP_PAGE_READ && fault.error == EBADMSG);
+        CHECK_EQ(result, -EBADMSG);
+        CHECK_EQ(fault.op, PF_OP_PAGE_READ);
+        CHECK_EQ(fault.error, EBADMSG);
         CHECK(page == NULL);
         return result;
     }
@@ -245,23 +274,25 @@ static int use(const struct image *image)
     return 0;
 }
 
-static void test_truncations(const struct image *image)
+TEST(truncations)
 {
+    const struct image *image = take_image();
     char longer[sizeof image->bytes + 1] = {0};
     for (size_t size = 0; size < image->size; size++) {
         put_image(image, image->bytes, size);
-        CHECK(use(image) == -EBADMSG);
+        CHECK_EQ(use(image), -EBADMSG);
         if (size < sizeof(struct pf_page))
             continue;
         struct image shorter =
             *image; /* and with a header that says so: the strings must not fit */
         ((struct pf_page *)shorter.bytes)->size = size;
         put_image(image, shorter.bytes, size);
-        CHECK(use(image) == -EBADMSG);
+        CHECK_EQ(use(image), -EBADMSG);
     }
     memcpy(longer, image->bytes, image->size);
     put_image(image, longer, image->size + 1);
-    CHECK(use(image) == -EBADMSG);
+    CHECK_EQ(use(image), -EBADMSG);
+    drop_image(image);
 }
 
 static void refuse(const struct image *image, size_t offset, size_t width, uint64_t value)
@@ -269,11 +300,12 @@ static void refuse(const struct image *image, size_t offset, size_t width, uint6
     struct image bad = *image;
     memcpy(bad.bytes + offset, &value, width);
     put_image(image, bad.bytes, bad.size);
-    CHECK(use(image) == -EBADMSG);
+    CHECK_EQ(use(image), -EBADMSG);
 }
 
-static void test_fields(const struct image *image)
+TEST(fields)
 {
+    const struct image *image = take_image();
     const size_t strings = sizeof(struct pf_page) + MOUNT_COUNT * sizeof(struct pf_slot);
     const uint64_t bad_sizes[] = {0, 1, image->size - 1, image->size + 1, UINT32_MAX, UINT64_MAX};
     for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
@@ -295,11 +327,13 @@ static void test_fields(const struct image *image)
                    4, bad_offsets[i]);
     refuse(image, image->size - 1, 1, '!'); /* the last path would not end */
     put_image(image, image->bytes, image->size);
-    CHECK(use(image) == 0);
+    CHECK_EQ(use(image), 0);
+    drop_image(image);
 }
 
-static void test_mutations(const struct image *image)
+TEST(mutations)
 {
+    const struct image *image = take_image();
     uint64_t seed = 20240301;
     int accepted = 0, refused = 0;
     for (int i = 0; i < MUTATIONS; i++) {
@@ -312,50 +346,31 @@ static void test_mutations(const struct image *image)
         *(use(image) == 0 ? &accepted : &refused) += 1;
     }
     CHECK(accepted > MUTATIONS / 100 && refused > MUTATIONS / 4); /* it does try both */
+    drop_image(image);
 }
 
-static void test_other_files(void)
+TEST(other_files)
 {
     pf_fault fault;
     struct pf_page *page = NULL;
     int pipes[2];
     REQUIRE(pipe(pipes) == 0);
-    CHECK(pf_page_map(&page, pipes[0], &fault) == -EBADMSG);
-    CHECK(pf_page_map(&page, directory_fd, &fault) == -EBADMSG);
-    CHECK(pf_page_map(&page, -1, &fault) == -EBADF && page == NULL);
+    CHECK_EQ(pf_page_map(&page, pipes[0], &fault), -EBADMSG);
+    CHECK_EQ(pf_page_map(&page, directory_fd, &fault), -EBADMSG);
+    CHECK_EQ(pf_page_map(&page, -1, &fault), -EBADF);
+    CHECK(page == NULL);
     close(pipes[0]);
     close(pipes[1]);
 }
 
 int main(int count, char **words)
 {
-    check_limit(60);
-    REQUIRE(count >= 2 && chdir(words[1]) == 0);
-    int is_private = private_mounts();
+    check_begin(count, words);
+    is_private = private_mounts();
     if (is_private)
         private_tmpfs("state", "size=64k");
     else
         REQUIRE(mkdir("state", 0700) == 0);
-    int before = check_count_fds(getpid());
     directory_fd = open("state", O_RDONLY | O_DIRECTORY);
-    test_round_trip();
-    test_counts();
-    test_names();
-    test_obstacles();
-    if (is_private)
-        test_full();
-
-    struct image image;
-    take_image(&image);
-    test_truncations(&image);
-    test_fields(&image);
-    test_mutations(&image);
-    close(image.fd);
-    test_other_files();
-    remove_file("image.state");
-    close(directory_fd);
-    CHECK(check_count_fds(getpid()) == before);
-    if (!is_private)
-        SKIP("a full tmpfs needs a mount namespace of its own");
-    return check_end();
+    return check_run();
 }

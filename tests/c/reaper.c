@@ -12,8 +12,6 @@
 #include "check.h"
 #include "fifo.h"
 
-static const char *actor;
-
 struct kept {
     struct pf_child_page *page;
     struct pf_child_words words;
@@ -34,7 +32,7 @@ static void start(struct kept *kept, const struct run *run)
 {
     const char *argv[] = {"actor", run->words[0], run->words[1], run->words[2], NULL};
     const char *const envp[] = {"LANG=C", NULL};
-    pf_child_options options = {.path = run->path ? run->path : actor,
+    pf_child_options options = {.path = run->path ? run->path : check_actor,
                                 .argv = argv,
                                 .envp = envp,
                                 .directory = run->directory ? run->directory : "/",
@@ -77,7 +75,7 @@ static void close_once(int *fd)
 
 static void command(const struct kept *kept, char letter)
 {
-    CHECK(send(kept->control_fd, &letter, 1, MSG_NOSIGNAL) == 1);
+    CHECK_EQ(send(kept->control_fd, &letter, 1, MSG_NOSIGNAL), 1);
 }
 
 /* Wait for the report about the child itself. */
@@ -110,8 +108,10 @@ static void finish(struct kept *kept)
 {
     int status;
     REQUIRE(waitpid(kept->reaper, &status, 0) == kept->reaper);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
+    CHECK_EQ(waitpid(-1, NULL, 0), -1);
+    CHECK_EQ(errno, ECHILD);
     close_once(&kept->control_fd);
     close_once(&kept->output_fd);
     close_once(&kept->park_fd);
@@ -121,17 +121,18 @@ static void finish(struct kept *kept)
 
 /* ---- plain ends ----------------------------------------------------------------------------- */
 
-static void test_exits(void)
+TEST(exits)
 {
     struct kept kept;
     start(&kept, &(struct run){.words = {"exit", "0"}});
-    CHECK(wait_status(&kept) == 0);
+    CHECK_EQ(wait_status(&kept), 0);
     CHECK(is_over(&kept) && kept.page->pid > 0);
     finish(&kept);
 
     start(&kept, &(struct run){.words = {"exit", "37"}});
     int status = wait_status(&kept);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 37);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 37);
     CHECK(is_over(&kept));
     finish(&kept);
 
@@ -141,7 +142,8 @@ static void test_exits(void)
         snprintf(number, sizeof number, "%d", signals[i]);
         start(&kept, &(struct run){.words = {"signal", number}});
         status = wait_status(&kept);
-        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == signals[i]);
+        CHECK(WIFSIGNALED(status));
+        CHECK_EQ(WTERMSIG(status), signals[i]);
         CHECK(is_over(&kept));
         finish(&kept);
     }
@@ -152,8 +154,9 @@ static void check_exec_failure(const struct run *run, int error)
     struct kept kept;
     start(&kept, run);
     int status = wait_status(&kept);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == (error == ENOENT ? 127 : 126));
-    CHECK(kept.page->exec_error == error);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), error == ENOENT ? 127 : 126);
+    CHECK_EQ(kept.page->exec_error, error);
     CHECK(is_over(&kept));
     finish(&kept);
 }
@@ -165,9 +168,10 @@ static void make_file(const char *path, const char *text, mode_t mode)
     REQUIRE(fchmod(fd, mode) == 0 && close(fd) == 0);
 }
 
-static void test_exec_failures(const char *here)
+TEST(exec_failures)
 {
-    char path[300];
+    char here[200], path[300];
+    REQUIRE(getcwd(here, sizeof here) != NULL);
     snprintf(path, sizeof path, "%s/script", here);
     const struct run run = {.path = path};
     check_exec_failure(&run, ENOENT);
@@ -184,22 +188,25 @@ static void test_exec_failures(const char *here)
     check_exec_failure(&(struct run){.directory = path, .words = {"exit", "0"}}, ENOTDIR);
 }
 
-static void test_shebang(const char *here)
+TEST(shebang)
 {
-    char path[300], text[64];
+    char here[200], path[300], text[64];
     struct kept kept;
+    REQUIRE(getcwd(here, sizeof here) != NULL);
     snprintf(path, sizeof path, "%s/shebang", here);
     make_file(path, "#!/bin/sh\necho out; echo err >&2; exit 4\n", 0700);
     start(&kept, &(struct run){.path = path});
     int status = wait_status(&kept);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 4 && kept.page->exec_error == 0);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 4);
+    CHECK_EQ(kept.page->exec_error, 0);
     read_output(&kept, text, sizeof text);
-    CHECK(strcmp(text, "out\nerr\n") == 0);
+    CHECK_STR(text, "out\nerr\n");
     CHECK(is_over(&kept));
     finish(&kept);
 }
 
-static void test_surroundings(void)
+TEST(surroundings)
 {
     char text[4096];
     struct kept kept;
@@ -208,7 +215,7 @@ static void test_surroundings(void)
     start(&kept, &(struct run){.words = {"describe"}, .flags = PF_CHILD_UMASK_077});
     signal(SIGPIPE, SIG_DFL);
     close(stray);
-    CHECK(wait_status(&kept) == 0);
+    CHECK_EQ(wait_status(&kept), 0);
     read_output(&kept, text, sizeof text);
     CHECK(strstr(text, "fd 0\n") && strstr(text, "fd 1\n") && strstr(text, "fd 2\n"));
     char *last = strstr(text, "fd 2\n");
@@ -227,95 +234,108 @@ static void test_surroundings(void)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
-static void test_terminate_and_kill_daemon(void)
+TEST(terminate_and_kill_daemon)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, &(struct run){.words = {"daemon", fifo.path}});
-    CHECK(wait_status(&kept) == 0);
-    CHECK(fifo_next(&fifo) == 'r');
+    CHECK_EQ(wait_status(&kept), 0);
+    CHECK_EQ(fifo_next(&fifo), 'r');
     command(&kept, PF_REAPER_TERMINATE);
-    CHECK(fifo_next(&fifo) == 'T'); /* it was told, and goes on */
+    CHECK_EQ(fifo_next(&fifo), 'T'); /* it was told, and goes on */
     CHECK(fifo_is_quiet(&fifo));
-    CHECK(recv(kept.control_fd, &(char){0}, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    CHECK(recv(kept.control_fd, &(char){0}, 1, MSG_DONTWAIT) < 0);
+    CHECK_EQ(errno, EAGAIN);
     command(&kept, PF_REAPER_KILL);
-    CHECK(fifo_next(&fifo) == 0);
+    CHECK_EQ(fifo_next(&fifo), 0);
     CHECK(is_over(&kept));
     finish(&kept);
     fifo_close(&fifo);
 }
 
 /* Each of three processes in two sessions gets its SIGTERM once. */
-static void test_terminate_reaches_all(void)
+TEST(terminate_reaches_all)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, &(struct run){.words = {"family", fifo.path}});
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'r');
+        CHECK_EQ(fifo_next(&fifo), 'r');
     command(&kept, PF_REAPER_TERMINATE);
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'T');
+        CHECK_EQ(fifo_next(&fifo), 'T');
     command(&kept, PF_REAPER_KILL);
     int status = wait_status(&kept);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    CHECK(fifo_rest(&fifo, 'T') == 0);
+    CHECK(WIFSIGNALED(status));
+    CHECK_EQ(WTERMSIG(status), SIGKILL);
+    CHECK_EQ(fifo_rest(&fifo, 'T'), 0);
     CHECK(is_over(&kept));
     finish(&kept);
     fifo_close(&fifo);
 }
 
-static void test_supervisor_death(void)
+TEST(supervisor_death)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, &(struct run){.words = {"family", fifo.path}});
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'r');
+        CHECK_EQ(fifo_next(&fifo), 'r');
     close_once(&kept.control_fd);
-    CHECK(fifo_next(&fifo) == 0);
+    CHECK_EQ(fifo_next(&fifo), 0);
     finish(&kept);
     fifo_close(&fifo);
 }
 
 /* Killed while it forks: a look at /proc is always too late for the newest generation. */
-static void test_fork_chain(const char *kind)
+static void check_fork_chain(const char *kind)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, &(struct run){.words = {kind, fifo.path}});
-    CHECK(wait_status(&kept) == 0);
-    CHECK(fifo_next(&fifo) == 'r');
+    CHECK_EQ(wait_status(&kept), 0);
+    CHECK_EQ(fifo_next(&fifo), 'r');
     command(&kept, PF_REAPER_KILL);
-    CHECK(fifo_next(&fifo) == 0);
+    CHECK_EQ(fifo_next(&fifo), 0);
     CHECK(is_over(&kept));
     finish(&kept);
     fifo_close(&fifo);
 }
 
-static void test_leave(void)
+TEST(fork_chain)
+{
+    check_fork_chain("chain");
+}
+
+TEST(fork_chain_of_sessions)
+{
+    check_fork_chain("sessions");
+}
+
+TEST(leave)
 {
     struct kept kept;
     struct fifo fifo;
     int status;
     fifo_open(&fifo);
     start(&kept, &(struct run){.words = {"daemon", fifo.path}});
-    CHECK(wait_status(&kept) == 0);
-    CHECK(fifo_next(&fifo) == 'r');
+    CHECK_EQ(wait_status(&kept), 0);
+    CHECK_EQ(fifo_next(&fifo), 'r');
     command(&kept, PF_REAPER_LEAVE);
     CHECK(is_over(&kept));
     REQUIRE(waitpid(kept.reaper, &status, 0) == kept.reaper);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
     CHECK(fifo_is_quiet(&fifo)); /* it lives, and was not even told to end */
-    CHECK(waitpid(-1, &status, WNOHANG) == 0); /* and is ours now */
+    CHECK_EQ(waitpid(-1, &status, WNOHANG), 0); /* and is ours now */
 
-    CHECK(pf_tree_signal(getpid(), SIGKILL, 0) == 1);
-    CHECK(fifo_next(&fifo) == 0);
-    CHECK(check_bury_all() == 1);
+    CHECK_EQ(pf_tree_signal(getpid(), SIGKILL, 0), 1);
+    CHECK_EQ(fifo_next(&fifo), 0);
+    CHECK_EQ(check_bury_all(), 1);
     close_once(&kept.control_fd);
     close_once(&kept.output_fd);
     free(kept.words.argv);
@@ -332,24 +352,24 @@ static const struct run *parked_touch(const struct fifo *fifo)
     return &run;
 }
 
-static void test_parked_and_released(void)
+TEST(parked_and_released)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
     start(&kept, parked_touch(&fifo));
-    CHECK(read(kept.park_fd, &(char){0}, 1) == 1); /* it says so itself */
-    CHECK(read(fifo.fd, &(char){0}, 1) == 0);      /* and has not begun */
-    CHECK(write(kept.park_fd, "g", 1) == 1);
-    CHECK(wait_status(&kept) == 0);
-    CHECK(fifo_next(&fifo) == 'x');
+    CHECK_EQ(read(kept.park_fd, &(char){0}, 1), 1); /* it says so itself */
+    CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0);      /* and has not begun */
+    CHECK_EQ(write(kept.park_fd, "g", 1), 1);
+    CHECK_EQ(wait_status(&kept), 0);
+    CHECK_EQ(fifo_next(&fifo), 'x');
     CHECK(is_over(&kept));
     finish(&kept);
     fifo_close(&fifo);
 }
 
 /* Before it said anything, with its word unread, and after its word was read. */
-static void test_parked_and_given_up(void)
+TEST(parked_and_given_up)
 {
     struct kept kept;
     struct fifo fifo;
@@ -357,19 +377,19 @@ static void test_parked_and_given_up(void)
         fifo_open(&fifo);
         start(&kept, parked_touch(&fifo));
         if (moment > 0)
-            CHECK(recv(kept.park_fd, &(char){0}, 1, moment == 1 ? MSG_PEEK : 0) == 1);
+            CHECK_EQ(recv(kept.park_fd, &(char){0}, 1, moment == 1 ? MSG_PEEK : 0), 1);
         close_once(&kept.park_fd);
-        CHECK(wait_status(&kept) == 0);
-        CHECK(kept.page->exec_error == 0);
+        CHECK_EQ(wait_status(&kept), 0);
+        CHECK_EQ(kept.page->exec_error, 0);
         CHECK(is_over(&kept));
         finish(&kept);
-        CHECK(read(fifo.fd, &(char){0}, 1) == 0); /* nobody has ever opened it */
+        CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0); /* nobody has ever opened it */
         fifo_close(&fifo);
     }
 }
 
 /* All of the supervisor's ends close at once when it dies. */
-static void test_parked_and_orphaned(void)
+TEST(parked_and_orphaned)
 {
     struct kept kept;
     struct fifo fifo;
@@ -379,13 +399,13 @@ static void test_parked_and_orphaned(void)
         close_once(first ? &kept.park_fd : &kept.control_fd);
         close_once(first ? &kept.control_fd : &kept.park_fd);
         finish(&kept);
-        CHECK(read(fifo.fd, &(char){0}, 1) == 0);
+        CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0);
         fifo_close(&fifo);
     }
 }
 
 /* Two parked children side by side: neither may hold the other's pipe open. */
-static void test_two_parked(void)
+TEST(two_parked)
 {
     struct kept one, two;
     struct fifo fifo;
@@ -394,11 +414,13 @@ static void test_two_parked(void)
     start(&one, parked_touch(&fifo));
     start(&two, parked_touch(&fifo));
     close_once(&one.park_fd);
-    CHECK(wait_status(&one) == 0 && is_over(&one));
+    CHECK_EQ(wait_status(&one), 0);
+    CHECK(is_over(&one));
     REQUIRE(waitpid(one.reaper, &status, 0) == one.reaper);
-    CHECK(write(two.park_fd, "g", 1) == 1);
-    CHECK(wait_status(&two) == 0 && is_over(&two));
-    CHECK(fifo_rest(&fifo, 'x') == 1);
+    CHECK_EQ(write(two.park_fd, "g", 1), 1);
+    CHECK_EQ(wait_status(&two), 0);
+    CHECK(is_over(&two));
+    CHECK_EQ(fifo_rest(&fifo, 'x'), 1);
     finish(&two);
     close_once(&one.control_fd);
     close_once(&one.output_fd);
@@ -409,40 +431,40 @@ static void test_two_parked(void)
 
 /* ---- the tree itself ------------------------------------------------------------------------ */
 
-static void test_tree_counts(void)
+TEST(tree_counts)
 {
     struct kept kept;
     struct fifo fifo;
     fifo_open(&fifo);
-    CHECK(pf_tree_signal(getpid(), 0, 0) == 0);
+    CHECK_EQ(pf_tree_signal(getpid(), 0, 0), 0);
     start(&kept, &(struct run){.words = {"family", fifo.path}});
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'r');
-    CHECK(pf_tree_signal(getpid(), 0, 0) == 4); /* with the reaper */
-    CHECK(pf_tree_signal(kept.reaper, 0, 0) == 3);
-    CHECK(pf_tree_signal(kept.reaper, SIGTERM, kept.page->pid) ==
-          3); /* counted, but two excepted */
-    CHECK(fifo_next(&fifo) == 'T');
+        CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(pf_tree_signal(getpid(), 0, 0), 4); /* with the reaper */
+    CHECK_EQ(pf_tree_signal(kept.reaper, 0, 0), 3);
+    CHECK_EQ(pf_tree_signal(kept.reaper, SIGTERM, kept.page->pid),
+             3); /* counted, but two excepted */
+    CHECK_EQ(fifo_next(&fifo), 'T');
     CHECK(fifo_is_quiet(&fifo));
-    CHECK(pf_tree_signal(kept.reaper, SIGKILL, 0) == 3); /* somebody else kills them all */
-    CHECK(fifo_next(&fifo) == 0);
+    CHECK_EQ(pf_tree_signal(kept.reaper, SIGKILL, 0), 3); /* somebody else kills them all */
+    CHECK_EQ(fifo_next(&fifo), 0);
     wait_status(&kept);
     CHECK(is_over(&kept));
     finish(&kept);
-    CHECK(pf_tree_signal(getpid(), 0, 0) == 0);
+    CHECK_EQ(pf_tree_signal(getpid(), 0, 0), 0);
 
     pid_t zombie = fork();
     if (zombie == 0)
         _exit(0);
     siginfo_t info;
     REQUIRE(waitid(P_PID, (id_t)zombie, &info, WEXITED | WNOWAIT) == 0);
-    CHECK(pf_tree_signal(getpid(), SIGKILL, 0) == 0); /* a zombie is not alive */
-    CHECK(check_bury_all() == 1);
+    CHECK_EQ(pf_tree_signal(getpid(), SIGKILL, 0), 0); /* a zombie is not alive */
+    CHECK_EQ(check_bury_all(), 1);
     fifo_close(&fifo);
 }
 
 /* A name may hold anything, also what looks like the fields after it. */
-static void test_tree_with_odd_names(void)
+TEST(tree_with_odd_names)
 {
     int ready[2];
     char byte;
@@ -455,43 +477,20 @@ static void test_tree_with_odd_names(void)
             pause();
     }
     REQUIRE(read(ready[0], &byte, 1) == 1);
-    CHECK(pf_tree_signal(getpid(), SIGKILL, 0) == 1);
-    CHECK(check_bury_all() == 1);
+    CHECK_EQ(pf_tree_signal(getpid(), SIGKILL, 0), 1);
+    CHECK_EQ(check_bury_all(), 1);
     close(ready[0]);
     close(ready[1]);
 }
 
 int main(int count, char **words)
 {
-    char here[200];
-    check_limit(50);
-    REQUIRE(count >= 3 && chdir(words[1]) == 0 && getcwd(here, sizeof here));
-    actor = words[2];
+    check_begin(count, words);
     check_become_subreaper();
-    int before = check_count_fds(getpid());
-
     /* A reaper expects what its supervisor has done: every signal blocked. SIGALRM is ours. */
     sigset_t blocked;
     sigfillset(&blocked);
     sigdelset(&blocked, SIGALRM);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-
-    test_exits();
-    test_exec_failures(here);
-    test_shebang(here);
-    test_surroundings();
-    test_terminate_and_kill_daemon();
-    test_terminate_reaches_all();
-    test_supervisor_death();
-    test_fork_chain("chain");
-    test_fork_chain("sessions");
-    test_leave();
-    test_parked_and_released();
-    test_parked_and_given_up();
-    test_parked_and_orphaned();
-    test_two_parked();
-    test_tree_counts();
-    test_tree_with_odd_names();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
+    return check_run();
 }

@@ -1,11 +1,10 @@
-/* Faults that were found once, one a case; which of them are not fixed yet is in
- * test_sanitized.py. */
+/* Each case was a bug once. */
 #define _GNU_SOURCE
 #include "base/process.h"
 #include "running.h"
 
 /* A second request while a window is open must leave that window as it is. */
-static void second_window(void)
+TEST(second_window)
 {
     pf_fault fault;
     pf_run *run = running_start(NULL, 0);
@@ -27,8 +26,16 @@ static void second_window(void)
     running_end(run);
 }
 
+static void close_pipes(const int notify[2], const int done[2])
+{
+    close(notify[0]);
+    close(notify[1]);
+    close(done[0]);
+    close(done[1]);
+}
+
 /* The same peer may serve several windows. */
-static void peer_twice(void)
+TEST(peer_twice)
 {
     int notify[2], done[2];
     char byte;
@@ -47,10 +54,11 @@ static void peer_twice(void)
         }
     }
     running_end(run);
+    close_pipes(notify, done);
 }
 
 /* A peer's answer to one window is no answer to the next. */
-static void stale_peer(void)
+TEST(stale_peer)
 {
     int notify[2], done[2];
     REQUIRE(pipe2(notify, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0);
@@ -68,6 +76,7 @@ static void stale_peer(void)
     running_expect(run, PF_EVENT_FROZEN);
     CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_EXPIRED);
     running_end(run);
+    close_pipes(notify, done);
 }
 
 static void limit_descriptors(pid_t pid, int room)
@@ -87,7 +96,7 @@ static void lift_limit(pid_t pid)
 }
 
 /* A child that was reported as not started is not started later either. */
-static void failed_fork(void)
+TEST(failed_fork)
 {
     struct fifo fifo;
     fifo_open(&fifo);
@@ -105,7 +114,7 @@ static void failed_fork(void)
 }
 
 /* A request whose descriptor could not be taken is answered all the same. */
-static void unanswered_child(void)
+TEST(unanswered_child)
 {
     pf_fault fault;
     pf_run *run = running_start(NULL, 0);
@@ -119,7 +128,7 @@ static void unanswered_child(void)
 }
 
 /* A staged child is owed until the one that cancels it has been started. */
-static void refused_replacement(void)
+TEST(refused_replacement)
 {
     struct fifo staged, replacing;
     pf_fault fault;
@@ -143,7 +152,7 @@ static void refused_replacement(void)
 }
 
 /* All attempts share one timeout: none begins after it. */
-static void late_attempt(void)
+TEST(late_attempt)
 {
     struct fifo fifo;
     fifo_open(&fifo);
@@ -159,7 +168,7 @@ static void late_attempt(void)
 }
 
 /* However few descriptors there are, a start that fails closes its own and no other. */
-static void start_without_descriptors(void)
+TEST(start_without_descriptors)
 {
     struct rlimit before;
     pf_fault fault;
@@ -182,7 +191,7 @@ static void start_without_descriptors(void)
 }
 
 /* What a success leaves on purpose is left, and the supervisor is not held up by it. */
-static void left_child(void)
+TEST(left_child)
 {
     struct fifo left;
     pf_fault fault;
@@ -206,7 +215,7 @@ static void left_child(void)
 }
 
 /* A timeout without end is one, not one that has passed. */
-static void endless_timeout(void)
+TEST(endless_timeout)
 {
     pf_run *run = running_start(NULL, 0);
     pf_child_report report = running_run(run, &(struct script){.path = "/bin/sh",
@@ -218,27 +227,6 @@ static void endless_timeout(void)
 
 int main(int count, char **words)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
-        {"second_window", second_window},
-        {"peer_twice", peer_twice},
-        {"stale_peer", stale_peer},
-        {"failed_fork", failed_fork},
-        {"unanswered_child", unanswered_child},
-        {"refused_replacement", refused_replacement},
-        {"late_attempt", late_attempt},
-        {"start_without_descriptors", start_without_descriptors},
-        {"endless_timeout", endless_timeout},
-        {"left_child", left_child},
-    };
-    running_begin(count, words, 30);
-    REQUIRE(count == 5);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (strcmp(words[4], cases[i].name) == 0) {
-            cases[i].run();
-            return check_end();
-        }
-    return 2;
+    running_begin(count, words);
+    return check_run();
 }

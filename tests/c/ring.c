@@ -38,10 +38,10 @@ static void check_ring(const struct pf_child_page *page, const struct model *mod
     if (kept > size)
         kept = size;
     memset(found, '#', sizeof found);
-    CHECK(pf_child_page_output(page, found, size) == kept);
-    CHECK(memcmp(found, model->bytes + model->count - kept, kept) == 0);
-    CHECK(found[kept] == '#');
-    CHECK(page->output_total == model->count);
+    CHECK_EQ(pf_child_page_output(page, found, size), kept);
+    CHECK_EQ(memcmp(found, model->bytes + model->count - kept, kept), 0);
+    CHECK_EQ(found[kept], '#');
+    CHECK_EQ(page->output_total, model->count);
 }
 
 static void append(struct pf_child_page *page, struct model *model, uint32_t count, uint64_t *seed)
@@ -56,7 +56,7 @@ static void append(struct pf_child_page *page, struct model *model, uint32_t cou
 }
 
 /* From every offset, chunks of every length: shorter than the ring, as long, and longer. */
-static void test_ring_at_every_offset(void)
+TEST(ring_at_every_offset)
 {
     uint64_t seed = 1;
     const uint32_t rooms[] = {0, 1, 2, 7, 16};
@@ -77,7 +77,7 @@ static void test_ring_at_every_offset(void)
     }
 }
 
-static void test_ring_over_time(void)
+TEST(ring_over_time)
 {
     uint64_t seed = 7;
     for (int round = 0; round < 50; round++) {
@@ -93,7 +93,7 @@ static void test_ring_over_time(void)
 }
 
 /* What one read of a pipe brings, into rings around its size, from positions on both sides of it. */
-static void test_ring_of_whole_reads(void)
+TEST(ring_of_whole_reads)
 {
     enum { READ = 65536 };
     static char written[5 * READ], found[2 * READ];
@@ -110,20 +110,15 @@ static void test_ring_of_whole_reads(void)
             for (int reads = 0; reads < 3; reads++, total += READ) {
                 pf_child_page_append(page, written + total, READ);
                 uint32_t all = total + READ, kept = all < rooms[r] ? all : rooms[r];
-                CHECK(pf_child_page_output(page, found, sizeof found) == kept);
-                CHECK(memcmp(found, written + all - kept, kept) == 0);
+                CHECK_EQ(pf_child_page_output(page, found, sizeof found), kept);
+                CHECK_EQ(memcmp(found, written + all - kept, kept), 0);
             }
             pf_child_page_unmap(page);
         }
 }
 
-int main(void)
+int main(int count, char **words)
 {
-    check_limit(60);
-    int before = check_count_fds(getpid());
-    test_ring_at_every_offset();
-    test_ring_over_time();
-    test_ring_of_whole_reads();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
+    check_begin(count, words);
+    return check_run();
 }

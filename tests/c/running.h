@@ -15,8 +15,6 @@
 /* How long an event may take before the supervisor counts as hanging. */
 #define PATIENCE_NS (20 * (int64_t)PF_NS_PER_S)
 
-static const char *running_actor;
-static const char *running_program;
 static char running_here[200];
 
 /* A sanitizer's shadow is terabytes of address space, which mlockall(MCL_FUTURE) would have to fill.
@@ -29,15 +27,11 @@ static inline void running_forbid_locked_memory(void)
         REQUIRE(prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) == 0);
 }
 
-/* Arguments: a directory of our own, the actor, the supervisor. Returns whether the state directory
- * is a tmpfs in a mount namespace of our own. */
-static inline int running_begin(int count, char **words, unsigned limit_s)
+/* Returns whether the state directory is a tmpfs in a mount namespace of our own. */
+static inline int running_begin(int count, char **words)
 {
-    check_limit(limit_s);
-    REQUIRE(count >= 4 && chdir(words[1]) == 0);
+    check_begin(count, words);
     REQUIRE(getcwd(running_here, sizeof running_here) != NULL);
-    running_actor = words[2];
-    running_program = words[3];
     running_forbid_locked_memory();
     check_become_subreaper();
     int is_private = private_mounts();
@@ -50,7 +44,7 @@ static inline pf_start_options running_options(const pf_target *targets, uint32_
 {
     static char directory[256];
     snprintf(directory, sizeof directory, "%s/" STATE_NAME, running_here);
-    return (pf_start_options){.program = running_program,
+    return (pf_start_options){.program = check_supervisor,
                               .directory = directory,
                               .run_id = "run",
                               .targets = targets,
@@ -86,6 +80,17 @@ static inline void running_end(pf_run *run)
     CHECK(lock >= 0);
     close(lock);
 }
+
+/* As TEST(), around it a run without filesystems. */
+#define TEST_WITH_RUN(name)                                                                        \
+    static void with_run_##name(pf_run *run);                                                      \
+    TEST(name)                                                                                     \
+    {                                                                                              \
+        pf_run *run = running_start(NULL, 0);                                                      \
+        with_run_##name(run);                                                                      \
+        running_end(run);                                                                          \
+    }                                                                                              \
+    static void with_run_##name(pf_run *run)
 
 static inline pf_event running_next(pf_run *run)
 {
@@ -123,7 +128,7 @@ static inline int running_try_child(pf_run *run, const struct script *script, pf
                                 NULL};
     const char *const envp[] = {"LANG=C", NULL};
     const pf_child_options options = {
-        .path = script->path ? script->path : running_actor,
+        .path = script->path ? script->path : check_actor,
         .argv = argv,
         .envp = envp,
         .directory = script->directory ? script->directory : "/",

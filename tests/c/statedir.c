@@ -12,7 +12,9 @@ static int open_and_close(const char *path, pf_fault *fault)
 {
     int fd = pf_statedir_open(path, fault);
     if (fd < 0) {
-        CHECK(fault->op == PF_OP_DIRECTORY && fault->error == -fd && fault->index == -1);
+        CHECK_EQ(fault->op, PF_OP_DIRECTORY);
+        CHECK_EQ(fault->error, -fd);
+        CHECK_EQ(fault->index, -1);
         return fd;
     }
     CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -20,24 +22,25 @@ static int open_and_close(const char *path, pf_fault *fault)
     return 0;
 }
 
-static void test_modes(void)
+TEST(modes)
 {
     pf_fault fault;
     struct stat status;
     umask(0);
-    CHECK(open_and_close("fresh", &fault) == 0);
-    CHECK(stat("fresh", &status) == 0 && (status.st_mode & 07777) == 0700);
-    CHECK(open_and_close("fresh", &fault) == 0); /* it may be there already */
+    CHECK_EQ(open_and_close("fresh", &fault), 0);
+    CHECK_EQ(stat("fresh", &status), 0);
+    CHECK_EQ(status.st_mode & 07777, 0700);
+    CHECK_EQ(open_and_close("fresh", &fault), 0); /* it may be there already */
     for (mode_t mode = 0700; mode <= 0777; mode++) {
         REQUIRE(chmod("fresh", mode) == 0);
-        CHECK(open_and_close("fresh", &fault) == (mode & 022 ? -EPERM : 0));
+        CHECK_EQ(open_and_close("fresh", &fault), mode & 022 ? -EPERM : 0);
     }
     REQUIRE(chmod("fresh", 01777) == 0); /* a sticky bit does not help: they could still create */
-    CHECK(open_and_close("fresh", &fault) == -EPERM);
+    CHECK_EQ(open_and_close("fresh", &fault), -EPERM);
     REQUIRE(chmod("fresh", 0700) == 0);
 }
 
-static void test_other_owners(void)
+TEST(other_owners)
 {
     pf_fault fault;
     REQUIRE(mkdir("theirs", 0700) == 0);
@@ -46,12 +49,12 @@ static void test_other_owners(void)
         return;
     }
     REQUIRE(chown("theirs", 65534, 0) == 0);
-    CHECK(open_and_close("theirs", &fault) == -EPERM);
+    CHECK_EQ(open_and_close("theirs", &fault), -EPERM);
     REQUIRE(chown("theirs", 0, 65534) == 0); /* the group may not write */
-    CHECK(open_and_close("theirs", &fault) == 0);
+    CHECK_EQ(open_and_close("theirs", &fault), 0);
 }
 
-static void test_other_things(void)
+TEST(other_things)
 {
     pf_fault fault;
     REQUIRE(mkdir("real", 0700) == 0);
@@ -62,12 +65,12 @@ static void test_other_things(void)
     CHECK(open_and_close("dangling", &fault) < 0);
     CHECK(access("nowhere", F_OK) < 0); /* and not made through the link */
     close(open("file", O_WRONLY | O_CREAT, 0600));
-    CHECK(open_and_close("file", &fault) == -ENOTDIR);
-    CHECK(open_and_close("missing/below", &fault) == -ENOENT);
-    CHECK(open_and_close("file/below", &fault) == -ENOTDIR);
+    CHECK_EQ(open_and_close("file", &fault), -ENOTDIR);
+    CHECK_EQ(open_and_close("missing/below", &fault), -ENOENT);
+    CHECK_EQ(open_and_close("file/below", &fault), -ENOTDIR);
 }
 
-static void test_lock(void)
+TEST(lock)
 {
     pf_fault fault;
     struct stat status;
@@ -76,23 +79,29 @@ static void test_lock(void)
     int lock = pf_statedir_lock(directory_fd, &fault);
     REQUIRE(lock >= 0);
     CHECK(fcntl(lock, F_GETFD) & FD_CLOEXEC);
-    CHECK(fstat(lock, &status) == 0 && (status.st_mode & 0777) == 0600);
+    CHECK_EQ(fstat(lock, &status), 0);
+    CHECK_EQ(status.st_mode & 0777, 0600);
     for (int i = 0; i < 3; i++) {
-        CHECK(pf_statedir_lock(directory_fd, &fault) == -EWOULDBLOCK);
-        CHECK(fault.op == PF_OP_LOCK && fault.error == EWOULDBLOCK);
-        CHECK(pf_lock("fresh", &fault) == -EWOULDBLOCK);
+        CHECK_EQ(pf_statedir_lock(directory_fd, &fault), -EWOULDBLOCK);
+        CHECK_EQ(fault.op, PF_OP_LOCK);
+        CHECK_EQ(fault.error, EWOULDBLOCK);
+        CHECK_EQ(pf_lock("fresh", &fault), -EWOULDBLOCK);
     }
-    CHECK(pf_lock("real", &fault) >= 3); /* another directory is another lock */
+    int other = pf_lock("other", &fault);
+    CHECK(other >= 3); /* another directory is another lock */
+    close(other);
     close(lock);
     lock = pf_lock("fresh", &fault);
     CHECK(lock >= 0);
     close(lock);
     close(directory_fd);
-    CHECK(pf_lock("file", &fault) == -ENOTDIR && fault.op == PF_OP_DIRECTORY);
+    close(open("file", O_WRONLY | O_CREAT, 0600));
+    CHECK_EQ(pf_lock("file", &fault), -ENOTDIR);
+    CHECK_EQ(fault.op, PF_OP_DIRECTORY);
 }
 
 /* The lock ends with its last holder, however that one ends. */
-static void test_lock_of_a_dead_process(void)
+TEST(lock_of_a_dead_process)
 {
     pf_fault fault;
     int told[2];
@@ -106,7 +115,7 @@ static void test_lock_of_a_dead_process(void)
             pause();
     }
     REQUIRE(read(told[0], &byte, 1) == 1 && byte == 1);
-    CHECK(pf_lock("fresh", &fault) == -EWOULDBLOCK);
+    CHECK_EQ(pf_lock("fresh", &fault), -EWOULDBLOCK);
     REQUIRE(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
     int lock = pf_lock("fresh", &fault);
     CHECK(lock >= 0);
@@ -115,32 +124,23 @@ static void test_lock_of_a_dead_process(void)
     close(told[1]);
 }
 
-static void test_lock_obstacles(void)
+TEST(lock_obstacles)
 {
     pf_fault fault;
     int directory_fd = pf_statedir_open("traps", &fault);
     REQUIRE(directory_fd >= 0);
     REQUIRE(symlinkat("elsewhere", directory_fd, PF_LOCK_NAME) == 0);
-    CHECK(pf_statedir_lock(directory_fd, &fault) == -ELOOP);
+    CHECK_EQ(pf_statedir_lock(directory_fd, &fault), -ELOOP);
     CHECK(faccessat(directory_fd, "elsewhere", F_OK, 0) < 0);
     REQUIRE(unlinkat(directory_fd, PF_LOCK_NAME, 0) == 0);
     REQUIRE(mkdirat(directory_fd, PF_LOCK_NAME, 0700) == 0);
-    CHECK(pf_statedir_lock(directory_fd, &fault) == -EISDIR && fault.op == PF_OP_LOCK);
+    CHECK_EQ(pf_statedir_lock(directory_fd, &fault), -EISDIR);
+    CHECK_EQ(fault.op, PF_OP_LOCK);
     close(directory_fd);
 }
 
 int main(int count, char **words)
 {
-    check_limit(30);
-    REQUIRE(count >= 2 && chdir(words[1]) == 0);
-    test_modes();
-    test_other_owners();
-    test_other_things();
-    int before = check_count_fds(getpid());
-    test_lock();
-    CHECK(check_count_fds(getpid()) == before + 1); /* the other directory's lock */
-    test_lock_of_a_dead_process();
-    test_lock_obstacles();
-    CHECK(check_count_fds(getpid()) == before + 1);
-    return check_end();
+    check_begin(count, words);
+    return check_run();
 }

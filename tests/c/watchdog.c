@@ -41,14 +41,14 @@ static uint64_t look_until_mute(void)
     return pf_now_ns() - begin;
 }
 
-static void test_nothing_is_owed(void)
+TEST(nothing_is_owed)
 {
     close_window();
     CHECK(!pf_watchdog_check(&run));
-    CHECK(pf_watchdog_next_look(&run) == UINT64_MAX);
+    CHECK_EQ(pf_watchdog_next_look(&run), UINT64_MAX);
 }
 
-static void test_in_time(void)
+TEST(in_time)
 {
     open_window(pf_now_ns() + LONG_AGO_NS);
     CHECK(!pf_watchdog_check(&run));
@@ -57,7 +57,7 @@ static void test_in_time(void)
 }
 
 /* Two threads look: however often they do, it is the time that counts. */
-static void test_mercy_after_a_pause(void)
+TEST(mercy_after_a_pause)
 {
     open_window(pf_now_ns() - LONG_AGO_NS);
     uint64_t begin = pf_now_ns(), end;
@@ -70,7 +70,7 @@ static void test_mercy_after_a_pause(void)
     CHECK(!pf_watchdog_check(&run)); /* it has answered after all */
 }
 
-static void test_mercy_anew(void)
+TEST(mercy_anew)
 {
     open_window(pf_now_ns() - LONG_AGO_NS);
     CHECK(look_until_mute() >= LEAST_MERCY_NS);
@@ -83,7 +83,7 @@ static void test_mercy_anew(void)
 }
 
 /* It has begun to thaw: that may take long, and is no silence. */
-static void test_thawing(void)
+TEST(thawing)
 {
     open_window(pf_now_ns() - PF_NS_PER_S);
     atomic_store(&run.page->thawing, 1);
@@ -98,16 +98,10 @@ static void test_thawing(void)
 
 int main(int count, char **words)
 {
-    check_limit(30);
-    REQUIRE(count >= 2);
-    (void)words;
+    check_begin(count, words);
     run.page = calloc(1, sizeof *run.page);
     REQUIRE(run.page != NULL);
-    test_nothing_is_owed();
-    test_in_time();
-    test_mercy_after_a_pause();
-    test_mercy_anew();
-    test_thawing();
+    int status = check_run();
     free(run.page);
-    return check_end();
+    return status;
 }

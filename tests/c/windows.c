@@ -36,7 +36,7 @@ static int window_with(pf_run *run, const struct script *script, uint64_t max_wi
     return close_with_child(run, window.child, report);
 }
 
-static void test_child(pf_run *run)
+TEST_WITH_RUN(child)
 {
     pf_child_report report;
     struct fifo fifo;
@@ -57,7 +57,7 @@ static void test_child(pf_run *run)
     CHECK(report.exec_error == ENOENT && running_exited(&report, 127));
 }
 
-static void test_child_past_the_deadline(pf_run *run)
+TEST_WITH_RUN(child_past_the_deadline)
 {
     pf_child_report report;
     struct fifo fifo;
@@ -69,7 +69,7 @@ static void test_child_past_the_deadline(pf_run *run)
     fifo_close(&fifo);
 }
 
-static void test_child_timeout(pf_run *run)
+TEST_WITH_RUN(child_timeout)
 {
     pf_child_report report;
     struct fifo fifo;
@@ -93,7 +93,7 @@ static void check_refused(pf_run *run, int child)
     CHECK(event.fault.index == child);
 }
 
-static void test_unfit_children(pf_run *run)
+TEST_WITH_RUN(unfit_children)
 {
     struct fifo fifo;
     fifo_open(&fifo);
@@ -113,7 +113,7 @@ static void test_unfit_children(pf_run *run)
     fifo_close(&fifo);
 }
 
-static void test_caller(pf_run *run)
+TEST_WITH_RUN(caller)
 {
     pf_fault fault;
     pf_window_options window = running_window(10 * PF_NS_PER_S);
@@ -143,7 +143,7 @@ static void test_caller(pf_run *run)
     }
 }
 
-static void test_abort_with_child(pf_run *run)
+TEST_WITH_RUN(abort_with_child)
 {
     pf_fault fault;
     pf_child_report report;
@@ -161,7 +161,7 @@ static void test_abort_with_child(pf_run *run)
     fifo_close(&fifo);
 }
 
-static void test_peer(pf_run *run)
+TEST_WITH_RUN(peer)
 {
     for (int i = 0; i < 3; i++) {
         char word[16] = {0};
@@ -181,7 +181,7 @@ static void test_peer(pf_run *run)
     }
 }
 
-static void test_many(pf_run *run)
+TEST_WITH_RUN(many)
 {
     pf_fault fault;
     int ours = 0, theirs = 0;
@@ -208,7 +208,7 @@ static void test_many(pf_run *run)
     CHECK(check_count_fds(pf_run_supervisor_pid(run)) < theirs + MANY + 2);
 }
 
-static void test_many_runs(void)
+TEST(many_runs)
 {
     int before = check_count_fds(getpid());
     for (int i = 0; i < 20; i++) {
@@ -221,7 +221,7 @@ static void test_many_runs(void)
 }
 
 /* The supervisor dies while the caller is in the open window. */
-static void test_killed_in_window(void)
+TEST(killed_in_window)
 {
     for (int i = 0; i < 10; i++) {
         pf_fault fault;
@@ -239,7 +239,7 @@ static void test_killed_in_window(void)
     }
 }
 
-static void test_flush(pf_run *run)
+TEST_WITH_RUN(flush)
 {
     pf_fault fault;
     CHECK(pf_run_request_open(run, &fault) == 0);
@@ -254,21 +254,6 @@ static void test_flush(pf_run *run)
 
 int main(int count, char **words)
 {
-    running_begin(count, words, 50);
-    int before = check_count_fds(getpid());
-    pf_run *run = running_start(NULL, 0);
-    test_flush(run);
-    test_child(run);
-    test_child_past_the_deadline(run);
-    test_child_timeout(run);
-    test_unfit_children(run);
-    test_caller(run);
-    test_abort_with_child(run);
-    test_peer(run);
-    test_many(run);
-    running_end(run);
-    test_many_runs();
-    test_killed_in_window();
-    CHECK(check_count_fds(getpid()) == before);
-    return check_end();
+    running_begin(count, words);
+    return check_run();
 }

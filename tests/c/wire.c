@@ -22,7 +22,7 @@ static void begin(void)
 
 static void end(void)
 {
-    CHECK(check_count_fds(getpid()) == resting_fds);
+    CHECK_EQ(check_count_fds(getpid()), resting_fds);
     close(ends[0]);
     close(ends[1]);
 }
@@ -47,12 +47,15 @@ static void receive_fails(int error)
     struct pf_message message;
     int fds[PF_WIRE_MAX_FDS] = {7, 7};
     pf_fault fault = {0};
-    CHECK(pf_wire_receive(ends[1], &message, fds, &fault) == -error);
-    CHECK(fault.op == PF_OP_RECEIVE && fault.error == error && fault.index == -1);
-    CHECK(fds[0] == -1 && fds[1] == -1);
+    CHECK_EQ(pf_wire_receive(ends[1], &message, fds, &fault), -error);
+    CHECK_EQ(fault.op, PF_OP_RECEIVE);
+    CHECK_EQ(fault.error, error);
+    CHECK_EQ(fault.index, -1);
+    CHECK_EQ(fds[0], -1);
+    CHECK_EQ(fds[1], -1);
 }
 
-static void test_round_trip(int count)
+static void check_round_trip(int count)
 {
     begin();
     int pipes[2];
@@ -61,11 +64,11 @@ static void test_round_trip(int count)
     struct pf_message received;
     int fds[PF_WIRE_MAX_FDS];
     pf_fault fault;
-    CHECK(pf_wire_send(ends[0], &sent, pipes, count, &fault) == 0);
-    CHECK(pf_wire_receive(ends[1], &received, fds, &fault) == 0);
-    CHECK(memcmp(&sent, &received, sizeof sent) == 0);
+    CHECK_EQ(pf_wire_send(ends[0], &sent, pipes, count, &fault), 0);
+    CHECK_EQ(pf_wire_receive(ends[1], &received, fds, &fault), 0);
+    CHECK_EQ(memcmp(&sent, &received, sizeof sent), 0);
     for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
-        CHECK((fds[i] >= 0) == (i < count));
+        CHECK_EQ(fds[i] >= 0, i < count);
         if (fds[i] < 0)
             continue;
         CHECK(same_file(fds[i], pipes[i]) && (fcntl(fds[i], F_GETFD) & FD_CLOEXEC));
@@ -77,8 +80,14 @@ static void test_round_trip(int count)
     end();
 }
 
+TEST(round_trips)
+{
+    for (int count = 0; count <= PF_WIRE_MAX_FDS; count++)
+        check_round_trip(count);
+}
+
 /* Many wait, with and without descriptors: each comes with its own, in order. */
-static void test_queue(void)
+TEST(queue)
 {
     begin();
     int pipes[2];
@@ -97,7 +106,8 @@ static void test_queue(void)
                 close(fds[j]);
                 found++;
             }
-        CHECK(received.index == i && found == i % 3);
+        CHECK_EQ(received.index, i);
+        CHECK_EQ(found, i % 3);
     }
     close(pipes[0]);
     close(pipes[1]);
@@ -123,7 +133,7 @@ static void send_raw(const void *bytes, size_t size, const int *fds, size_t coun
     REQUIRE(sendmsg(ends[0], &header, 0) == (ssize_t)size);
 }
 
-static void test_wrong_lengths(void)
+TEST(wrong_lengths)
 {
     char bytes[2 * sizeof(struct pf_message)] = {0};
     for (size_t size = 1; size < sizeof bytes; size++) {
@@ -134,7 +144,7 @@ static void test_wrong_lengths(void)
             struct pf_message message;
             int taken[PF_WIRE_MAX_FDS];
             pf_fault fault;
-            CHECK(pf_wire_receive(ends[1], &message, taken, &fault) == 0);
+            CHECK_EQ(pf_wire_receive(ends[1], &message, taken, &fault), 0);
             for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
                 if (taken[i] >= 0)
                     close(taken[i]);
@@ -146,7 +156,7 @@ static void test_wrong_lengths(void)
     }
 }
 
-static void test_too_many_descriptors(void)
+TEST(too_many_descriptors)
 {
     const struct pf_message message = some_message(3);
     int fds[16];
@@ -162,7 +172,7 @@ static void test_too_many_descriptors(void)
 }
 
 /* The kernel cuts off the descriptors that the table has no room for. */
-static void test_full_table(void)
+TEST(full_table)
 {
     struct rlimit before;
     REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
@@ -180,9 +190,9 @@ static void test_full_table(void)
         pf_fault fault;
         int result = pf_wire_receive(ends[1], &received, fds, &fault);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
-        CHECK(result == (room < 2 ? -EMFILE : 0));
+        CHECK_EQ(result, room < 2 ? -EMFILE : 0);
         for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
-            CHECK((fds[i] >= 0) == (room >= 2));
+            CHECK_EQ(fds[i] >= 0, room >= 2);
             if (fds[i] >= 0)
                 close(fds[i]);
         }
@@ -190,48 +200,42 @@ static void test_full_table(void)
     }
 }
 
-static void test_closed_peer(void)
+TEST(closed_peer)
 {
     begin();
     const struct pf_message message = some_message(5);
     struct pf_message received;
     int fds[PF_WIRE_MAX_FDS];
     pf_fault fault;
-    CHECK(pf_wire_send(ends[0], &message, NULL, 0, &fault) == 0);
+    CHECK_EQ(pf_wire_send(ends[0], &message, NULL, 0, &fault), 0);
     close(ends[0]);
-    CHECK(pf_wire_receive(ends[1], &received, fds, &fault) == 0); /* its last words */
+    CHECK_EQ(pf_wire_receive(ends[1], &received, fds, &fault), 0); /* its last words */
     receive_fails(EPIPE);
-    CHECK(pf_wire_send(ends[1], &message, NULL, 0, &fault) == -EPIPE); /* no SIGPIPE */
-    CHECK(fault.op == PF_OP_SEND && fault.error == EPIPE && fault.index == -1);
+    CHECK_EQ(pf_wire_send(ends[1], &message, NULL, 0, &fault), -EPIPE); /* no SIGPIPE */
+    CHECK_EQ(fault.op, PF_OP_SEND);
+    CHECK_EQ(fault.error, EPIPE);
+    CHECK_EQ(fault.index, -1);
     resting_fds--;
-    CHECK(check_count_fds(getpid()) == resting_fds);
+    CHECK_EQ(check_count_fds(getpid()), resting_fds);
     close(ends[1]);
 }
 
-static void test_bad_socket(void)
+TEST(bad_socket)
 {
     pf_fault fault;
     struct pf_message message = some_message(6);
     int fds[PF_WIRE_MAX_FDS];
-    CHECK(pf_wire_send(-1, &message, NULL, 0, &fault) == -EBADF);
-    CHECK(pf_wire_receive(-1, &message, fds, &fault) == -EBADF);
+    CHECK_EQ(pf_wire_send(-1, &message, NULL, 0, &fault), -EBADF);
+    CHECK_EQ(pf_wire_receive(-1, &message, fds, &fault), -EBADF);
     begin();
     const int bad[1] = {-1};
-    CHECK(pf_wire_send(ends[0], &message, bad, 1, &fault) == -EBADF);
+    CHECK_EQ(pf_wire_send(ends[0], &message, bad, 1, &fault), -EBADF);
     receive_fails(EAGAIN);
     end();
 }
 
-int main(void)
+int main(int count, char **words)
 {
-    check_limit(30);
-    for (int count = 0; count <= PF_WIRE_MAX_FDS; count++)
-        test_round_trip(count);
-    test_queue();
-    test_wrong_lengths();
-    test_too_many_descriptors();
-    test_full_table();
-    test_closed_peer();
-    test_bad_socket();
-    return check_end();
+    check_begin(count, words);
+    return check_run();
 }

@@ -82,9 +82,17 @@ class Build:
 
     def program(self, name: str, options: list[str]) -> Path:
         """Compile one test program, unless it has been."""
-        output = self.directory / name
+        return self._link(PROGRAMS / f"{name}.c", self.directory / name, options)
+
+    def program_of(self, text: str) -> Path:
+        """Compile a test program that is no file, unless it has been."""
+        source = self.directory / "program.c"
+        source.write_text(text, encoding="utf-8")
+        return self._link(source, self.directory / "program", [])
+
+    def _link(self, source: Path, output: Path, options: list[str]) -> Path:
         if not output.exists():
-            _compile(*self.flags, PROGRAMS / f"{name}.c", self.library, *options, "-o", output)
+            _compile(*self.flags, source, self.library, *options, "-o", output)
         return output
 
     def take_findings(self) -> str:
