@@ -24,6 +24,7 @@ from pyfreeze._mounts.selection import (
     select,
     single_disk,
 )
+from tests.support.facts import assert_facts
 
 # A file name: any bytes but a NUL. (The kernel's escapes make the rest safe.)
 names = st.binary(min_size=1, max_size=40).map(lambda name: name.replace(b"\0", b"?"))
@@ -47,7 +48,7 @@ def test_any_name_survives_the_kernels_escapes(
     assert os.fsencode(mount.mount_point) == point
     assert os.fsencode(mount.source) == source
     assert [os.fsencode(option) for option in mount.super_options] == options
-    assert (mount.mount_id, mount.parent_id, mount.device) == (7, 1, (0, 9))
+    assert_facts(mount, mount_id=7, parent_id=1, device=(0, 9))
 
 
 pieces = st.sampled_from(

@@ -18,6 +18,7 @@ from pyfreeze._backup.outcome import (
     decide_snapshot,
 )
 from pyfreeze._model.codes import Level, OutcomeCode
+from tests.support.facts import assert_facts
 
 BEFORE_RUN = [
     OutcomeCode.PRE_SCRIPT_NOT_FOUND,
@@ -94,7 +95,7 @@ def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: b
 def test_single_disk_does_not_excuse_a_post_script(code: OutcomeCode) -> None:
     policy = Policy(freeze=True, single_disk=True, continue_on_failure=False)
     outcome = decide_outcome(Facts(True, (ScriptFailure(code, False),)), policy)
-    assert (outcome.success, outcome.level, outcome.code) == (False, Level.FILESYSTEM, code)
+    assert_facts(outcome, success=False, level=Level.FILESYSTEM, code=code)
 
 
 @pytest.mark.parametrize("freeze", [True, False])

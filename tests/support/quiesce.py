@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.processes import is_alive
 from tests.support.script_dir import ScriptDir
 
@@ -55,7 +56,7 @@ class QuiesceScripts:
     def assert_pre_script_fails(self, disks: Sequence[Disk], words: str) -> None:
         """One line says whose it is and why; the backup goes on without scripts."""
         report = self._pyfreeze.run(disks, ["true"], config=self.config).report
-        assert (report["consistency"], report["code"]) == ("filesystem", 300)
+        assert_facts(report, consistency="filesystem", code=300)
         line = failed_script(report, "pre")
         assert line.startswith(f"{self._application}: ")
         assert words in line
@@ -105,5 +106,4 @@ def output_of(report: dict[str, Any], phase: str) -> str:
 
 
 def assert_application(report: dict[str, Any]) -> None:
-    scripts: Sequence[Any] = [one["output"] for one in report["scripts"]]
-    assert (report["consistency"], report["code"]) == ("application", 0), scripts
+    assert_facts(report, consistency="application", code=0)

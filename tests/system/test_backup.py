@@ -11,6 +11,7 @@ import pytest
 
 import pyfreeze
 from tests.support.disks import Disk, copy_command, opened_copy
+from tests.support.facts import assert_facts
 from tests.support.frozen import backup
 from tests.support.processes import supervisors_of
 from tests.support.script_dir import ScriptDir
@@ -20,9 +21,9 @@ def test_backup_by_command(disk: Disk, script_dir: ScriptDir) -> None:
     copy = script_dir.path("copy")
     disk.path("file").write_bytes(b"content")
     report = backup([disk], copy_command(disk, copy), config=script_dir.config())
-    assert (report.status, report.consistency, report.code) == ("success", "application", 0)
+    assert_facts(report, status="success", consistency="application", code=0)
     assert report.snapshot is not None
-    assert (report.snapshot.kind, report.snapshot.exit_status) == ("command", 0)
+    assert_facts(report.snapshot, kind="command", exit_status=0)
     with opened_copy(disk.fstype, copy) as mounted:
         assert (mounted / "file").read_bytes() == b"content"
 
@@ -31,7 +32,7 @@ def test_backup_by_callable(disk: Disk, script_dir: ScriptDir) -> None:
     seen = []
     report = backup([disk], lambda: seen.append(disk.is_frozen()), config=script_dir.config())
     assert seen == [True]
-    assert (report.status, report.consistency) == ("success", "application")
+    assert_facts(report, status="success", consistency="application")
     assert report.snapshot is not None
     assert report.snapshot.kind == "callable"
     assert report.window.overhead_ms is not None
@@ -46,7 +47,7 @@ def test_backup_by_callable_that_raises(ext4: Disk, script_dir: ScriptDir) -> No
 
     report = backup([ext4], fail, config=script_dir.config())
     ext4.assert_writable()
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert_facts(report, status="error", consistency="none", code=2)
     assert "ValueError: no room" in report.message
     assert script_dir.outcomes == ["failed"]
 
@@ -63,7 +64,7 @@ def test_backup_by_callable_that_is_interrupted(ext4: Disk, script_dir: ScriptDi
 
 def test_backup_by_callable_past_the_deadline(ext4: Disk, script_dir: ScriptDir) -> None:
     report = backup([ext4], ext4.assert_writable, max_window=0.3, config=script_dir.config())
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert_facts(report, status="error", consistency="none", code=2)
     assert report.window.expired
     assert script_dir.outcomes == ["failed"]
 
@@ -74,7 +75,7 @@ def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, script_dir: Sc
         ext4.assert_writable()
 
     report = backup([ext4], lose, max_window=60, config=script_dir.config())
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert_facts(report, status="error", consistency="none", code=2)
     assert "supervisor" in report.message
     assert script_dir.outcomes == ["failed"]
 
@@ -110,7 +111,7 @@ def test_backup_by_peer(
     report = backup([disk], pyfreeze.Peer(notify, done), max_window=60, config=script_dir.config())
     thread.join()
     assert seen == [b"frozen\n", True]
-    assert (report.status, report.consistency) == ("success", "application")
+    assert_facts(report, status="success", consistency="application")
     assert report.snapshot is not None
     assert report.snapshot.kind == "peer"
     assert script_dir.outcomes == ["success"]
@@ -124,7 +125,7 @@ def test_backup_by_peer_that_never_answers(
     peer = pyfreeze.Peer(notify, done)
     report = backup([ext4], peer, max_window=0.4, config=script_dir.config())
     assert os.read(told, 100) == b"frozen\n"
-    assert (report.status, report.consistency, report.code) == ("error", "none", 2)
+    assert_facts(report, status="error", consistency="none", code=2)
     assert report.window.expired
     assert script_dir.outcomes == ["failed"]
 
@@ -141,18 +142,16 @@ def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, script_dir: ScriptD
         report = backup([ext4], lambda: called.append(1), config=script_dir.config())
     finally:
         ext4.thaw()
-    assert (report.status, report.code, called) == ("error", 121, [])
+    assert_facts(report, status="error", code=121)
+    assert called == []
     report = backup([ext4], lambda: called.append(1), config=script_dir.config())
-    assert (report.status, called) == ("success", [1])
+    assert report.status == "success"
+    assert called == [1]
 
 
 def test_require(ext4: Disk) -> None:
     report = backup([ext4], ["true"], require="application")
-    assert (report.status, report.consistency, report.below_required) == (
-        "error",
-        "filesystem",
-        True,
-    )
+    assert_facts(report, status="error", consistency="filesystem", below_required=True)
 
 
 def test_working_directory_and_environment_of_the_command(

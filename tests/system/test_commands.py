@@ -16,6 +16,7 @@ import pytest
 from pyfreeze._model.codes import CODES
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.processes import AS_NOBODY
 from tests.support.script_dir import ScriptDir
 
@@ -128,7 +129,7 @@ def test_init_writes_what_check_accepts_and_run_runs(
     config = str(directory / "VMSnapshotScriptPluginConfig.json")
     assert pyfreeze("check", "--config", config, "--mount", ext4.mount_point).status == 0
     report = pyfreeze.run([ext4], ["true"], config=config).report
-    assert (report["consistency"], report["code"]) == ("application", 0)
+    assert_facts(report, consistency="application", code=0)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,8 @@ def test_a_dry_run_tells_everything_and_does_nothing(
     command = ["sh", "-c", f"touch {script_dir.path('taken')}"]
     done = pyfreeze(*words, "--json", "--", *command)
     plan = json.loads(done.out)
-    assert (done.status, plan["takes_snapshot"], plan["freezes"]) == (0, True, True)
+    assert done.status == 0
+    assert_facts(plan, takes_snapshot=True, freezes=True)
     assert [f["mount"] for f in plan["filesystems"]] == [ext4.mount_point]
     assert plan["snapshot"]["argv"] == command
     assert [s["path"] for s in plan["pre_scripts"]] == [str(script_dir.path("pre"))]

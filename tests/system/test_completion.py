@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.needs import need_program
 from tests.support.script_dir import ScriptDir
 from tests.support.terminal import Terminal
@@ -77,7 +78,7 @@ def enter(shell: Terminal, answer: str) -> None:
 def test_script(pyfreeze: Pyfreeze, name: str) -> None:
     done = pyfreeze("completion", name)
     if name in _STARTS:
-        assert (done.status, done.err) == (0, "")
+        assert_facts(done, exit_status=0, err="")
         assert "_PYFREEZE_COMPLETE" in done.out
     else:
         assert done.status == 2

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import is_in_fifreeze
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -71,7 +72,7 @@ def test_option_leaves_it_alone(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) 
 def test_without_the_device(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
     tool("mount", "-o", "remount,bind,ro", _DEVICE)
     done = pyfreeze.run([ext4], ["true"])
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     checked = pyfreeze("check", "--mount", ext4.mount_point)
     assert checked.status == 0
     assert _DEVICE in checked.out

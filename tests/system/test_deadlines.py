@@ -9,6 +9,7 @@ import pytest
 import pyfreeze as library
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, is_written
+from tests.support.facts import assert_facts
 from tests.support.frozen import frozen
 from tests.support.processes import (
     helpers,
@@ -30,8 +31,8 @@ def test_command_past_the_deadline(disk: Disk, script_dir: ScriptDir, pyfreeze: 
     assert is_written(writing)
     done = running.finish()
     report = done.report
-    assert (done.status, report["status"], report["code"]) == (1, "error", 2)
-    assert (report["consistency"], report["window"]["expired"]) == ("none", True)
+    assert_facts(done, exit_status=1, status="error", consistency="none", code=2)
+    assert report["window"]["expired"]
     assert report["window"]["max_window_s"] == 1
     # The deadline is set before the first FIFREEZE's entry, which the window is measured from.
     assert report["window"]["window_ms"] > 500
@@ -47,7 +48,7 @@ def test_command_past_its_own_timeout(
     words = ("--snapshot-timeout", "0.6", "--max-window", "300")
     done = pyfreeze.run([disk], script_dir.blocking_command(), *words, config=script_dir.config())
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert report["snapshot"]["timed_out"] is True
     assert report["window"]["expired"] is False
     assert script_dir.outcomes == ["failed"]
@@ -62,7 +63,7 @@ def test_command_that_lives_on_does_not_keep_the_window_open(
     script_dir.script("left", left)
     command = [script_dir.script("snapshot", '"$D/left" &')]
     done = pyfreeze.run([ext4], command, "--max-window", "60")
-    assert (done.status, done.report["consistency"]) == (0, "filesystem")
+    assert_facts(done, exit_status=0, consistency="filesystem")
     script_dir.release()
     wait_until(lambda: script_dir.exists("bye"), "it ends by itself")
 
@@ -85,7 +86,7 @@ def test_freeze_that_hangs(
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=script_dir.config())
     report = done.report
-    assert (done.status, report["status"], report["consistency"]) == (5, "error", "none")
+    assert_facts(done, exit_status=5, status="error", consistency="none")
     assert report["code"] == 122
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
     assert report["still_frozen"] == [upper.mount_point]
@@ -107,7 +108,7 @@ def test_freeze_that_hangs_past_the_deadline(
     good = disks["ext4"]
     words = ("--max-window", "0.7", "--freeze-timeout", "300")
     done = pyfreeze.run([good, upper], ["true"], *words)
-    assert (done.status, done.report["consistency"]) == (5, "none")
+    assert_facts(done, exit_status=5, consistency="none")
     good.assert_writable()
     outcomes = {f["mount"]: f["outcome"] for f in done.report["window"]["filesystems"]}
     assert outcomes == {good.mount_point: "thawed", upper.mount_point: "pending"}
@@ -122,7 +123,7 @@ def test_flush_that_hangs(
     upper.path("dirty").write_bytes(b"x" * 100_000)
     done = pyfreeze.run([upper], ["true"], "--freeze-timeout", "0.7", config=script_dir.config())
     report = done.report
-    assert (done.status, report["code"], report["consistency"]) == (1, 122, "none")
+    assert_facts(done, exit_status=1, code=122, consistency="none")
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["pending"]
     assert upper.mount_point in done.err
     release(lower, upper)

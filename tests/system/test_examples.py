@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.command import Done, Running
 from tests.support.disks import Disk, opened_copy
+from tests.support.facts import assert_facts
 from tests.support.namespace import assert_ours
 from tests.support.script_dir import ScriptDir
 
@@ -108,7 +109,7 @@ def test_asyncio(data: Disk, script_dir: ScriptDir) -> None:
     done = run(
         "asyncio_window.py", data.mount_point, str(data.image), str(copy), mount=data.mount_point
     )
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert done.out == "success: consistency filesystem, code 1 success\n"
     assert_holds(data, copy)
 
@@ -180,7 +181,9 @@ def test_pipeline(data: Disk, script_dir: ScriptDir, server: _Server) -> None:
 
     server.refuses = True
     done = back_up("cp", "--sparse=always", str(data.image), str(copy))
-    assert (done.status, server.received, len(os.listdir(spool))) == (75, [], 1), done.err
+    assert done.status == 75, done.err
+    assert server.received == []
+    assert len(os.listdir(spool)) == 1
     assert_holds(data, copy)
     server.refuses = False
     assert back_up("false").status == 1

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 from tests.support.snippets import run_python
 
@@ -50,14 +51,13 @@ def test_ioctl_fails(
     )
     disk.assert_writable()
     assert not disk.is_frozen()
-    report = done.report
     if failed(log, "FIFREEZE"):
-        assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+        assert_facts(done, exit_status=1, consistency="none", code=121)
         assert disk.mount_point in done.err
         assert script_dir.outcomes == ["none"]
     else:
         # A thaw that fails once is tried again, and then the snapshot is good.
-        assert (done.status, report["consistency"], report["code"]) == (0, "application", 0)
+        assert_facts(done, exit_status=0, consistency="application", code=0)
         assert script_dir.outcomes == ["success"]
     assert (when == 1) == failed(log, "FIFREEZE")
     assert (when == 2) == failed(log, "FITHAW")
@@ -71,12 +71,12 @@ def test_thaw_never_works(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze)
     )
     assert disk.is_frozen()
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (5, "none", 2)
+    assert_facts(done, exit_status=5, consistency="none", code=2)
     assert report["still_frozen"] == [disk.mount_point]
     assert disk.mount_point in done.err
     assert script_dir.outcomes == ["failed"]
     done = pyfreeze("thaw")
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert not disk.is_frozen()
 
 
@@ -85,8 +85,7 @@ def test_flush_fails(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> N
     done = pyfreeze.run(
         [ext4], ["true"], config=script_dir.config(), prefix=prefix, timeout_s=SLOW_S
     )
-    report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+    assert_facts(done, exit_status=1, consistency="none", code=121)
     assert ext4.mount_point in done.err
 
 

@@ -13,6 +13,7 @@ import pyfreeze as package
 from pyfreeze._model.codes import CODES
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 NOBODY = 65534
@@ -156,7 +157,7 @@ def check(done: Done, case: Case, level: str, *, success: bool) -> None:
     assert found == ("success" if success else "error", level, case.code), report["message"]
     assert done.status == (0 if success else 1)
     row = CODES[case.code]
-    assert (report["name"], report["action"]) == (row.name, row.action)
+    assert_facts(report, name=row.name, action=row.action)
     assert done.err.startswith("pyfreeze: "), "surfaced loudly, also in a success"
     assert [script["phase"] for script in report["scripts"]] == list(case.scripts)
     ran_to_snapshot = success or case.code in (301, 309, 311)
@@ -194,9 +195,7 @@ def test_a_single_disk_is_saved_crash_consistent(
     case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     done = run(pyfreeze, ext4, case.setup(script_dir, False), "--single-disk")
-    assert (done.status, done.report["consistency"], done.report["code"]) == (
-        0, "crash", case.code,
-    )  # fmt: skip
+    assert_facts(done, exit_status=0, consistency="crash", code=case.code)
     assert done.report["window"]["window_ms"] is None, "nothing was frozen"
 
 
@@ -206,7 +205,7 @@ def test_requiring_more_than_there_is(
 ) -> None:
     done = run(pyfreeze, ext4, case.setup(script_dir, True), "--require", "application")
     report = done.report
-    assert (done.status, report["status"], report["code"]) == (3, "error", case.code)
+    assert_facts(done, exit_status=3, status="error", code=case.code)
     assert report["consistency"] == case.continued, "nothing else is done differently"
     assert report["snapshot"]["exit_status"] == 0
 
@@ -221,7 +220,7 @@ def test_everything_worked(
     path = script_dir.config(fsFreezeEnabled=freeze)
     done = run(pyfreeze, ext4, ["--config", path], "--require", "application")
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "application", 0)
+    assert_facts(done, exit_status=0, consistency="application", code=0)
     assert bool(report["window"]["filesystems"]) == freeze
 
 
@@ -231,7 +230,7 @@ def test_no_configuration_at_its_default_place(
 ) -> None:
     done = run(pyfreeze, ext4, [], *words)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, level, 1)
+    assert_facts(done, exit_status=0, consistency=level, code=1)
     assert [note["code"] for note in report["notes"]] == [316]
 
 
@@ -260,7 +259,7 @@ def test_mount_cannot_be_opened(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyf
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=statx:error=EIO"]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=strace)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 123)
+    assert_facts(done, exit_status=1, consistency="none", code=123)
     assert ext4.mount_point in report["message"]
     assert report["scripts"] == [], "the application was never asked to wait"
 
@@ -271,7 +270,7 @@ def test_supervisor_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
     prefix = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, str(program)]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 124)
+    assert_facts(done, exit_status=1, consistency="none", code=124)
     assert report["scripts"] == []
 
 
@@ -297,7 +296,7 @@ def test_a_ruined_snapshot(
     path = script_dir.config(continueBackupOnFailure=go_on)
     done = pyfreeze.run([ext4], command, *words, config=path)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert says in report["message"]
     assert script_dir.outcomes == ["failed"], "the application goes on all the same"
 
@@ -305,5 +304,5 @@ def test_a_ruined_snapshot(
 def test_thawed_by_another(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([ext4], ["fsfreeze", "-u", ext4.mount_point], config=script_dir.config())
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert f"somebody else thawed {ext4.mount_point}" in report["message"]

@@ -14,6 +14,7 @@ import pytest
 from pyfreeze._cli.freeze import _EXAMPLES, _answers
 from tests.support.command import HANG_S, Pyfreeze, Running
 from tests.support.disks import Disk, Disks
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
@@ -44,7 +45,7 @@ def test_standard_input_ends_it(ext4: Disk, pyfreeze: Pyfreeze, text: str) -> No
     assert ext4.is_frozen()
     end_input(running, text)
     done = running.finish()
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert done.out.startswith("thawed after ")
     ext4.assert_writable()
 
@@ -101,7 +102,7 @@ def test_foreign_thaw(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     ext4.thaw()
     end_input(running, "")
     done = running.finish()
-    assert (done.status, done.out) == (1, "")
+    assert_facts(done, exit_status=1, out="")
     done.assert_one_line(ext4.mount_point, "somebody else thawed")
 
 
@@ -112,14 +113,14 @@ def test_foreign_freeze(ext4: Disk, pyfreeze: Pyfreeze) -> None:
         assert ext4.is_frozen(), "it is not ours to thaw"
     finally:
         ext4.thaw()
-    assert (done.status, done.out) == (1, "")
+    assert_facts(done, exit_status=1, out="")
     done.assert_one_line(ext4.mount_point, "somebody else has frozen it")
 
 
 def test_another_run(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     running = start(pyfreeze, ext4, stdin=subprocess.PIPE)
     done = pyfreeze("freeze", "--max-window", "5", "--mount", ext4.mount_point)
-    assert (done.status, done.out) == (4, "")
+    assert_facts(done, exit_status=4, out="")
     done.assert_one_line("another run", "pyfreeze status")
     end_input(running, "")
     assert running.finish().status == 0
@@ -155,7 +156,7 @@ def test_output_on_what_is_to_be_frozen(disk: Disk, pyfreeze: Pyfreeze) -> None:
 )
 def test_wrong_usage(pyfreeze: Pyfreeze, words: list[str], named: str) -> None:
     done = pyfreeze("freeze", *words)
-    assert (done.status, done.out) == (2, "")
+    assert_facts(done, exit_status=2, out="")
     done.assert_one_line(named, "expected")
 
 
@@ -186,7 +187,7 @@ def test_enter_on_the_terminal(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     done = running.finish()
     os.close(leader)
     os.close(terminal)
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     ext4.assert_writable()
 
 
@@ -204,7 +205,7 @@ def test_the_documented_script(ext4: Disk, script_dir: ScriptDir) -> None:
         cwd="/",
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert_facts(done, returncode=0, stderr="")
     assert '"state": "frozen"' in script_dir.read("status")
     ext4.assert_writable()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, tool
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 REFUSED = {304, 305, 306, 307, 313, 314, 315, 316, 317, 318}
@@ -25,7 +26,7 @@ def run(pyfreeze: Pyfreeze, disk: Disk, *words: str) -> Done:
 def check_refused(done: Done, script_dir: ScriptDir, code: int, *says: str) -> None:
     """Surfaced with its code, in a sentence that names the thing; no script has run."""
     report = done.report
-    assert (done.status, report["code"], report["consistency"]) == (0, code, "filesystem")
+    assert_facts(done, exit_status=0, code=code, consistency="filesystem")
     for word in says:
         assert word in report["message"], report["message"]
     assert "Traceback" not in done.err
@@ -85,7 +86,7 @@ def test_a_symlink_between_safe_directories_works(
 ) -> None:
     script_dir.path("link").symlink_to(script_dir.config())
     done = run(pyfreeze, ext4, "--config", str(script_dir.path("link")))
-    assert (done.status, done.report["consistency"]) == (0, "application")
+    assert_facts(done, exit_status=0, consistency="application")
 
 
 def test_a_loop_of_symlinks(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
@@ -160,7 +161,7 @@ def test_an_unknown_key_is_only_a_warning(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     done = run(pyfreeze, ext4, "--config", script_dir.config(timeoutInSecond=3))
-    assert (done.status, done.report["code"]) == (0, 0)
+    assert_facts(done, exit_status=0, code=0)
     (note,) = done.report["notes"]
     assert "timeoutInSecond" in note["message"]
     assert "timeoutInSeconds" in note["message"], "the nearest known key"
@@ -251,7 +252,7 @@ def test_freeze_configuration_stops_the_run(
     path = conf(script_dir, "freeze.conf", content)
     done = run(pyfreeze, ext4, "--freeze-config", path, "--config", script_dir.config())
     report = done.report
-    assert (done.status, report["code"], report["consistency"]) == (1, 2, "none")
+    assert_facts(done, exit_status=1, code=2, consistency="none")
     assert path in report["message"]
     assert says.lower() in report["message"].lower()
     assert report["scripts"] == []
@@ -265,11 +266,11 @@ def test_freeze_configuration_and_the_options_that_win(
     path = conf(script_dir, "freeze.conf", text.encode())
     words = ["--freeze-config", path, "--config", script_dir.config()]
     window = run(pyfreeze, ext4, *words).report["window"]
-    assert (window["max_window_s"], window["freeze_timeout_s"]) == (7, 3)
+    assert_facts(window, max_window_s=7, freeze_timeout_s=3)
     window = run(pyfreeze, ext4, *words, "--max-window", "4", "--freeze-timeout", "2").report[
         "window"
     ]
-    assert (window["max_window_s"], window["freeze_timeout_s"]) == (4, 2)
+    assert_facts(window, max_window_s=4, freeze_timeout_s=2)
 
 
 # ---- anything at all -----------------------------------------------------------------------------

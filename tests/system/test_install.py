@@ -12,6 +12,7 @@ import pytest
 from pyfreeze._cli.manual import _text
 from tests.support.command import Pyfreeze
 from tests.support.disks import tool
+from tests.support.facts import assert_facts
 from tests.support.processes import AS_NOBODY
 from tests.support.script_dir import ScriptDir
 
@@ -40,7 +41,7 @@ def test_everything_in_its_place_and_gone_again(
 ) -> None:
     words = ["install", "--root", str(script_dir.directory), "--prefix", prefix, *PROGRAM]
     done = pyfreeze(*words, prefix=["sh", "-c", 'umask 077; exec "$@"', "-"])
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     below = f"{prefix.lstrip('/')}/"
     expected = {below + name for name in (*_SHARED, f"share/zsh/{zsh}/_pyfreeze")}
     assert files_in(script_dir.directory) == expected
@@ -54,7 +55,7 @@ def test_everything_in_its_place_and_gone_again(
     mine = script_dir.path("etc/pyfreeze/mine.conf")
     mine.touch()
     gone = pyfreeze(*words, "--uninstall")
-    assert (gone.status, gone.err) == (0, "")
+    assert_facts(gone, exit_status=0, err="")
     assert files_in(script_dir.directory) == {"etc/pyfreeze/mine.conf"}
     assert not script_dir.exists(below + "share/doc/pyfreeze")
     mine.unlink()
@@ -84,7 +85,7 @@ def test_what_no_unit_can_name(
     script_dir: ScriptDir, pyfreeze: Pyfreeze, words: list[str], named: str
 ) -> None:
     done = pyfreeze("install", "--root", str(script_dir.directory), *PROGRAM, *words)
-    assert (done.status, done.out) == (2, "")
+    assert_facts(done, exit_status=2, out="")
     done.assert_one_line(named, f"found '{words[1]}'", "expected an absolute path")
     assert files_in(script_dir.directory) == set()
 
@@ -102,7 +103,7 @@ def test_unprivileged_user(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
 @pytest.fixture
 def page(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Path:
     done = pyfreeze("manual")
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     path = script_dir.path("pyfreeze.1")
     path.write_text(done.out, encoding="ascii")
     return path
@@ -117,7 +118,7 @@ def rendered(page: Path) -> str:
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert_facts(done, returncode=0, stderr="")
     return done.stdout
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.processes import helpers, is_alive, state_pages
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -43,7 +44,7 @@ def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
     wait_until(lambda: not helpers(), "supervisor and reapers are gone")
     assert not state_pages()
     done = pyfreeze.run([disk], ["true"])
-    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+    assert_facts(done, exit_status=0, consistency="filesystem")
 
 
 # ---- SIGKILL -------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def test_supervisor_killed_in_the_window(
     disk.assert_writable()
     done = running.finish()
     report = done.report
-    assert (done.status, report["status"], report["consistency"]) == (1, "error", "none")
+    assert_facts(done, exit_status=1, status="error", consistency="none")
     assert report["code"] == 2
     assert "supervisor was lost" in report["message"]
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["thawed"]
@@ -114,7 +115,7 @@ def test_supervisor_killed_in_the_pre_script(
     wait_until(lambda: script_dir.holds, "the pre-script runs")
     os.kill(running.supervisor, signal.SIGKILL)
     done = running.finish()
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert script_dir.outcomes == ["none"]
     assert_next_run_works(pyfreeze, ext4)
 
@@ -130,7 +131,7 @@ def test_supervisor_killed_in_the_post_script(
     wait_until(lambda: script_dir.exists("second"), "the post-script runs")
     os.kill(running.supervisor, signal.SIGKILL)
     done = running.finish()
-    assert (done.status, done.report["status"]) == (1, "error")
+    assert_facts(done, exit_status=1, status="error")
     assert done.report["run_id"]
     assert done.report["snapshot"]["exit_status"] == 0
     assert_next_run_works(pyfreeze, ext4)
@@ -145,7 +146,7 @@ def test_thaw_after_both_were_killed(
     wait_until(lambda: not helpers(), "the reapers end")
     assert_tree_gone(script_dir)
     done = pyfreeze("thaw")
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert done.out.startswith(f"thawed {disk.mount_point} ")
     disk.assert_writable()
     assert pyfreeze("thaw").out == "nothing to thaw\n"
@@ -163,7 +164,7 @@ def test_next_run_thaws_after_both_were_killed(
 
 def assert_next_run_works_after_recovery(pyfreeze: Pyfreeze, disk: Disk) -> None:
     done = pyfreeze.run([disk], ["true"])
-    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+    assert_facts(done, exit_status=0, consistency="filesystem")
     assert not state_pages()
     disk.assert_writable()
 
@@ -192,7 +193,7 @@ def test_supervisor_stopped_in_the_window(
     os.kill(supervisor, signal.SIGSTOP)
     disk.assert_writable()
     done = running.finish()
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert not is_alive(supervisor)
     assert script_dir.outcomes == ["failed"]
     assert_tree_gone(script_dir)
@@ -208,7 +209,7 @@ def test_client_stopped_in_the_window(
     assert_tree_gone(script_dir)
     running.signal(signal.SIGCONT)
     done = running.finish()
-    assert (done.status, done.report["code"]) == (1, 2)
+    assert_facts(done, exit_status=1, code=2)
     assert done.report["window"]["expired"] is True
 
 
@@ -266,8 +267,8 @@ def test_signal_in_the_pre_script(
     wait_until(lambda: script_dir.holds, "the pre-script runs")
     running.signal(number)
     done = running.finish()
-    assert (done.status, done.report["status"]) == (128 + number, "error")
-    assert (done.report["consistency"], done.report["code"]) == ("none", 2)
+    assert_facts(done, exit_status=128 + number, status="error")
+    assert_facts(done, consistency="none", code=2)
     assert number.name in done.report["message"]
     assert not script_dir.exists("snapshot.ran")
     assert script_dir.outcomes == ["interrupted"]
@@ -281,8 +282,8 @@ def test_signal_in_the_window(
     running.signal(number)
     disk.assert_writable()
     done = running.finish()
-    assert (done.status, done.report["status"]) == (128 + number, "error")
-    assert (done.report["consistency"], done.report["code"]) == ("none", 2)
+    assert_facts(done, exit_status=128 + number, status="error")
+    assert_facts(done, consistency="none", code=2)
     assert number.name in done.report["message"]
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
     assert script_dir.outcomes == ["interrupted"]
@@ -321,7 +322,7 @@ def test_signal_that_whoever_started_it_ignores(
     assert ext4.is_frozen()
     script_dir.release()
     done = running.finish()
-    assert (done.status, done.report["consistency"]) == (0, "application")
+    assert_facts(done, exit_status=0, consistency="application")
 
 
 def test_second_signal_changes_nothing(
@@ -349,7 +350,7 @@ def test_signal_to_the_supervisor_in_the_window(
     os.kill(running.supervisor, number)
     ext4.assert_writable()
     done = running.finish()
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert "a signal ended the window early" in done.report["message"]
     assert script_dir.outcomes == ["failed"]
     assert_tree_gone(script_dir)

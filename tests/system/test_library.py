@@ -15,6 +15,7 @@ from pyfreeze._core.types import ChildOptions, EventKind, Step, StepKind
 from pyfreeze._mounts.choose import choose, targets
 from tests.support import namespace
 from tests.support.disks import FSTYPES, Disk, Disks, is_written, tool
+from tests.support.facts import assert_facts
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import supervisors_of, threads_of
@@ -34,10 +35,10 @@ def test_frozen_from_begin_to_end(disk: Disk) -> None:
     times = window.times
     assert times is not None
     (one,) = times.filesystems
-    assert (one.mount, one.state, one.error, one.level) == (disk.mount_point, "thawed", 0, 0)
+    assert_facts(one, mount=disk.mount_point, state="thawed", error=0, level=0)
     assert one.flush_rounds >= 1
     assert one.freeze_enter_ns < one.freeze_return_ns < one.thaw_enter_ns < one.thaw_return_ns
-    assert (times.begin_ns, times.end_ns) == (one.freeze_enter_ns, one.thaw_return_ns)
+    assert_facts(times, begin_ns=one.freeze_enter_ns, end_ns=one.thaw_return_ns)
     assert times.window_ms is not None
     assert times.overhead_ms is not None
     assert times.snapshot_ms is not None
@@ -160,7 +161,7 @@ def test_frozen_by_somebody_else(ext4: Disk) -> None:
         assert ext4.is_frozen()
     finally:
         ext4.thaw()
-    assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, ext4.mount_point)
+    assert_facts(caught.value, errno=errno.EBUSY, filename=ext4.mount_point)
 
 
 def test_unmounted_in_the_block(disks: Disks) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import helpers
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -94,7 +95,7 @@ def test_before_the_run(
     subprocess.run(["sh", "-ec", lose(doomed, how)], check=True, timeout=60)
     doomed.write()
     done = pyfreeze.run([doomed.disk], ["true"], config=script_dir.config())
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 121)
+    assert_facts(done, exit_status=1, consistency="none", code=121)
     done.assert_one_line(doomed.disk.mount_point)
     assert not script_dir.exists("pre.ran"), "no application has to wait for nothing"
     doomed.assert_thawed()
@@ -113,7 +114,7 @@ def test_in_the_pre_script(
     pre = script_dir.script("pre", f"{lose(doomed, how)}\n{write}\ntrue")
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([doomed.disk], command, config=script_dir.config(pre))
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 121)
+    assert_facts(done, exit_status=1, consistency="none", code=121)
     done.assert_one_line(doomed.disk.mount_point)
     assert not script_dir.exists("snapshot.ran")
     assert script_dir.outcomes == ["none"]
@@ -141,7 +142,7 @@ def test_xfs_that_waits_for_its_device(
         config = script_dir.config(script_dir.script("pre", doomed.vanish))
         words = ("--freeze-timeout", "1", "--flush-rounds", "0")
         done = pyfreeze.run([other, doomed.disk], ["true"], *words, config=config)
-        assert (done.status, done.report["code"]) == (5, 122), done.err
+        assert_facts(done, exit_status=5, code=122)
         assert done.report["still_frozen"] == [doomed.disk.mount_point]
         other.assert_writable()
         assert not other.is_frozen()

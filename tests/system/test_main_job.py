@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, copy_command, opened_copy
+from tests.support.facts import assert_facts
 from tests.support.frozen import frozen
 from tests.support.script_dir import ScriptDir
 from tests.support.writer import Writer, records_in
@@ -39,11 +40,7 @@ def snapshot_of(script_dir: ScriptDir, disks: Sequence[Disk]) -> list[str]:
 
 
 def assert_application_consistent(report: dict[str, Any], disks: Sequence[Disk]) -> None:
-    assert (report["status"], report["consistency"], report["code"]) == (
-        "success",
-        "application",
-        0,
-    )
+    assert_facts(report, status="success", consistency="application", code=0)
     assert [event["what"] for event in report["events"]] == ORDER
     ends = {e["what"]: e["t_ms"] + e["duration_ms"] for e in report["events"]}
     begins = {e["what"]: e["t_ms"] for e in report["events"]}
@@ -119,7 +116,8 @@ def test_what_lies_on_another_is_frozen_before_it_and_thawed_after_it(stack: lis
     assert window.times is not None
     by_mount = {f.mount: f for f in window.times.filesystems}
     above, below = by_mount[upper.mount_point], by_mount[lower.mount_point]
-    assert (above.level, below.level) == (0, 1)
+    assert above.level == 0
+    assert below.level == 1
     assert above.freeze_return_ns <= below.freeze_enter_ns
     assert below.thaw_return_ns <= above.thaw_enter_ns
     times = window.times
@@ -147,17 +145,17 @@ def _plain(mounted: Any, script_dir: ScriptDir) -> Any:
 def test_without_freeze_and_scripts(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze("run", "--no-freeze", "--no-scripts", "--json", "--", "true")
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 1)
+    assert_facts(done, exit_status=0, consistency="crash", code=1)
     assert report["window"]["filesystems"] == []
 
 
 def test_require(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([ext4], ["true"], "--require", "application")
-    assert (done.status, done.report["consistency"]) == (3, "filesystem")
+    assert_facts(done, exit_status=3, consistency="filesystem")
     assert done.report["status"] == "error"
     config = script_dir.config()
     done = pyfreeze.run([ext4], ["true"], "--require", "application", config=config)
-    assert (done.status, done.report["code"]) == (0, 0)
+    assert_facts(done, exit_status=0, code=0)
 
 
 def test_dry_run_runs_nothing_and_freezes_nothing(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import helpers
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -78,7 +79,7 @@ def test_all_in_one_window(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze
     points = [disk.mount_point for disk in many.all]
     command = [script_dir.script("snapshot", look), *points]
     done = pyfreeze.run(many.all, command, "--max-window", "60", config=script_dir.config())
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert done.report["snapshot"]["output"] == ""
     found = done.report["window"]["filesystems"]
     assert {f["mount"]: f["level"] for f in found} == {
@@ -97,7 +98,7 @@ def test_one_of_them_frozen_by_somebody_else(many: Many, pyfreeze: Pyfreeze) -> 
     finally:
         found = left_frozen(many.all)
     assert found == [foreign]
-    assert (done.status, done.report["code"]) == (1, 121)
+    assert_facts(done, exit_status=1, code=121)
     done.assert_one_line(foreign.mount_point, "somebody else")
 
 
@@ -113,11 +114,11 @@ def test_with_little(
     prefix = ["prlimit", *limit, *without]
     done = pyfreeze.run(many.all, ["true"], config=script_dir.config(), prefix=prefix)
     if limit == ["--nofile=100"]:
-        assert (done.status, done.report["consistency"]) == (1, "none")
+        assert_facts(done, exit_status=1, consistency="none")
         done.assert_one_line("Too many open files")
         assert not script_dir.exists("pre.ran")
     else:
-        assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+        assert_facts(done, exit_status=0, consistency="application")
 
 
 def test_client_killed(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pyfreeze._cli.main import _COMMANDS, _run
 from tests.support.command import guard
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 #: THING: what was found, expected what is needed, and where to read on or what to do.
@@ -160,4 +161,4 @@ def test_interrupted_before_anything_was_run(stderr: str) -> None:
     words = ["sh", "-c", f'exec "$@" {close}', "sh", sys.executable, "-c", _INTERRUPTED, "demo"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     says = "" if stderr == "closed" else "pyfreeze: ended by SIGINT\n"
-    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", says)
+    assert_facts(done, returncode=128 + signal.SIGINT, stdout="", stderr=says)

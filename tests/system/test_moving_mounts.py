@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import parent_of
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -71,7 +72,7 @@ def test_unmounted_before_it_is_opened(
     tool(*words, leaving.mount_point)
     go_on(running)
     done = running.finish()
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 123)
+    assert_facts(done, exit_status=1, consistency="none", code=123)
     done.assert_one_line(leaving.mount_point, "unmounted")
     assert not script_dir.exists("pre.ran")
 
@@ -87,7 +88,7 @@ def test_mounted_over_before_it_is_opened(
         done = running.finish()
     finally:
         tool("umount", leaving.mount_point)
-    assert (done.status, done.report["code"]) == (1, 123)
+    assert_facts(done, exit_status=1, code=123)
     done.assert_one_line(leaving.mount_point, "or something else is mounted there now")
     assert not script_dir.exists("pre.ran")
 
@@ -101,7 +102,7 @@ def test_remounted_read_only_before_it_is_opened(
     go_on(running)
     done = running.finish()
     tool("mount", "-o", "remount,rw", leaving.mount_point)
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
 
 
@@ -113,7 +114,7 @@ def test_unmounted_in_the_pre_script(
     pre = script_dir.script("pre", f"! umount {point} || exit 70\nexec umount -l {point}")
     copy = script_dir.path("copy")
     done = pyfreeze.run([leaving], copy_command(leaving, copy), config=script_dir.config(pre))
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
     with opened_copy("ext4", copy):
         pass
@@ -125,14 +126,14 @@ def test_remounted_read_only_in_the_pre_script(
     pre = script_dir.script("pre", f"mount -o remount,ro {leaving.mount_point}")
     post = script_dir.script("post", f"mount -o remount,rw {leaving.mount_point}")
     done = pyfreeze.run([leaving], ["true"], config=script_dir.config(pre, post))
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
 
 
 def test_unmounted_in_the_window(leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run(
         [leaving], ["umount", "-l", leaving.mount_point], config=script_dir.config()
     )
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
 
 
@@ -145,7 +146,7 @@ def test_mounted_over_in_the_window(
         done = pyfreeze.run([leaving], over, config=script_dir.config())
     finally:
         tool("umount", leaving.mount_point)
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert not leaving.is_frozen()
 
 
@@ -213,7 +214,8 @@ def test_hidden_under_another_disk(
     finally:
         upper.unmount()
         tool("umount", str(twin))
-    assert (done.status, done.report["snapshot"]["output"]) == (0, f"{device}\n"), done.err
+    assert done.status == 0, done.err
+    assert done.report["snapshot"]["output"] == f"{device}\n", done.err
     found = done.report["window"]["filesystems"]
     assert [f["device"] for f in found] == [f"{os.major(device)}:{os.minor(device)}"]
     assert leaving.path("written").exists()
@@ -235,7 +237,7 @@ def test_three_deep(
         words = [middle, bottom, top]
         done = pyfreeze.run(words, copy_command(bottom, copy), config=script_dir.config())
         running.wait_for_more()
-        assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+        assert_facts(done, exit_status=0, consistency="application")
         found = [(f["mount"], f["level"]) for f in done.report["window"]["filesystems"]]
         assert found == [(d.mount_point, i) for i, d in enumerate([top, middle, bottom])]
         with opened_copy("xfs", copy) as lowest:

@@ -52,7 +52,8 @@ def test_before_freezes_nest_a_frozen_volume_cannot_be_suspended_and_is_thawed(
         "cat /run/report"
     )
     status, _, report = done.out.partition("\n")
-    assert (done.status, status) == (0, "1"), done
+    assert done.status == 0, done
+    assert status == "1", done
     found = json.loads(report)
     assert found["still_frozen"] == []
     assert "Device or resource busy" in found["snapshot"]["output"]

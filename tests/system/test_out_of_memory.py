@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.memory import MemoryGroup
 from tests.support.namespace import ROOT
 from tests.support.processes import state_pages
@@ -37,7 +38,7 @@ def test_snapshot_command(
     done = pyfreeze.run(
         [disk], ["tail", "/dev/zero"], config=script_dir.config(), prefix=limited.prefix
     )
-    assert (done.status, done.report["code"], done.report["consistency"]) == (1, 2, "none")
+    assert_facts(done, exit_status=1, code=2, consistency="none")
     assert done.report["snapshot"]["signal"] == signal.SIGKILL
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
     assert script_dir.outcomes == ["failed"]
@@ -50,7 +51,7 @@ def test_pre_script(
     """The script fails, and not the backup."""
     config = script_dir.config(script_dir.script("pre", f"exec {_EATS}"))
     done = pyfreeze.run([ext4], ["true"], config=config, prefix=limited.prefix)
-    assert (done.status, done.report["consistency"], done.report["code"]) == (0, "filesystem", 300)
+    assert_facts(done, exit_status=0, consistency="filesystem", code=300)
     (pre,) = [script for script in done.report["scripts"] if script["phase"] == "pre"]
     assert pre["signal"] == signal.SIGKILL
 
@@ -70,6 +71,8 @@ def test_embedding_process(disk: Disk, limited: MemoryGroup) -> None:
     """The largest process of the group is the client: its supervisor outlives it, and thaws."""
     process = start_python(_CLIENT, disk, prefix=limited.prefix)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (-signal.SIGKILL, "inside\n", "")
+    assert err == ""
+    assert process.returncode == -signal.SIGKILL
+    assert out == "inside\n"
     disk.assert_writable()
     assert not state_pages()

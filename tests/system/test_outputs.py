@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.needs import need_program
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -38,7 +39,7 @@ def check_metrics(path: Path) -> None:
             [promtool, "check", "metrics"], stdin=file, capture_output=True, text=True,
             timeout=60, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert_facts(done, returncode=0, stdout="", stderr="")
 
 
 def run_with_all(
@@ -56,7 +57,7 @@ def test_all_three_say_what_the_report_says(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
     done = run_with_all(pyfreeze, script_dir, [disk], ["true"], config=script_dir.config())
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     report = done.report
     (filesystem,) = report["window"]["filesystems"]
 
@@ -173,7 +174,7 @@ def test_one_that_can_no_longer_be_written(
     gone = ["rmdir", str(directory)]
     trace = str(directory / "trace.json")
     done = pyfreeze.run([ext4], gone, "--trace", trace)
-    assert (done.status, done.report["status"]) == (1, "success")
+    assert_facts(done, exit_status=1, status="success")
     done.assert_one_line(trace, "not written")
 
 
@@ -187,7 +188,7 @@ def test_on_a_frozen_filesystem(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyf
 def test_quiet(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     words = ("run", "--no-scripts", "--quiet", "--mount", ext4.mount_point, "--")
     done = pyfreeze(*words, "true")
-    assert (done.status, done.out, done.err) == (0, "", "")
+    assert_facts(done, exit_status=0, out="", err="")
     done = pyfreeze(*words, "false")
     assert done.status == 1
     assert "error (code 2 error)" in done.out

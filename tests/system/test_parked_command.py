@@ -7,6 +7,7 @@ import signal
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.processes import helpers, parent_of
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -58,7 +59,7 @@ def test_one_that_never_gets_there(ext4: Disk, script_dir: ScriptDir, pyfreeze: 
     prefix = strace(script_dir, 5_000_000)
     words = ("--freeze-timeout", "1")
     done = pyfreeze.run([ext4], ["true"], *words, prefix=prefix, directory=_DIRECTORY)
-    assert (done.status, done.report["code"], done.report["consistency"]) == (1, 122, "none")
+    assert_facts(done, exit_status=1, code=122, consistency="none")
     assert "FIFREEZE" not in script_dir.read("log")
     ext4.assert_writable()
 
@@ -70,7 +71,7 @@ def test_one_that_dies_on_the_way(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
     config = script_dir.config(pre=script_dir.script("pre", 'rmdir "$D/gone"'))
     prefix = strace(script_dir, 300_000)
     done = pyfreeze.run([ext4], ["true"], config=config, prefix=prefix, directory=str(gone))
-    assert (done.status, done.report["consistency"]) == (1, "none")
+    assert_facts(done, exit_status=1, consistency="none")
     assert "could not be executed: No such file or directory" in done.report["message"]
     assert "FIFREEZE" not in script_dir.read("log")
     assert script_dir.outcomes == ["none"]
@@ -86,7 +87,7 @@ def test_one_that_is_killed_on_the_way(
     (child,) = on_its_way()
     os.kill(child, signal.SIGKILL)
     done = running.finish()
-    assert (done.status, done.report["consistency"]) == (1, "none")
+    assert_facts(done, exit_status=1, consistency="none")
     assert "could not be executed: No such process" in done.report["message"]
     assert "FIFREEZE" not in script_dir.read("log")
     ext4.assert_writable()
@@ -100,7 +101,7 @@ def test_one_that_dies_before_it_is_awaited(
     gone.mkdir()
     config = script_dir.config(pre=script_dir.script("pre", 'rmdir "$D/gone"'))
     done = pyfreeze.run([ext4], ["true"], config=config, directory=str(gone))
-    assert (done.status, done.report["consistency"]) == (1, "none")
+    assert_facts(done, exit_status=1, consistency="none")
     assert not gone.exists()
     assert script_dir.outcomes == ["none"]
     ext4.assert_writable()

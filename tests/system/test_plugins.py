@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 # Each waits for the other: this ends only if both run at the same time.
@@ -44,7 +45,7 @@ def test_plugins_run_side_by_side(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
     ]
     done = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs))
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "application", 0), done.err
+    assert_facts(done, exit_status=0, consistency="application", code=0)
     for phase in ("pre", "post"):
         scripts = by_plugin(report, phase)
         assert {name: s["output"] for name, s in scripts.items()} == {
@@ -63,7 +64,7 @@ def test_one_failure_counts_and_hides_no_other(
         script_dir.config(slow, name="two.json", timeoutInSeconds=1),
     ]
     report = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs)).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert_facts(report, consistency="filesystem", code=300)
     assert {name: s["code"] for name, s in by_plugin(report, "pre").items()} == {
         "one": 300,
         "two": 308,
@@ -85,10 +86,10 @@ def test_the_one_that_must_not_fail_decides(
     words = ("--several-disks",)
     host_file = host(script_dir, *configs)
     report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
-    assert (report["status"], report["code"]) == ("success", 300), "the other one failed"
+    assert_facts(report, status="success", code=300)
     configs[1] = script_dir.config(fails, name="two.json", continueBackupOnFailure=False)
     report = pyfreeze.run([ext4], ["true"], *words, host_config=host_file).report
-    assert (report["status"], report["code"], report["snapshot"]) == ("error", 300, None)
+    assert_facts(report, status="error", code=300, snapshot=None)
 
 
 def test_a_bad_plugin_keeps_all_scripts_from_running(
@@ -99,7 +100,7 @@ def test_a_bad_plugin_keeps_all_scripts_from_running(
     broken.chmod(0o600)
     configs = [script_dir.config(name="one.json"), str(broken)]
     report = pyfreeze.run([ext4], ["true"], host_config=host(script_dir, *configs)).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 305)
+    assert_facts(report, consistency="filesystem", code=305)
     assert report["scripts"] == []
     assert not script_dir.exists("pre.ran")
 
@@ -110,8 +111,8 @@ def test_effective_values_are_told(ext4: Disk, script_dir: ScriptDir, pyfreeze: 
         [ext4], ["true"], host_config=host(script_dir, config, timeout_s=40)
     ).report
     (plugin,) = report["effective"]["plugins"]
-    assert (plugin["pre_timeout_s"], plugin["post_timeout_s"]) == (40, 40)
-    assert (plugin["pre_retries"], plugin["app_name"]) == (2, "shop")
+    assert_facts(plugin, pre_timeout_s=40, post_timeout_s=40)
+    assert_facts(plugin, pre_retries=2, app_name="shop")
     assert report["effective"]["host_timeout_s"] == 40
     assert [s["timeout_s"] for s in report["scripts"]] == [40, 40]
     assert any("1800" in note["message"] for note in report["notes"]), "the cap is told"

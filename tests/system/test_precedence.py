@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 #: Key of the file, option; where the plan has it, and its default.
@@ -71,7 +72,7 @@ def test_mounts(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None
 def test_json_by_variable_holds_for_errors_too(pyfreeze: Pyfreeze) -> None:
     environment = {"PYFREEZE_JSON": "1"}
     done = pyfreeze("run", "--dry-run", "--frobnicate", "--", "true", environment=environment)
-    assert (done.status, done.report["status"]) == (2, "error")
+    assert_facts(done, exit_status=2, status="error")
     assert pyfreeze("thaw", "--frobnicate", environment=environment).out == "", "it has no --json"
 
 
@@ -80,7 +81,7 @@ def test_what_a_script_is_given_configures_no_pyfreeze(
 ) -> None:
     pre = script_dir.script("pre", 'env | grep ^PYFREEZE_ | cut -d= -f1 | sort >"$D/given"')
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(pre))
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     given = script_dir.read("given").split()
     assert given == [
         "PYFREEZE_ATTEMPT",

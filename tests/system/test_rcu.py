@@ -39,14 +39,16 @@ def value(attribute: Path) -> str:
 
 def test_put_back_before_the_snapshot(attribute: Path, disk: Disk, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([disk], LOOK)
-    assert (done.status, done.report["snapshot"]["output"]) == (0, "0\n")
+    assert done.status == 0
+    assert done.report["snapshot"]["output"] == "0\n"
     assert value(attribute) == "0"
 
 
 def test_raised_by_the_administrator(attribute: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
     attribute.write_text("1\n", encoding="ascii")
     done = pyfreeze.run([ext4], LOOK)
-    assert (done.status, done.report["snapshot"]["output"]) == (0, "1\n")
+    assert done.status == 0
+    assert done.report["snapshot"]["output"] == "1\n"
     assert value(attribute) == "1"
 
 

@@ -7,6 +7,7 @@ import re
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disks, tool
+from tests.support.facts import assert_facts
 
 
 def test_btrfs_snapshot_of_what_is_frozen(disks: Disks, pyfreeze: Pyfreeze) -> None:
@@ -16,7 +17,7 @@ def test_btrfs_snapshot_of_what_is_frozen(disks: Disks, pyfreeze: Pyfreeze) -> N
     snapshot = disk.path("snapshot")
     command = ["btrfs", "subvolume", "snapshot", "-r", str(disk.path("data")), str(snapshot)]
     done = pyfreeze.run([disk], command, "--max-window", "0.5")
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert re.search(r"Snapshots are inconsistent: the window of .* expired", done.err)
     assert snapshot.exists()
     tool("btrfs", "subvolume", "delete", str(snapshot))
@@ -33,6 +34,6 @@ def test_btrfs_snapshot_has_what_was_written_before(disks: Disks, pyfreeze: Pyfr
     snapshot = disk.path("shop-snapshot")
     words = ["btrfs", "subvolume", "snapshot", "-r", str(disk.path("shop")), str(snapshot)]
     done = pyfreeze("run", "--no-scripts", "--no-freeze", "--json", "--", *words)
-    assert (done.status, done.report["consistency"]) == (0, "crash"), done.err
+    assert_facts(done, exit_status=0, consistency="crash")
     assert (snapshot / "orders").read_bytes() == content
     assert not (snapshot / "inner" / "file").exists()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import helpers
 from tests.support.script_dir import ScriptDir
@@ -21,7 +22,7 @@ _MIB = 1 << 20
 def assert_nothing_begun(done: Done, script_dir: ScriptDir, *parts: str) -> None:
     assert done.status == 1, done.err
     done.assert_one_line(*parts)
-    assert (done.report["status"], done.report["consistency"]) == ("error", "none")
+    assert_facts(done, status="error", consistency="none")
     assert not script_dir.exists("pre.ran"), "the application was never asked to wait"
     assert not script_dir.outcomes
     assert done.report["snapshot"] is None
@@ -29,7 +30,7 @@ def assert_nothing_begun(done: Done, script_dir: ScriptDir, *parts: str) -> None
 
 def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
     done = pyfreeze.run([disk], ["true"])
-    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+    assert_facts(done, exit_status=0, consistency="filesystem")
 
 
 # ---- the state directory -------------------------------------------------------------------------
@@ -82,7 +83,8 @@ def test_run(script: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze
 def test_state_directory_that_is_missing_is_made(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     script = "mount -t tmpfs none /run"
     done = pyfreeze.run([ext4], ["stat", "-c%a", "/run/pyfreeze"], prefix=in_namespace(script))
-    assert (done.status, done.report["snapshot"]["output"]) == (0, "700\n")
+    assert done.status == 0
+    assert done.report["snapshot"]["output"] == "700\n"
 
 
 # ---- descriptors, processes, memory --------------------------------------------------------------
@@ -105,7 +107,7 @@ def test_a_soft_limit_of_descriptors_is_for_scripts(
     config = script_dir.config(script_dir.script("pre", 'ulimit -n >"$D/pre.limit"'))
     command = ["sh", "-c", "ulimit -Sn; ulimit -Hn"]
     done = pyfreeze.run([ext4], command, config=config, prefix=["prlimit", "--nofile=25:500"])
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert done.report["snapshot"]["output"] == "25\n500\n"
     assert script_dir.read("pre.limit") == "25\n"
 
@@ -120,10 +122,10 @@ def test_no_further_process(
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=strace)
     done.assert_one_line(says, "could not be executed: Resource temporarily unavailable")
     if which == 2:
-        assert (done.status, done.report["consistency"]) == (1, "none")
+        assert_facts(done, exit_status=1, consistency="none")
         assert script_dir.outcomes == ["none"], "the post-script is owed all the same"
     else:
-        assert (done.status, done.report["code"]) == (0, 301)
+        assert_facts(done, exit_status=0, code=301)
         assert script_dir.outcomes == ["abandoned"], "the one that was staged runs in its place"
 
 
@@ -135,7 +137,7 @@ def test_memory_that_cannot_be_locked(
     without = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
     prefix = ["prlimit", f"--memlock={limit_kib * 1024}", *without]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
 
 
 def test_little_address_space(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pyfreeze._core import run as core
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import helpers, is_alive, is_in_fifreeze, state_pages, successors
 from tests.support.sanitized import MEMORY, Build
 from tests.support.script_dir import ScriptDir
@@ -55,7 +56,7 @@ def test_main_job(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
     config = script_dir.config(pre, preScriptNoOfRetries=1)
     copy = script_dir.path("copy")
     done = pyfreeze.run([lower, upper], copy_command(lower, copy), config=config, prefix=UNLOCKED)
-    assert (done.status, done.report["consistency"]) == (0, "application"), done.err
+    assert_facts(done, exit_status=0, consistency="application")
     assert [script["attempts"] for script in done.report["scripts"]] == [2, 1]
     with opened_copy("xfs", copy):
         pass
@@ -63,7 +64,8 @@ def test_main_job(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
 
 def test_command_past_the_deadline(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([ext4], script_dir.blocking_command(), "--max-window", "1", prefix=UNLOCKED)
-    assert (done.status, done.report["window"]["expired"]) == (1, True), done.err
+    assert done.status == 1, done.err
+    assert done.report["window"]["expired"], done.err
     ext4.assert_writable()
 
 

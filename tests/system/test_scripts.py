@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.processes import is_alive, is_asleep, peak_kib
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -69,7 +70,7 @@ def test_surroundings(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> 
         )
     finally:
         os.close(leak)
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     for phase in ("pre", "post"):
         found = surroundings(script_dir, phase)
         assert found["environment"] == sorted(
@@ -87,7 +88,7 @@ def test_surroundings(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> 
         )
         assert sorted(found["links"]) == ["0", "1", "2"]
         assert found["links"]["0"] == "/dev/null"
-        assert (found["cwd"], found["umask"], found["stdin"]) == ("/", 0o077, "")
+        assert_facts(found, cwd="/", umask=0o077, stdin="")
         assert found["session"]
         assert int(found["blocked"], 16) == 0
         # Python itself ignores SIGPIPE and SIGXFSZ.
@@ -104,7 +105,7 @@ def test_parameters_are_passed_one_to_one(
         pre, post, preScriptParams=words, postScriptParams=[7, 2.5], preScriptNoOfRetries=0
     )
     done = pyfreeze.run([ext4], ["true"], config=config)
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     assert surroundings(script_dir, "pre")["argv"] == [pre, *words]
     assert surroundings(script_dir, "post")["argv"] == [post, "7", "2.5"]
 
@@ -133,12 +134,12 @@ def test_failure_is_told_apart_and_lowers_the_level(
     done = pyfreeze.run([ext4], ["true"], config=config)
     report = done.report
     code = 300 if phase == "pre" else 301
-    assert (done.status, report["status"], report["consistency"]) == (0, "success", "filesystem")
+    assert_facts(done, exit_status=0, status="success", consistency="filesystem")
     assert report["code"] == code
     script = script_of(report, phase)
-    assert (script["exit_status"], script["signal"]) == (status, signal)
+    assert_facts(script, exit_status=status, signal=signal)
     assert words in script["message"]
-    assert (script["attempts"], script["timed_out"], script["code"]) == (1, False, code)
+    assert_facts(script, attempts=1, timed_out=False, code=code)
     assert failing in done.err
     if phase == "pre":
         assert script_dir.outcomes == ["success"]
@@ -153,7 +154,7 @@ def test_failed_pre_script_without_continue(
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([ext4], command, "--several-disks", config=config)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 300)
+    assert_facts(done, exit_status=1, consistency="none", code=300)
     assert report["snapshot"] is None
     assert not script_dir.exists("snapshot.ran")
     assert script_dir.outcomes == ["none"]
@@ -167,7 +168,7 @@ def test_failed_pre_script_without_continue_on_a_single_disk(
     )
     done = pyfreeze.run([ext4], ["true"], "--single-disk", config=config)
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 300)
+    assert_facts(done, exit_status=0, consistency="crash", code=300)
     assert all(f["freeze_ms"] is None for f in report["window"]["filesystems"])
 
 
@@ -195,7 +196,7 @@ def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
     report = done.report
     assert script_dir.exists("pre.pid")
     assert report["snapshot"]["output"] == ""
-    assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", 308)
+    assert_facts(done, exit_status=0, consistency="filesystem", code=308)
     assert script_of(report, "pre")["timed_out"] is True
     assert script_of(report, "pre")["timeout_s"] == 1.5
     assert script_dir.outcomes == ["success"]
@@ -205,7 +206,7 @@ def test_post_script_timeout(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfree
     post = script_dir.script("post", 'sleep 600 & echo $! >"$D/child.pid"; wait')
     config = script_dir.config(None, post, timeoutInSeconds=1)
     done = pyfreeze.run([ext4], ["true"], config=config)
-    assert (done.status, done.report["code"]) == (0, 309)
+    assert_facts(done, exit_status=0, code=309)
     assert done.report["consistency"] == "filesystem"
     assert not is_alive(int(script_dir.read("child.pid")))
 
@@ -214,7 +215,7 @@ def test_retries_run_it_again(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfre
     body = 'echo "$PYFREEZE_ATTEMPT" >>"$D/attempts"; echo "try"; [ "$PYFREEZE_ATTEMPT" = 3 ]'
     config = script_dir.config(script_dir.script("pre", body), preScriptNoOfRetries=5)
     done = pyfreeze.run([ext4], ["true"], config=config)
-    assert (done.status, done.report["code"]) == (0, 0)
+    assert_facts(done, exit_status=0, code=0)
     assert script_dir.read("attempts").split() == ["1", "2", "3"]
     assert script_of(done.report, "pre")["attempts"] == 3
     assert script_of(done.report, "pre")["output"] == "try\n" * 3
@@ -232,7 +233,8 @@ def test_attempts_share_one_timeout(ext4: Disk, script_dir: ScriptDir, pyfreeze:
     config = script_dir.config(pre, preScriptNoOfRetries=1000, timeoutInSeconds=1)
     done = pyfreeze.run([ext4], ["true"], config=config)
     script = script_of(done.report, "pre")
-    assert (done.report["code"], script["timed_out"]) == (308, True)
+    assert done.report["code"] == 308
+    assert script["timed_out"]
     assert script["attempts"] <= 4
 
 
@@ -252,7 +254,7 @@ def test_much_output_blocks_nothing_and_costs_no_memory(
     supervisor_kib, client_kib = peak_kib(running.supervisor), peak_kib(running.pid)
     script_dir.release()
     done = running.finish()
-    assert (done.status, done.report["code"]) == (0, 0)
+    assert_facts(done, exit_status=0, code=0)
     script = script_of(done.report, "pre")
     assert script["output"] == "x" * (65536 - 4) + "end\n"
     assert script["output_dropped_bytes"] == total + 4 - 65536
@@ -322,7 +324,7 @@ def test_post_script_runs_after_a_bad_snapshot(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, command: list[str], options: list[str]
 ) -> None:
     done = pyfreeze.run([ext4], command, *options, config=script_dir.config())
-    assert (done.status, done.report["consistency"], done.report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert script_dir.outcomes == ["failed"]
 
 
@@ -343,7 +345,7 @@ def test_plugins_run_side_by_side(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
     host.chmod(0o600)
     done = pyfreeze.run([ext4], ["true"], "--no-expedite", "--no-realtime", host_config=str(host))
     scripts = done.report["scripts"]
-    assert (done.status, done.report["code"]) == (0, 300), done.err
+    assert_facts(done, exit_status=0, code=300)
     assert [(s["phase"], s["code"]) for s in scripts] == [
         ("pre", 0),
         ("pre", 300),

@@ -17,6 +17,7 @@ import pyfreeze as library
 from pyfreeze._core import run as core
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import state_pages
 from tests.support.script_dir import ScriptDir
@@ -105,7 +106,7 @@ def test_page_is_made_anew_or_not_at_all(kind: str, ext4: Disk, target: Path) ->
     try:
         with pytest.raises(library.FreezeError) as caught:
             core.Run((), "mine")
-        assert (caught.value.errno, caught.value.filename) == (errno.EEXIST, STATE_DIRECTORY)
+        assert_facts(caught.value, errno=errno.EEXIST, filename=STATE_DIRECTORY)
         assert victim.stat().st_size == 0
     finally:
         page.unlink()
@@ -138,7 +139,7 @@ def test_page_from_before_the_last_boot_is_removed_unused(
     content[RCU_SAVED : RCU_SAVED + 4] = b"\1\0\0\0" if rcu_expedited == "0" else bytes(4)
     page.write_bytes(content)
     done = pyfreeze("thaw")
-    assert (done.status, done.out) == (0, "nothing to thaw\n")
+    assert_facts(done, exit_status=0, out="nothing to thaw\n")
     assert not page.exists()
     value = Path("/sys/kernel/rcu_expedited")
     assert holds_within(lambda: value.read_text(encoding="ascii").strip() == rcu_expedited, 5)
@@ -180,7 +181,7 @@ def test_files_are_made_in_the_state_directory_only(
         prefix=prefix,
         environment={"PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     paths = created(log)
     assert {os.path.dirname(path) for path in paths if path != STATE_DIRECTORY} == {STATE_DIRECTORY}
     assert {os.path.splitext(path)[1] for path in paths if path != STATE_DIRECTORY} == {

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
@@ -73,7 +74,7 @@ def test_stdout_hides_no_other_status(
 def test_stdout_of_other_commands(pyfreeze: Pyfreeze) -> None:
     """A reader that has read enough is no reason to complain; a full disk is."""
     done = pyfreeze("explain", prefix=with_streams("broken pipe", "1"))
-    assert (done.status, done.err) == (1, "")
+    assert_facts(done, exit_status=1, err="")
     for command in ("explain", "thaw"):
         done = pyfreeze(command, prefix=with_streams("full", "1"))
         assert done.status == 1
@@ -84,10 +85,10 @@ def test_stdout_of_other_commands(pyfreeze: Pyfreeze) -> None:
 def test_stderr(how: str, says: str, ext4: Disk, pyfreeze: Pyfreeze) -> None:
     """What messages say is in the report, too."""
     done = pyfreeze.run([ext4], ["false"], prefix=with_streams(how, "2"))
-    assert (done.status, done.err) == (1, ""), says
+    assert_facts(done, exit_status=1, err="")
     assert done.report["message"] == "The snapshot command exited with status 1."
     done = pyfreeze.run([ext4], ["true"], "--require", "application", prefix=with_streams(how, "2"))
-    assert (done.status, done.report["consistency"]) == (3, "filesystem")
+    assert_facts(done, exit_status=3, consistency="filesystem")
 
 
 def test_all_closed(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
@@ -103,5 +104,5 @@ def test_all_closed(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
     done = running.finish()
     assert files == ["/dev/null"] * 3
     assert supervisors == [Path("/dev/null")] * 3
-    assert (done.status, done.out, done.err) == (1, "", "")
+    assert_facts(done, exit_status=1, out="", err="")
     assert script_dir.outcomes == ["success"]

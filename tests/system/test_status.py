@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, tool
+from tests.support.facts import assert_facts
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import is_alive, state_pages
 from tests.support.script_dir import ScriptDir
@@ -42,7 +43,7 @@ def frozen_run(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Callable[[Disk], Ru
 
 def runs_of(pyfreeze: Pyfreeze, status: int) -> list[dict[str, Any]]:
     done = pyfreeze("status", "--json")
-    assert (done.status, done.err) == (status, "")
+    assert_facts(done, exit_status=status, err="")
     data = json.loads(done.out)
     assert data["left_frozen"] == [mount for run in data["runs"] for mount in run["left_frozen"]]
     return list(data["runs"])
@@ -50,7 +51,7 @@ def runs_of(pyfreeze: Pyfreeze, status: int) -> list[dict[str, Any]]:
 
 def test_no_run(pyfreeze: Pyfreeze) -> None:
     done = pyfreeze("status")
-    assert (done.status, done.out, done.err) == (0, "no run\n", "")
+    assert_facts(done, exit_status=0, out="no run\n", err="")
     assert runs_of(pyfreeze, 0) == []
 
 
@@ -58,7 +59,7 @@ def test_no_run_since_the_boot(pyfreeze: Pyfreeze) -> None:
     """There is no state directory yet, and looking makes none."""
     script = 'mount -t tmpfs none /run && "$@" && ls -A /run'
     done = pyfreeze("status", prefix=["unshare", "-m", "sh", "-c", script, "-"])
-    assert (done.status, done.out, done.err) == (0, "no run\n", "")
+    assert_facts(done, exit_status=0, out="no run\n", err="")
 
 
 def test_live_run(
@@ -66,12 +67,12 @@ def test_live_run(
 ) -> None:
     running = frozen_run(disk)
     (run,) = runs_of(pyfreeze, 0)
-    assert (run["alive"], run["is_this"], run["left_frozen"]) == (True, False, [])
+    assert_facts(run, alive=True, is_this=False, left_frozen=[])
     assert run["client"] == {"pid": running.pid, "state": "running"}
     assert run["supervisor"] == {"pid": running.supervisor, "state": "running"}
     assert 0 < run["deadline_left_s"] < 300
     (one,) = run["filesystems"]
-    assert (one["mount"], one["state"], one["may_be_frozen"]) == (disk.mount_point, "frozen", True)
+    assert_facts(one, mount=disk.mount_point, state="frozen", may_be_frozen=True)
     assert 0 < one["frozen_s"] <= run["age_s"]
     table = pyfreeze("status")
     assert table.status == 0
@@ -80,7 +81,7 @@ def test_live_run(
     assert re.search(rf"{disk.mount_point} \(\d+:\d+\): frozen for [\d.]+ s\n", table.out)
     script_dir.release()
     done = running.finish()
-    assert (done.status, done.report["run_id"]) == (0, run["run_id"])
+    assert_facts(done, exit_status=0, run_id=run["run_id"])
     assert runs_of(pyfreeze, 0) == []
 
 
@@ -110,8 +111,9 @@ def test_what_a_dead_run_left(
 ) -> None:
     frozen_run(disk).kill_with_supervisor()
     (run,) = runs_of(pyfreeze, LEFT)
-    assert (run["alive"], run["left_frozen"]) == (False, [disk.mount_point])
-    assert (run["client"]["state"], run["supervisor"]["state"]) == ("gone", "gone")
+    assert_facts(run, alive=False, left_frozen=[disk.mount_point])
+    assert run["client"]["state"] == "gone"
+    assert run["supervisor"]["state"] == "gone"
     table = pyfreeze("status")
     assert table.status == LEFT
     assert f"run {run['run_id']}: dead" in table.out
@@ -153,7 +155,7 @@ def test_nothing_is_frozen_since_before_the_boot(
     content[BOOT_ID_AT] ^= 1
     page.write_bytes(content)
     (run,) = runs_of(pyfreeze, 0)
-    assert (run["alive"], run["left_frozen"], run["deadline_left_s"]) == (False, [], None)
+    assert_facts(run, alive=False, left_frozen=[], deadline_left_s=None)
     page.unlink()
     ext4.thaw()
 
@@ -175,7 +177,8 @@ def test_stopped_supervisor_of_a_killed_client(
     os.kill(supervisor, signal.SIGSTOP)
     running.kill()
     (run,) = runs_of(pyfreeze, 0)
-    assert (run["alive"], run["client"]["state"]) == (True, "gone")
+    assert run["alive"]
+    assert run["client"]["state"] == "gone"
     assert run["supervisor"] == {"pid": supervisor, "state": "stopped"}
     os.kill(supervisor, signal.SIGCONT)
     wait_until(lambda: not is_alive(supervisor), "it goes on, thaws and ends")
@@ -187,9 +190,9 @@ def test_a_script_knows_its_own_run(ext4: Disk, script_dir: ScriptDir, pyfreeze:
         "pre", f'{command} >"$D/json" && {command.removesuffix("--json")} >"$D/text"'
     )
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(pre))
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     (run,) = json.loads(script_dir.read("json"))["runs"]
-    assert (run["run_id"], run["is_this"]) == (done.report["run_id"], True)
+    assert_facts(run, run_id=done.report["run_id"], is_this=True)
     assert f"{run['run_id']} (this run): alive" in script_dir.read("text")
 
 

@@ -17,6 +17,7 @@ from pyfreeze._core import run as core
 from tests.soak.strace import Fault, calls_in, faults_of, injected
 from tests.support.command import Done, Pyfreeze, Running
 from tests.support.disks import Disk, Disks, tool
+from tests.support.facts import assert_facts
 from tests.support.frozen import frozen
 from tests.support.held_write import held_write
 from tests.support.needs import need_program
@@ -58,7 +59,7 @@ def test_supervisor_killed_while_freezing_hangs(
     running = pyfreeze.start_run([good, upper], ["true"], *words, config=script_dir.config())
     kill_while_freezing_hangs(pyfreeze, running, upper)
     done = running.finish()
-    assert (done.status, done.report["consistency"]) == (5, "none")
+    assert_facts(done, exit_status=5, consistency="none")
     assert done.report["still_frozen"] == [upper.mount_point]
     assert "the supervisor was lost; what else it had frozen was thawed" in done.report["message"]
     assert script_dir.outcomes == ["none"]
@@ -89,7 +90,7 @@ def test_supervisor_killed_while_freezing_hangs_below(disks: Disks, pyfreeze: Py
         running = pyfreeze.start_run([lower, upper, others], ["true"], *words)
         kill_while_freezing_hangs(pyfreeze, running, lower)
         done = running.finish()
-        assert (done.status, done.report["consistency"]) == (5, "none")
+        assert_facts(done, exit_status=5, consistency="none")
         assert set(done.report["still_frozen"]) == {upper.mount_point, lower.mount_point}
         others.assert_writable()
         assert successors()
@@ -197,7 +198,7 @@ def run_with_heir(traced: ScriptDir, words: str, disk: Disk, pyfreeze: Pyfreeze)
 def record(traced: ScriptDir, disk: Disk, pyfreeze: Pyfreeze) -> list[Fault]:
     """A successor's calls from its main() on: the first and the last of each, with one error."""
     done = run_with_heir(traced, "", disk, pyfreeze)
-    assert (done.status, done.report["still_frozen"]) == (1, [])
+    assert_facts(done, exit_status=1, still_frozen=[])
     log = traced.path("strace")
     became, *lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     pid, call = became.split(maxsplit=1)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.command import Pyfreeze, guard
 from tests.support.disks import Disk, copy_command, opened_copy, tool
+from tests.support.facts import assert_facts
 from tests.support.needs import need_program
 from tests.support.processes import is_alive, state_pages, supervisors_of
 from tests.support.script_dir import ScriptDir
@@ -36,7 +37,7 @@ def analyze() -> str:
 def installed(pyfreeze: Pyfreeze, root: Path) -> list[Path]:
     """The units as they lie on a machine after `pyfreeze install`, and one instance of each."""
     done = pyfreeze("install", "--root", str(root), "--prefix", "/usr", "--program", PROGRAM)
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     paths = []
     for unit in sorted(Path(root, "usr/lib/systemd/system").iterdir()):
         path = unit.with_name(unit.name.replace("@.", f"@{INSTANCE}."))
@@ -129,9 +130,10 @@ def test_main_job(disk: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> No
     copy = script_dir.path("copy")
     scheduled.boot([disk], script_dir.config(become), copy_command(disk, copy))
     scheduled.systemd.do("start", SERVICE)  # it is a oneshot: until the end
-    assert (scheduled.state, scheduled.err) == ("inactive", "")
+    assert_facts(scheduled, state="inactive", err="")
     report = scheduled.report
-    assert (report["consistency"], report["window"]["expired"]) == ("application", False)
+    assert report["consistency"] == "application"
+    assert not report["window"]["expired"]
     assert script_dir.read("pre.ran") == "65534\n"
     with opened_copy(disk.fstype, copy):
         pass
@@ -195,7 +197,7 @@ def test_client_and_supervisor_killed(
     assert disk.is_frozen()
     os.kill(client, signal.SIGKILL)
     scheduled.wait_for_end()
-    assert (scheduled.state, scheduled.err) == ("failed", "")
+    assert_facts(scheduled, state="failed", err="")
     assert scheduled.out.startswith(f"thawed {disk.mount_point} ")
     disk.assert_writable()
 
@@ -233,7 +235,8 @@ def test_one_that_the_lock_refused_waits_for_nobody(
     scheduled.boot([ext4], script_dir.config(), ["true"])
     assert scheduled.systemd.ask("start", SERVICE).returncode != 0
     assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == "4"
-    assert (scheduled.state, script_dir.outcomes) == ("failed", [])
+    assert scheduled.state == "failed"
+    assert script_dir.outcomes == []
     script_dir.release()
     assert running.finish().status == 0
 
@@ -303,5 +306,5 @@ def test_no_denied_call_in_a_run(
     denied = denied_calls(Unit("pyfreeze@.service"))
     prefix = ["strace", "-f", "-qq", "-o", str(log), f"--trace={denied}", "--signal=none"]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
-    assert (done.status, done.report["code"]) == (0, 0), done.err
+    assert_facts(done, exit_status=0, code=0)
     assert log.read_text(encoding="utf-8") == ""

@@ -9,6 +9,7 @@ import pytest
 from tests.support import namespace
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks
+from tests.support.facts import assert_facts
 from tests.support.processes import AS_NOBODY, state_pages
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -40,9 +41,9 @@ def test_one_mount_of_what_a_dead_run_left(
     one.assert_writable()
     assert other.is_frozen()
     again = pyfreeze("thaw", "--mount", one.mount_point)
-    assert (again.status, again.out) == (STILL, f"nothing to thaw on {one.mount_point}\n")
+    assert_facts(again, exit_status=STILL, out=f"nothing to thaw on {one.mount_point}\n")
     rest = pyfreeze("thaw", "--mount", other.mount_point)
-    assert (rest.status, rest.err) == (0, "")
+    assert_facts(rest, exit_status=0, err="")
     other.assert_writable()
     assert state_pages() == []
 
@@ -54,16 +55,16 @@ def test_what_somebody_else_froze_stays_frozen(ext4: Disk, pyfreeze: Pyfreeze) -
         assert ext4.is_frozen()
     finally:
         ext4.thaw()
-    assert (done.status, done.out) == (0, f"nothing to thaw on {ext4.mount_point}\n")
+    assert_facts(done, exit_status=0, out=f"nothing to thaw on {ext4.mount_point}\n")
 
 
 def test_force_thaws_what_somebody_else_froze(disk: Disk, pyfreeze: Pyfreeze) -> None:
     disk.freeze()
     done = pyfreeze("thaw", "--force", "--mount", disk.mount_point)
     disk.assert_writable()
-    assert (done.status, done.out, done.err) == (0, f"thawed {disk.mount_point}\n", "")
+    assert_facts(done, exit_status=0, out=f"thawed {disk.mount_point}\n", err="")
     again = pyfreeze("thaw", "--force", "--mount", disk.mount_point)
-    assert (again.status, again.out) == (0, f"not frozen: {disk.mount_point}\n")
+    assert_facts(again, exit_status=0, out=f"not frozen: {disk.mount_point}\n")
 
 
 def test_force_on_what_a_dead_run_left(
@@ -71,7 +72,7 @@ def test_force_on_what_a_dead_run_left(
 ) -> None:
     start(pyfreeze, script_dir, ext4).kill_with_supervisor()
     done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
-    assert (done.status, done.out, done.err) == (0, f"thawed {ext4.mount_point}\n", "")
+    assert_facts(done, exit_status=0, out=f"thawed {ext4.mount_point}\n", err="")
     ext4.assert_writable()
     assert state_pages() == [], "seen to"
 
@@ -82,11 +83,11 @@ def test_force_on_a_live_run_says_what_it_spoils(
     running = start(pyfreeze, script_dir, ext4)
     done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
     ext4.assert_writable()
-    assert (done.status, done.out) == (0, f"thawed {ext4.mount_point}\n")
+    assert_facts(done, exit_status=0, out=f"thawed {ext4.mount_point}\n")
     script_dir.release()
     report = running.finish().report
     done.assert_one_line(ext4.mount_point, report["run_id"], "alive", "inconsistent")
-    assert (report["status"], report["consistency"]) == ("error", "none")
+    assert_facts(report, status="error", consistency="none")
 
 
 def test_force_needs_a_name(ext4: Disk, pyfreeze: Pyfreeze) -> None:
@@ -109,7 +110,7 @@ def test_no_mount_point(
     Path(namespace.ROOT, "plain").mkdir(exist_ok=True)
     path = f"{namespace.ROOT}/{name}"
     done = pyfreeze("thaw", *words, "--mount", path)
-    assert (done.status, done.out) == (2, "")
+    assert_facts(done, exit_status=2, out="")
     done.assert_one_line(path, "expected a mount point")
 
 
@@ -120,5 +121,5 @@ def test_unprivileged_force(ext4: Disk, pyfreeze: Pyfreeze) -> None:
         assert ext4.is_frozen()
     finally:
         ext4.thaw()
-    assert (done.status, done.out) == (1, "")
+    assert_facts(done, exit_status=1, out="")
     done.assert_one_line(ext4.mount_point, "root")

@@ -12,6 +12,7 @@ import pytest
 from tests.support import namespace
 from tests.support.command import Done, Pyfreeze
 from tests.support.disks import Disk, Disks, tool
+from tests.support.facts import assert_facts
 from tests.support.processes import AS_NOBODY
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -45,7 +46,7 @@ def assert_refused(done: Done, script_dir: ScriptDir, status: int, *parts: str) 
     done.assert_one_line(*parts)
     report = done.report
     assert set(report) >= _KEYS
-    assert (report["status"], report["consistency"]) == ("error", "none")
+    assert_facts(report, status="error", consistency="none")
     assert report["message"]
     for name in ("pre.ran", "post.ran", "snapshot.ran"):
         assert not script_dir.exists(name), f"{name}: nothing was to be run"
@@ -153,7 +154,7 @@ def test_other_names_of_a_mount_point_work(
     finally:
         if way == "bind":
             tool("umount", str(directory))
-    assert (done.status, done.report["consistency"]) == (0, "filesystem"), done.err
+    assert_facts(done, exit_status=0, consistency="filesystem")
     assert [f["outcome"] for f in done.report["window"]["filesystems"]] == ["thawed"]
 
 
@@ -265,8 +266,7 @@ def test_frozen_by_somebody_else(
     finally:
         disk.thaw()
     assert still
-    report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 121)
+    assert_facts(done, exit_status=1, consistency="none", code=121)
     done.assert_one_line(disk.mount_point, "somebody else")
     assert not script_dir.exists("snapshot.ran")
     assert script_dir.outcomes == ["none"]
@@ -284,7 +284,7 @@ def test_one_of_several_frozen_by_somebody_else(
         own.assert_writable()
     finally:
         foreign.thaw()
-    assert (done.status, done.report["code"]) == (1, 121)
+    assert_facts(done, exit_status=1, code=121)
     assert foreign.mount_point in done.report["message"]
 
 
@@ -297,15 +297,14 @@ def test_frozen_by_somebody_else_with_crash_fallback(
         assert ext4.is_frozen()
     finally:
         ext4.thaw()
-    report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "crash", 121)
+    assert_facts(done, exit_status=0, consistency="crash", code=121)
     assert script_dir.exists("snapshot.ran")
 
 
 def test_thawed_by_somebody_else(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     done = pyfreeze.run([disk], ["fsfreeze", "-u", disk.mount_point], config=script_dir.config())
     report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (1, "none", 2)
+    assert_facts(done, exit_status=1, consistency="none", code=2)
     assert [f["outcome"] for f in report["window"]["filesystems"]] == ["foreign-thaw"]
     done.assert_one_line(disk.mount_point, "somebody else thawed")
     assert script_dir.outcomes == ["failed"]
@@ -337,8 +336,7 @@ def test_script_configuration_that_is_not_to_be_trusted(
         config.write_text(content, encoding="utf-8")
     config.chmod(mode)
     done = pyfreeze.run([ext4], ["true"], config=str(config))
-    report = done.report
-    assert (done.status, report["consistency"], report["code"]) == (0, "filesystem", code)
+    assert_facts(done, exit_status=0, consistency="filesystem", code=code)
     done.assert_one_line(str(config))
     assert not script_dir.exists("pre.ran")
     assert script_dir.outcomes == []
@@ -355,6 +353,6 @@ def test_script_in_a_directory_that_others_can_write_to(
     config = script_dir.config(str(script))
     os.chmod(directory, 0o1777)
     done = pyfreeze.run([ext4], ["true"], config=config)
-    assert (done.status, done.report["code"]) == (0, 306)
+    assert_facts(done, exit_status=0, code=306)
     done.assert_one_line(str(directory))
     assert script_dir.outcomes == []

@@ -16,6 +16,7 @@ from pyfreeze._demo.play import measure_pauses
 from pyfreeze._demo.proof import Contents, Moments
 from pyfreeze._demo.shop import Order
 from pyfreeze._demo.stage import ORDERS
+from tests.support.facts import assert_facts
 from tests.support.needs import need
 
 MS = 1_000_000
@@ -55,7 +56,7 @@ def test_an_order_too_many_is_found_and_counted() -> None:
     contents = GOOD._replace(orders=12, last=12)
     assert proof.complete(contents, ORDERS_TAKEN, MOMENTS).holds
     later = proof.nothing_later(contents, ORDERS_TAKEN, MOMENTS)
-    assert (later.holds, later.found) == (False, "2")
+    assert_facts(later, holds=False, found="2")
 
 
 def test_an_empty_database_proves_nothing() -> None:
@@ -82,7 +83,7 @@ def test_without_a_pause_nothing_holds() -> None:
 def test_an_order_during_the_freeze_is_found() -> None:
     orders = (*ORDERS_TAKEN[:10], Order(11, 30 * MS), *ORDERS_TAKEN[11:])
     still = proof.held_still(orders, MOMENTS)
-    assert (still.holds, still.found) == (False, "1")
+    assert_facts(still, holds=False, found="1")
 
 
 def test_a_shop_that_does_not_go_on_is_found() -> None:

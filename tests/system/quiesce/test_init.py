@@ -15,6 +15,7 @@ import pyfreeze as package
 from pyfreeze._quiesce.catalogue import SUMMARIES
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.script_dir import ScriptDir
 
 
@@ -85,7 +86,7 @@ def test_a_post_script_without_a_pre_script_fails(
     assert pyfreeze("init", "--app", name, "--directory", str(directory)).status == 0
     config = script_dir.config(None, str(directory / "post-script.sh"))
     report = pyfreeze.run([ext4], ["true"], config=config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "no pre-script of this run has held" in report["scripts"][1]["output"]
 
 

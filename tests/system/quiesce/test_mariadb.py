@@ -15,6 +15,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disks, copy_command, tool
+from tests.support.facts import assert_facts
 from tests.support.load import Writers
 from tests.support.mariadb import OWN_NETWORK, Database, Server, fresh_directory, network_of
 from tests.support.quiesce import assert_application, failed_script, output_of
@@ -90,7 +91,7 @@ def _is_worse_without_scripts(
     writers = writing(one.writers(script_dir, 2))
     command = snapshot(script_dir, one.disks, writers.noting("frozen"))
     done = pyfreeze.run(one.disks, command)
-    assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
+    assert_facts(done.report, consistency="filesystem", code=1)
     writers.stop()
     frozen = writers.acknowledged("frozen")
     with one.restored(script_dir):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.command import Pyfreeze
+from tests.support.facts import assert_facts
 from tests.support.load import Writers
 from tests.support.mariadb import Database
 from tests.support.processes import helpers, is_alive
@@ -40,7 +41,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.2")
     command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     line = failed_script(report, "post")
     assert "not application-consistent" in line
     assert "deadline of 0.2 s (hold_at_most_s)" in line
@@ -67,7 +68,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
     }
     command = [script_dir.script("snapshot", f"set -e\n{kill[victim]}")]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301), report["snapshot"]
+    assert_facts(report, consistency="filesystem", code=301)
     assert "not application-consistent" in failed_script(report, "post")
     one.server.sql("INSERT INTO shop.account VALUES (1000, 0)")
     one.server.sql("DELETE FROM shop.account WHERE id = 1000")
@@ -150,7 +151,7 @@ def test_a_lock_that_is_not_to_be_had_fails_the_script_and_not_the_application(
     with one.busy(statement) as connection:
         scripts = one.scripts(pyfreeze, script_dir, method=method, lock_wait_s="1")
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert_facts(report, consistency="filesystem", code=300)
     line = failed_script(report, "pre")
     assert "had to wait longer than 1 s (lock_wait_s)" in line
     assert f"connection {connection} of root ({shown}" in line

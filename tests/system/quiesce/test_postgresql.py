@@ -18,6 +18,7 @@ from tests.support.database import (
     snapshot,
 )
 from tests.support.disks import Disks, copy_command, tool
+from tests.support.facts import assert_facts
 from tests.support.load import Writers
 from tests.support.namespace import ROOT
 from tests.support.postgresql import OTHER_MAJORS, USER, Database, Server, fresh_directory
@@ -138,7 +139,7 @@ def test_without_scripts_acknowledged_rows_are_lost_and_recovery_is_long(
         (position,) = one.server.sql("SELECT pg_current_wal_insert_lsn()")
         writers.wait_for_more()
         done = pyfreeze.run(one.disks, snapshot(script_dir, one.disks, writers.noting("frozen")))
-    assert (done.report["consistency"], done.report["code"]) == ("filesystem", 1)
+    assert_facts(done.report, consistency="filesystem", code=1)
     writers.stop()
     frozen = writers.acknowledged("frozen")
     with one.restored(script_dir):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Pyfreeze
+from tests.support.facts import assert_facts
 from tests.support.postgresql import USER, Database
 from tests.support.quiesce import assert_application, failed_script, output_of
 from tests.support.script_dir import ScriptDir
@@ -32,7 +33,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.2")
     command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     line = failed_script(report, "post")
     assert "not application-consistent" in line
     assert "deadline of 0.2 s (hold_at_most_s)" in line
@@ -60,7 +61,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
     }
     command = [script_dir.script("snapshot", f"set -e\n{kill[victim]}")]
     report = pyfreeze.run(one.disks, command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301), report["snapshot"]
+    assert_facts(report, consistency="filesystem", code=301)
     assert "not application-consistent" in failed_script(report, "post")
     assert one.server.sessions_of_pyfreeze() == 0
 
@@ -130,7 +131,7 @@ def test_a_checkpoint_that_takes_too_long(
     scripts = one.scripts(pyfreeze, script_dir, checkpoint_wait_s="0.3")
     with one.server.stopped_process("checkpointer"):
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert_facts(report, consistency="filesystem", code=300)
     assert "the checkpoint took longer than 0.3 s" in failed_script(report, "pre")
     assert "nothing was held" in output_of(report, "post")
 

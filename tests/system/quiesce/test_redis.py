@@ -10,6 +10,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.load import Writers
 from tests.support.needs import need_program
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
@@ -101,7 +102,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     writers = writing(server.writers(script_dir))
     command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run([server.disk], command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "deadline of 0.2 s" in failed_script(report, "post")
     writers.wait_for_more()
     # And not only the server's own end of the pause: the other call is the pre-script's.
@@ -118,7 +119,7 @@ def test_the_server_itself_ends_the_pause_of_a_holder_that_was_killed(
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
     command = [script_dir.script("snapshot", f"{pid}; kill -9 $pid")]
     report = pyfreeze.run([server.disk], command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "not application-consistent" in failed_script(report, "post")
     writers.wait_for_more()
 

@@ -16,6 +16,7 @@ import pytest
 from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.load import Writers
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
 from tests.support.script_dir import ScriptDir
@@ -133,7 +134,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     scripts = scripts_of(pyfreeze, script_dir, shop, hold_at_most_s="0.2")
     command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "deadline of 0.2 s" in failed_script(report, "post")
     shop.writers.wait_for_more()
 
@@ -145,7 +146,7 @@ def test_a_holder_that_is_killed_holds_nothing_and_the_post_script_fails(
     pid = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {scripts.hold}/record.json)"
     command = [script_dir.script("snapshot", f"{pid}; kill -9 $pid")]
     report = pyfreeze.run([shop.disk], command, config=scripts.config).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "not application-consistent" in failed_script(report, "post")
     shop.writers.wait_for_more()
 

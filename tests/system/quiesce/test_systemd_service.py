@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, tool
+from tests.support.facts import assert_facts
 from tests.support.quiesce import QuiesceScripts, assert_application, failed_script, output_of
 from tests.support.script_dir import ScriptDir
 from tests.support.systemd import Systemd
@@ -107,7 +108,7 @@ def test_one_that_is_not_known_to_be_quiet(
     scripts.set(unit=unit)
     prefix = systemd.words()
     report = pyfreeze.run([ext4], ["true"], config=scripts.config, prefix=prefix).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 300)
+    assert_facts(report, consistency="filesystem", code=300)
     assert words in failed_script(report, "pre")
 
 
@@ -141,7 +142,7 @@ def test_one_that_cannot_be_frozen_in_time_goes_on(
         ).report
     finally:
         ext4.thaw()
-    assert (report["consistency"], report["code"]) == ("crash", 300)
+    assert_facts(report, consistency="crash", code=300)
     assert "did not end within 0.3 s (wait_s)" in failed_script(report, "pre")
     wait_until(lambda: systemd.show(UNIT, "FreezerState") == "running", "it goes on")
     file.unlink()
@@ -153,7 +154,7 @@ def test_one_that_somebody_else_let_go_on(
     scripts = scripts_of(pyfreeze, script_dir)
     thaw = ["systemctl", "thaw", UNIT]
     report = pyfreeze.run([ext4], thaw, config=scripts.config, prefix=shop.words()).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     assert "somebody else let it go on" in failed_script(report, "post")
 
 
@@ -163,7 +164,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     scripts = scripts_of(pyfreeze, script_dir, hold_at_most_s="0.2")
     command = [script_dir.script("snapshot", scripts.waiting_for("lost"))]
     report = pyfreeze.run([ext4], command, config=scripts.config, prefix=shop.words()).report
-    assert (report["consistency"], report["code"]) == ("filesystem", 301)
+    assert_facts(report, consistency="filesystem", code=301)
     wait_for_more(script_dir)
     assert guards(shop) == []
 

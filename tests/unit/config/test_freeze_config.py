@@ -6,6 +6,7 @@ import pytest
 
 from pyfreeze._config.freeze_config import FreezeConfig, parse_freeze_config
 from pyfreeze._config.problems import ConfigError, Parsed
+from tests.support.facts import assert_facts
 
 
 def parse(text: str) -> Parsed[FreezeConfig]:
@@ -86,4 +87,4 @@ def test_near_misses_are_noticed() -> None:
 def test_what_is_not_ini() -> None:
     with pytest.raises(ConfigError) as caught:
         parse("timeout = 3")
-    assert (caught.value.code, caught.value.where) == (2, "line 1")
+    assert_facts(caught.value, code=2, where="line 1")

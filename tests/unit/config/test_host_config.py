@@ -6,6 +6,7 @@ import pytest
 
 from pyfreeze._config.host_config import HostConfig, PluginEntry, parse_host_config
 from pyfreeze._config.problems import ConfigError, Parsed
+from tests.support.facts import assert_facts
 
 ONE = "numberOfPlugins = 1\npluginConfigPath0 = /etc/a.json\n"
 
@@ -113,7 +114,7 @@ def test_bad_config_paths(path: str) -> None:
 
 def test_a_missing_config_path() -> None:
     error = refused("numberOfPlugins = 2\npluginConfigPath0 = /a\n")
-    assert (error.where, error.found) == ("[pre_post] pluginConfigPath1", "nothing")
+    assert_facts(error, where="[pre_post] pluginConfigPath1", found="nothing")
 
 
 def test_alike_names_are_told_apart() -> None:

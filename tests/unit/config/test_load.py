@@ -12,6 +12,7 @@ import pytest
 from pyfreeze._config.freeze_config import FreezeConfig
 from pyfreeze._config.load import DEFAULT_PLACES, LoadedConfig, Places, Problem, load
 from pyfreeze._model.codes import OutcomeCode
+from tests.support.facts import assert_facts
 
 NOBODY = 65534
 
@@ -103,8 +104,8 @@ def test_a_script_configuration_alone(machine: Machine) -> None:
     assert plugin.name == "ScriptRunner"
     assert plugin.config_path == str(machine.json)
     assert plugin.config is not None
-    assert (plugin.pre_script, plugin.post_script) == (str(machine.pre), str(machine.post))
-    assert (plugin.pre_timeout_s, plugin.post_timeout_s) == (30.0, 30.0)
+    assert_facts(plugin, pre_script=str(machine.pre), post_script=str(machine.post))
+    assert_facts(plugin, pre_timeout_s=30.0, post_timeout_s=30.0)
 
 
 def test_the_real_path_of_a_script_is_what_will_run(machine: Machine) -> None:
@@ -121,7 +122,7 @@ def test_nothing_configured_is_a_note(machine: Machine) -> None:
     machine.json.unlink()
     loaded = machine.load()
     (problem,) = all_problems(loaded)
-    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, True)
+    assert_facts(problem, code=OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, is_note=True)
     (plugin,) = loaded.plugins
     assert plugin.config is None
     assert plugin.pre_script is plugin.post_script is None
@@ -131,13 +132,13 @@ def test_a_script_configuration_that_is_named_and_absent_is_a_problem(machine: M
     machine.json.unlink()
     for named in (machine.root / "other.json", machine.json):
         (problem,) = all_problems(machine.load(script_config=named))
-        assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, False)
+        assert_facts(problem, code=OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, is_note=False)
     machine.write_host(machine.root / "other.json")
     (problem,) = all_problems(machine.load())
-    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, False)
+    assert_facts(problem, code=OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, is_note=False)
     machine.write_host(machine.json)
     (problem,) = all_problems(machine.load())
-    assert (problem.code, problem.is_note) == (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, True)
+    assert_facts(problem, code=OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, is_note=True)
 
 
 def break_mode(path: Path) -> None:
@@ -274,7 +275,7 @@ def test_each_mistake_with_a_script(machine: Machine, harm: Any, missing: bool) 
         OutcomeCode.PRE_SCRIPT_NOT_FOUND if missing else OutcomeCode.PRE_SCRIPT_INSECURE
     ]
     (plugin,) = loaded.plugins
-    assert (plugin.pre_script, plugin.post_script) == (None, str(machine.post))
+    assert_facts(plugin, pre_script=None, post_script=str(machine.post))
     assert plugin.problems[0].message.startswith(f"pre-script {script}: ")
 
     machine.write_json(machine.json, postScriptLocation=str(script))
@@ -283,7 +284,7 @@ def test_each_mistake_with_a_script(machine: Machine, harm: Any, missing: bool) 
         OutcomeCode.POST_SCRIPT_NOT_FOUND if missing else OutcomeCode.POST_SCRIPT_INSECURE
     ]
     (plugin,) = loaded.plugins
-    assert (plugin.pre_script, plugin.post_script) == (str(machine.pre), None)
+    assert_facts(plugin, pre_script=str(machine.pre), post_script=None)
     assert plugin.problems[0].message.startswith(f"post-script {script}: ")
 
 
@@ -312,7 +313,7 @@ def test_the_least_timeout_holds(machine: Machine, own: int, host: int, effectiv
     machine.write_host(machine.json, extra=f"timeoutInSeconds = {host}\n")
     loaded = machine.load()
     (plugin,) = loaded.plugins
-    assert (plugin.pre_timeout_s, plugin.post_timeout_s) == (effective, effective)
+    assert_facts(plugin, pre_timeout_s=effective, post_timeout_s=effective)
     assert loaded.host_timeout_s == min(host, 1800)
 
 
@@ -323,7 +324,8 @@ def test_a_named_script_configuration_is_the_only_plugin(machine: Machine) -> No
     loaded = machine.load(script_config=other)
     (plugin,) = loaded.plugins
     assert plugin.config is not None
-    assert (plugin.config.app_name, plugin.pre_timeout_s) == ("other", 5.0)
+    assert plugin.config.app_name == "other"
+    assert plugin.pre_timeout_s == 5.0
     assert len(loaded.notices) == 1
     assert str(listed) in loaded.notices[0]
 

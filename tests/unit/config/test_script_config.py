@@ -10,6 +10,7 @@ import pytest
 
 from pyfreeze._config.problems import ConfigError, Parsed
 from pyfreeze._config.script_config import ScriptConfig, parse_script_config, template
+from tests.support.facts import assert_facts
 
 LOCATIONS = {"preScriptLocation": "/opt/pre.sh", "postScriptLocation": "/opt/post.sh"}
 
@@ -146,7 +147,7 @@ def test_a_byte_order_mark_is_accepted() -> None:
 )
 def test_what_is_no_json_object(content: bytes, where: str, found: str) -> None:
     error = refused(content)
-    assert (error.where, error.found) == (where, found)
+    assert_facts(error, where=where, found=found)
 
 
 def test_duplicate_keys() -> None:
@@ -160,7 +161,7 @@ def test_duplicate_keys() -> None:
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_json_lacks(constant: str) -> None:
     error = refused_raw(f'"timeoutInSeconds": {constant}')
-    assert (error.where, error.found) == ("$.timeoutInSeconds", constant)
+    assert_facts(error, where="$.timeoutInSeconds", found=constant)
     assert refused_raw(f'"unknown": [1, {constant}, 2, {constant}]').where == "$.unknown[1]"
 
 
@@ -174,7 +175,7 @@ def test_deep_nesting(deep: str) -> None:
 def test_locations(key: str) -> None:
     document = {name: path for name, path in LOCATIONS.items() if name != key}
     error = refused(json.dumps(document))
-    assert (error.where, error.found) == (f"$.{key}", "nothing")
+    assert_facts(error, where=f"$.{key}", found="nothing")
     assert "absolute path" in error.expected
     assert "empty location" in refused_keys(**{key: ""}).found
     for bad in ("pre.sh", "./pre.sh", " /pre.sh", "~/pre.sh", "/a\0b", "/\ud800", 3, None, ["/x"]):
@@ -205,7 +206,7 @@ def test_bad_params(key: str, bad: str) -> None:
 @pytest.mark.parametrize("bad", ['"a b"', "{}", "null", "1", "true"])
 def test_params_that_are_no_list(bad: str) -> None:
     error = refused_raw(f'"preScriptParams": {bad}')
-    assert (error.where, error.expected) == ("$.preScriptParams", "a list of strings")
+    assert_facts(error, where="$.preScriptParams", expected="a list of strings")
 
 
 def test_a_param_longer_than_the_kernel_takes() -> None:
@@ -256,7 +257,7 @@ def test_flags(key: str) -> None:
     flags: list[Any] = ["true", 1, 0, None, []]
     for bad in flags:
         error = refused_keys(**{key: bad})
-        assert (error.where, error.expected) == (f"$.{key}", "true or false")
+        assert_facts(error, where=f"$.{key}", expected="true or false")
 
 
 def test_app_name() -> None:

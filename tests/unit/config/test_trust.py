@@ -21,6 +21,7 @@ from pyfreeze._base.trust import (
     TrustError,
     check,
 )
+from tests.support.facts import assert_facts
 from tests.support.needs import give_up
 
 NOBODY = 65534
@@ -192,7 +193,7 @@ def test_a_size_that_is_not_what_it_says(root_dir: Path) -> None:
     assert root_dir
     proc_file = HOST_CONFIG._replace(max_bytes=10)
     error = refused("/proc/meminfo", proc_file)
-    assert (error.problem, error.found) == ("size", "11 bytes")
+    assert_facts(error, problem="size", found="11 bytes")
 
 
 def test_a_swap_between_look_and_read_is_seen(

@@ -10,6 +10,7 @@ import pytest
 from pyfreeze._mounts.blockstack import BlockDevice, BlockStack
 from pyfreeze._mounts.mountinfo import Device, Mount, MountError, parse_mountinfo
 from pyfreeze._mounts.selection import Selection, freeze_levels, select, single_disk
+from tests.support.facts import assert_facts
 
 NOTHING = BlockStack({}, {})
 
@@ -198,7 +199,7 @@ def test_a_mount_that_cannot_be_frozen_is_refused(
     assert isinstance(caught.value, ValueError)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert str(copy) == str(caught.value)
-    assert (copy.path, copy.errno, copy.filename) == (caught.value.path, errno.EINVAL, copy.path)
+    assert_facts(copy, path=caught.value.path, errno=errno.EINVAL, filename=copy.path)
 
 
 def test_hidden_skipped_and_file_mounts_are_refused() -> None:
