@@ -1,4 +1,4 @@
-"""Moves the test session into a mount namespace of its own, before anything else happens."""
+"""Moves the test session into a mount namespace of its own, and tells its parts apart."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 # At the end, so that an installed pyfreeze is found before the tree's.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.support import namespace
+from tests.support.parts import PARTS, Parts
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", action="append", choices=PARTS, help="only this part of the tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Parts(config.getoption("--part") or ()))
     _let_signals_reach_children()
     namespace.enter()
 

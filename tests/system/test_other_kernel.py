@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.foreign import FOREIGN
 from tests.support.machine import Machine
+
+pytestmark = FOREIGN
 
 #: A volume of the only disk, mounted on /srv/data.
 _VOLUME = """

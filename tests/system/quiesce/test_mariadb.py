@@ -16,11 +16,14 @@ from tests.support.command import Pyfreeze
 from tests.support.database import assert_rows, copies_of, mounted_instead, snapshot
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.facts import assert_facts
+from tests.support.foreign import FOREIGN
 from tests.support.load import Writers
 from tests.support.mariadb import OWN_NETWORK, Database, Server, fresh_directory, network_of
 from tests.support.quiesce import assert_application, failed_script, output_of
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
+
+MYSQL_TOO = pytest.param("MySQL", marks=FOREIGN)
 
 Make = Callable[..., Database]
 Writing = Callable[[Writers], Writers]
@@ -36,8 +39,8 @@ def _more_than(before: int, count: Callable[[], int]) -> bool:
         ("MariaDB", "one", "stage", "BACKUP STAGE BLOCK_COMMIT"),
         ("MariaDB", "one", "ftwrl", "FLUSH TABLES WITH READ LOCK"),
         ("MariaDB", "two", "auto", "BACKUP STAGE BLOCK_COMMIT"),
-        ("MySQL", "one", "auto", "FLUSH TABLES WITH READ LOCK"),
-        ("MySQL", "two", "ftwrl", "FLUSH TABLES WITH READ LOCK"),
+        pytest.param("MySQL", "one", "auto", "FLUSH TABLES WITH READ LOCK", marks=FOREIGN),
+        pytest.param("MySQL", "two", "ftwrl", "FLUSH TABLES WITH READ LOCK", marks=FOREIGN),
     ],
 )
 def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
@@ -72,7 +75,7 @@ def test_every_acknowledged_row_is_restored_and_none_from_after_the_window(
         assert database.complaints() == []
 
 
-@pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
+@pytest.mark.parametrize("kind", ["MariaDB", MYSQL_TOO])
 def test_without_scripts_acknowledged_rows_are_lost_and_tables_are_open(
     mariadbs: Make, kind: str, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
@@ -101,7 +104,7 @@ def _is_worse_without_scripts(
         return damaged and (lost or not loses)
 
 
-@pytest.mark.parametrize("kind", ["MariaDB", "MySQL"])
+@pytest.mark.parametrize("kind", ["MariaDB", MYSQL_TOO])
 def test_filesystems_copied_one_after_another_do_not_fit(
     mariadbs: Make, kind: str, script_dir: ScriptDir, writing: Writing
 ) -> None:
@@ -210,7 +213,9 @@ def _replicated(
             disks.drop(one.image.stem)
 
 
-@pytest.mark.parametrize("how", [MARIADB, MYSQL], ids=["MariaDB", "MySQL"])
+@pytest.mark.parametrize(
+    "how", [MARIADB, pytest.param(MYSQL, marks=FOREIGN)], ids=["MariaDB", "MySQL"]
+)
 def test_a_replica_is_backed_up_and_goes_on_from_the_position_noted(
     replicated: Replicated,
     how: Replication,

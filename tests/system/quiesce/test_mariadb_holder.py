@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.command import Pyfreeze
 from tests.support.facts import assert_facts
+from tests.support.foreign import FOREIGN
 from tests.support.load import Writers
 from tests.support.mariadb import Database
 from tests.support.processes import helpers, is_alive
@@ -27,7 +28,9 @@ def one(request: pytest.FixtureRequest, mariadbs: Callable[..., Database]) -> Da
     return mariadbs("one", getattr(request, "param", "MariaDB"))
 
 
-of_both = pytest.mark.parametrize("one", ["MariaDB", "MySQL"], indirect=True)
+of_both = pytest.mark.parametrize(
+    "one", ["MariaDB", pytest.param("MySQL", marks=FOREIGN)], indirect=True
+)
 
 
 # ---- what is held, and what is not ---------------------------------------------------------------
@@ -50,7 +53,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
 
 @pytest.mark.parametrize(
     ("one", "method"),
-    [("MariaDB", "stage"), ("MariaDB", "ftwrl"), ("MySQL", "auto")],
+    [("MariaDB", "stage"), ("MariaDB", "ftwrl"), pytest.param("MySQL", "auto", marks=FOREIGN)],
     indirect=["one"],
 )
 @pytest.mark.parametrize("victim", ["holder", "client", "server's session"])
@@ -132,9 +135,9 @@ QUERY = "SELECT COUNT(*) FROM idle WHERE SLEEP(600);"
     [
         ("MariaDB", "stage", LOCKED, "Sleep"),
         ("MariaDB", "ftwrl", CHANGE, "Query"),
-        ("MySQL", "auto", LOCKED, "Sleep"),
-        ("MySQL", "auto", CHANGE, "Query"),
-        ("MySQL", "auto", QUERY, "Query"),
+        pytest.param("MySQL", "auto", LOCKED, "Sleep", marks=FOREIGN),
+        pytest.param("MySQL", "auto", CHANGE, "Query", marks=FOREIGN),
+        pytest.param("MySQL", "auto", QUERY, "Query", marks=FOREIGN),
     ],
     indirect=["one"],
 )

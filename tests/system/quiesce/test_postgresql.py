@@ -19,6 +19,7 @@ from tests.support.database import (
 )
 from tests.support.disks import Disks, copy_command, tool
 from tests.support.facts import assert_facts
+from tests.support.foreign import FOREIGN
 from tests.support.load import Writers
 from tests.support.namespace import ROOT
 from tests.support.postgresql import OTHER_MAJORS, USER, Database, Server, fresh_directory
@@ -42,7 +43,11 @@ def _made(postgresqls: Make, layout: str, major: int | None) -> Database:
 
 
 @pytest.fixture(
-    params=[("one", None), ("two", None), *(("one", major) for major in OTHER_MAJORS)],
+    params=[
+        ("one", None),
+        ("two", None),
+        *(pytest.param(("one", major), marks=FOREIGN) for major in OTHER_MAJORS),
+    ],
     ids=lambda made: f"{made[0]}-{made[1] or 'installed'}",
 )
 def database(request: pytest.FixtureRequest, postgresqls: Make) -> Database:
@@ -55,8 +60,9 @@ def one(request: pytest.FixtureRequest, postgresqls: Make) -> Database:
     return _made(postgresqls, "one", getattr(request, "param", None))
 
 
-of_every_version = pytest.mark.parametrize("one", [None, *OTHER_MAJORS], indirect=True, ids=str)
-of_the_oldest = pytest.mark.parametrize("one", [None, OTHER_MAJORS[0]], indirect=True)
+_OTHERS = [pytest.param(major, marks=FOREIGN) for major in OTHER_MAJORS]
+of_every_version = pytest.mark.parametrize("one", [None, *_OTHERS], indirect=True, ids=str)
+of_the_oldest = pytest.mark.parametrize("one", [None, _OTHERS[0]], indirect=True)
 
 
 def start_of_backup(output: str) -> str:
