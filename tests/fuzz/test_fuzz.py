@@ -155,6 +155,7 @@ def test_corpus(harness: Harness, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(HANG_S + 20)
 def test_inputs_made_of_it(harness: Harness, tmp_path: Path) -> None:
+    """Inputs made from the corpus find nothing, and enough of them are well-formed."""
     found = tmp_path / "found"
     found.mkdir()
     # Seed 0: another one each time.

@@ -200,12 +200,14 @@ def check_script_config(content: bytes) -> Parsed[Any] | None:
 @example(b"\xef\xbb\xbf\xef\xbb\xbf{}")
 @example(b'{"a": -}')
 def test_any_bytes_as_script_config(content: bytes) -> None:
+    """Any bytes are a value or one ConfigError."""
     check_script_config(content)
 
 
 @given(values | documents | likely_documents, st.booleans())
 @settings(max_examples=400)
 def test_any_json_as_script_config(document: object, ascii_only: bool) -> None:
+    """Any JSON document is a value or one ConfigError."""
     text = json.dumps(document, ensure_ascii=ascii_only)
     check_script_config(text.encode("utf-8", "surrogatepass"))
 
@@ -227,6 +229,7 @@ def test_a_good_script_config_is_always_accepted(document: dict[str, Any]) -> No
 
 @given(good_documents, st.sampled_from(JSON_KEYS), scalars)
 def test_one_key_changed(document: dict[str, Any], key: str, value: object) -> None:
+    """A good document with one key changed is a value or one ConfigError."""
     check_script_config(json.dumps(document | {key: value}).encode())
 
 
@@ -254,6 +257,7 @@ def test_a_cut_script_config_is_never_accepted(
 @example(b"[pre_post]\nnumberOfPlugins\n 3\n")
 @example(b"[s]\nx\n y\n")
 def test_any_ini(content: bytes) -> None:
+    """Any bytes are sections with lower-case keys, or one ConfigError that can be printed."""
     try:
         sections = parse_ini(content, ORIGIN, 304)
     except ConfigError as error:
@@ -268,6 +272,7 @@ def test_any_ini(content: bytes) -> None:
 @given(ini_contents)
 @settings(max_examples=400)
 def test_any_host_config(content: bytes) -> None:
+    """An accepted host configuration keeps its bounds, and its plugins' names differ."""
     parsed = outcome(parse_host_config, content, 304)
     if parsed is not None:
         config = parsed.value
@@ -291,6 +296,7 @@ def test_plugin_names_are_always_told_apart(names: list[str]) -> None:
 @given(ini_contents)
 @settings(max_examples=400)
 def test_any_freeze_config(content: bytes) -> None:
+    """An accepted freeze configuration has finite times within bounds and tidy paths."""
     parsed = outcome(parse_freeze_config, content, 2)
     if parsed is not None:
         config = parsed.value

@@ -214,6 +214,7 @@ def test_a_selection_accounts_for_every_mount_and_respects_every_edge(
 def test_named_and_skipped_mounts(
     given_data: tuple[list[Mount], BlockStack], only: list[str], skip: list[str]
 ) -> None:
+    """What is skipped is not frozen; what is named is frozen, or an error names it."""
     mounts, stack = given_data
     skipping = select(mounts, stack, skip=skip)
     check(mounts, stack, skipping)

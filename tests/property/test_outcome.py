@@ -70,6 +70,7 @@ def fs(freeze: bool) -> Level:
 
 @pytest.mark.parametrize(("row", "code", "freeze"), CELLS)
 def test_each_script_row_of_the_table(row: Row, code: OutcomeCode, freeze: bool) -> None:
+    """One failed script gives the level, success and code of its row."""
     failures = (ScriptFailure(code, row.continues),)
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=row.continues)
     before = tuple(f for f in failures if f.code not in AFTERWARDS)
@@ -101,6 +102,7 @@ def test_single_disk_does_not_excuse_a_post_script(code: OutcomeCode) -> None:
 @pytest.mark.parametrize("freeze", [True, False])
 @pytest.mark.parametrize("continues", [True, False])
 def test_everything_worked(freeze: bool, continues: bool) -> None:
+    """Without any failure a run is application-consistent, whatever the policy."""
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(Facts(True), policy)
     assert outcome == (True, Level.APPLICATION, OutcomeCode.APPLICATION_CONSISTENT, (), False)
@@ -108,6 +110,7 @@ def test_everything_worked(freeze: bool, continues: bool) -> None:
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_no_script_configuration(freeze: bool) -> None:
+    """Without scripts the level is the freeze's, and a note says why."""
     facts = Facts(False, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,))
     outcome = decide_outcome(facts, Policy(freeze=freeze, single_disk=False))
     assert outcome == (
@@ -123,6 +126,7 @@ def test_no_script_configuration(freeze: bool) -> None:
 @pytest.mark.parametrize("fallback", [True, False])
 @pytest.mark.parametrize("continues", [True, False])
 def test_freeze_failed(code: OutcomeCode, fallback: bool, continues: bool) -> None:
+    """After a failed freeze only a crash fallback that may go on is a success."""
     policy = Policy(
         freeze=True, single_disk=False, continue_on_failure=continues, crash_fallback=fallback
     )
@@ -138,6 +142,7 @@ def test_freeze_failed(code: OutcomeCode, fallback: bool, continues: bool) -> No
 )
 @pytest.mark.parametrize("continues", [True, False])
 def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
+    """A broken window or a failed snapshot command is an error that no policy excuses."""
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(facts, policy)
     assert outcome == (False, Level.NONE, OutcomeCode.ERROR, (), False)

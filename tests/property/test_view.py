@@ -98,6 +98,7 @@ FEW = settings(max_examples=25, deadline=None)
 @FEW
 @given(report=REPORTS, width=st.integers(20, 300), unicode=st.booleans())
 def test_drawn(report: Report, width: int, unicode: bool) -> None:
+    """Any report can be drawn, at any width, and no span ends before it begins."""
     out = Console(file=io.StringIO(), width=width)
     out.print(document(report, width))
     for spans in (run_spans(report), window_spans(report)):
@@ -154,4 +155,5 @@ def test_metrics_can_be_read_back(report: Report, now_s: float, before_s: float)
 @FEW
 @given(report=REPORTS, before=st.text(max_size=80))
 def test_whatever_the_metrics_file_held(report: Report, before: str) -> None:
+    """What the metrics file held before never stops the new one."""
     as_metrics(report, now_s=1.0, before=before)

@@ -18,6 +18,7 @@ from tests.support.script_dir import ScriptDir
 
 
 def test_backup_by_command(disk: Disk, script_dir: ScriptDir) -> None:
+    """The command's copy is whole, and the backup is application-consistent."""
     copy = script_dir.path("copy")
     disk.path("file").write_bytes(b"content")
     report = backup([disk], copy_command(disk, copy), config=script_dir.config())
@@ -29,6 +30,7 @@ def test_backup_by_command(disk: Disk, script_dir: ScriptDir) -> None:
 
 
 def test_backup_by_callable(disk: Disk, script_dir: ScriptDir) -> None:
+    """The callable runs while the filesystem is frozen."""
     seen = []
     report = backup([disk], lambda: seen.append(disk.is_frozen()), config=script_dir.config())
     assert seen == [True]
@@ -42,6 +44,8 @@ def test_backup_by_callable(disk: Disk, script_dir: ScriptDir) -> None:
 
 
 def test_backup_by_callable_that_raises(ext4: Disk, script_dir: ScriptDir) -> None:
+    """Its exception becomes the report's message; the filesystem is thawed."""
+
     def fail() -> None:
         raise ValueError("no room")
 
@@ -53,6 +57,8 @@ def test_backup_by_callable_that_raises(ext4: Disk, script_dir: ScriptDir) -> No
 
 
 def test_backup_by_callable_that_is_interrupted(ext4: Disk, script_dir: ScriptDir) -> None:
+    """KeyboardInterrupt comes through, after the thaw and the post-script."""
+
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -63,6 +69,7 @@ def test_backup_by_callable_that_is_interrupted(ext4: Disk, script_dir: ScriptDi
 
 
 def test_backup_by_callable_past_the_deadline(ext4: Disk, script_dir: ScriptDir) -> None:
+    """The supervisor thaws at the deadline, and the backup is an error."""
     report = backup([ext4], ext4.assert_writable, max_window=0.3, config=script_dir.config())
     assert_facts(report, status="error", consistency="none", code=2)
     assert report.window.expired
@@ -70,6 +77,8 @@ def test_backup_by_callable_past_the_deadline(ext4: Disk, script_dir: ScriptDir)
 
 
 def test_backup_by_callable_that_loses_the_supervisor(ext4: Disk, script_dir: ScriptDir) -> None:
+    """The client thaws, and the backup is an error."""
+
     def lose() -> None:
         os.kill(supervisors_of(os.getpid())[0], signal.SIGKILL)
         ext4.assert_writable()
@@ -97,6 +106,7 @@ def pipes() -> Iterator[Callable[[], tuple[int, int]]]:
 def test_backup_by_peer(
     disk: Disk, script_dir: ScriptDir, pipes: Callable[[], tuple[int, int]]
 ) -> None:
+    """The peer reads "frozen" while it is so, and its answer makes the backup a good one."""
     told, notify = pipes()
     done, answer = pipes()
     seen: list[object] = []
@@ -120,6 +130,7 @@ def test_backup_by_peer(
 def test_backup_by_peer_that_never_answers(
     ext4: Disk, script_dir: ScriptDir, pipes: Callable[[], tuple[int, int]]
 ) -> None:
+    """The window expires, and the backup is an error."""
     told, notify = pipes()
     done, _answer = pipes()
     peer = pyfreeze.Peer(notify, done)
@@ -131,6 +142,7 @@ def test_backup_by_peer_that_never_answers(
 
 
 def test_wrong_peer(ext4: Disk) -> None:
+    """A descriptor that is not open is refused."""
     with pytest.raises(pyfreeze.UsageError, match="descriptor"):
         backup([ext4], pyfreeze.Peer(9999, 0))
 
@@ -150,6 +162,7 @@ def test_failed_freeze_leaves_the_callable_alone(ext4: Disk, script_dir: ScriptD
 
 
 def test_require(ext4: Disk) -> None:
+    """A level below the required one is an error that keeps the level reached."""
     report = backup([ext4], ["true"], require="application")
     assert_facts(report, status="error", consistency="filesystem", below_required=True)
 
@@ -157,6 +170,7 @@ def test_require(ext4: Disk) -> None:
 def test_working_directory_and_environment_of_the_command(
     ext4: Disk, script_dir: ScriptDir
 ) -> None:
+    """Both are the ones asked for, with the run's id added."""
     command = [script_dir.script("look", 'pwd; echo "$WORD $PYFREEZE_RUN_ID"')]
     report = backup([ext4], command, environment={"WORD": "x"}, directory=str(script_dir.directory))
     assert report.snapshot is not None

@@ -35,6 +35,7 @@ def problems(done: Done) -> list[tuple[str, int]]:
 def test_check_of_a_good_configuration(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """Each thing looked at is in the table, and no script has run."""
     words = ["check", "--config", script_dir.config(), "--mount", ext4.mount_point]
     done = pyfreeze(*words, "--json")
     assert (done.status, problems(done)) == (0, [])
@@ -66,11 +67,13 @@ def test_check_names_every_problem_at_once(
 
 
 def test_check_of_a_mount_that_is_none(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A directory that is no mount point is a problem of the filesystems."""
     done = pyfreeze("check", "--mount", str(script_dir.directory), "--json")
     assert (done.status, problems(done)) == (1, [("filesystems", 2)])
 
 
 def test_check_without_privileges(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Without root, the privileges are a problem."""
     prefix = AS_NOBODY
     done = pyfreeze("check", "--json", prefix=prefix)
     assert done.status == 1
@@ -144,6 +147,7 @@ def test_init_overwrites_nothing(name: str, script_dir: ScriptDir, pyfreeze: Pyf
 
 
 def test_init_in_an_unsafe_directory(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A directory that others can write to gets no scripts."""
     script_dir.directory.chmod(0o777)
     done = pyfreeze("init", "--directory", str(script_dir.path("azure")))
     assert done.status == 1
@@ -155,6 +159,7 @@ def test_init_in_an_unsafe_directory(script_dir: ScriptDir, pyfreeze: Pyfreeze) 
 
 
 def test_explain_tells_all(pyfreeze: Pyfreeze) -> None:
+    """Without a word `explain` lists every code."""
     done = pyfreeze("explain", "--json")
     assert [row["number"] for row in json.loads(done.out)] == list(CODES)
     assert len(pyfreeze("explain").out.splitlines()) == 3 * len(CODES)

@@ -47,6 +47,7 @@ def shell(
 def test_commands_options_and_their_values(
     ext4: Disk, script_dir: ScriptDir, shell: Terminal, pyfreeze: Pyfreeze
 ) -> None:
+    """Tab completes commands, options, mount points, codes and files, each in its place."""
     complete(shell, "pyfreeze stat", "us")
     complete(shell, "--js", "on")
     enter(shell, '"runs": []')
@@ -76,6 +77,7 @@ def enter(shell: Terminal, answer: str) -> None:
 
 @pytest.mark.parametrize("name", [*_STARTS, "csh"])
 def test_script(pyfreeze: Pyfreeze, name: str) -> None:
+    """The script for each shell is printed; a shell without one is refused with the names."""
     done = pyfreeze("completion", name)
     if name in _STARTS:
         assert_facts(done, exit_status=0, err="")

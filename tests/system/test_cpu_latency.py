@@ -49,6 +49,7 @@ def target_us() -> int:
 
 
 def test_held_and_given_back(stand_in: Path, disk: Disk, pyfreeze: Pyfreeze) -> None:
+    """The request is 0 us while FIFREEZE works, and "no wish" afterwards."""
     assert pyfreeze.run([disk], ["true"]).status == 0
     assert requests_us(stand_in) == [0, _NO_WISH_US]
 
@@ -65,11 +66,13 @@ def test_a_long_snapshot_does_not_hold_it(
 
 
 def test_option_leaves_it_alone(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """With --no-cpu-latency nothing is asked of the kernel."""
     assert pyfreeze.run([ext4], ["true"], "--no-cpu-latency").status == 0
     assert requests_us(stand_in) == []
 
 
 def test_without_the_device(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A device that cannot be opened is no error of a run; `check` names it."""
     tool("mount", "-o", "remount,bind,ro", _DEVICE)
     done = pyfreeze.run([ext4], ["true"])
     assert_facts(done, exit_status=0, err="")
@@ -79,6 +82,7 @@ def test_without_the_device(stand_in: Path, ext4: Disk, pyfreeze: Pyfreeze) -> N
 
 
 def test_gone_with_the_supervisor(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    """The kernel drops the request of a supervisor that was killed."""
     lower, upper = blocked_pair
     running = pyfreeze.start_run([upper], ["true"], *_LONG)
     supervisor = running.supervisor

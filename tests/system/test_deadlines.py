@@ -45,6 +45,7 @@ def test_command_past_the_deadline(disk: Disk, script_dir: ScriptDir, pyfreeze: 
 def test_command_past_its_own_timeout(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """It is killed with all it started, and the window has not expired."""
     words = ("--snapshot-timeout", "0.6", "--max-window", "300")
     done = pyfreeze.run([disk], script_dir.blocking_command(), *words, config=script_dir.config())
     report = done.report
@@ -82,6 +83,7 @@ def release(lower: Disk, upper: Disk) -> None:
 def test_freeze_that_hangs(
     blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """It is given up at its timeout, its filesystem is reported, and no other run may begin."""
     lower, upper = blocked_pair
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     done = pyfreeze.run([upper], command, "--freeze-timeout", "0.7", config=script_dir.config())
@@ -132,6 +134,7 @@ def test_flush_that_hangs(
 def test_signal_while_flushing_hangs(
     blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The run ends by the signal, though syncfs() has not returned."""
     lower, upper = blocked_pair
     upper.path("dirty").write_bytes(b"x" * 100_000)
     running = pyfreeze.start_run(
@@ -147,6 +150,7 @@ def test_signal_while_flushing_hangs(
 
 
 def test_signal_while_freezing_hangs(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+    """The run ends by the signal, though FIFREEZE has not returned."""
     lower, upper = blocked_pair
     words = ("--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)
@@ -159,6 +163,7 @@ def test_signal_while_freezing_hangs(blocked_pair: tuple[Disk, Disk], pyfreeze: 
 
 
 def test_library_with_a_freeze_that_hangs(blocked_pair: tuple[Disk, Disk]) -> None:
+    """The block does not run, and the exception names the filesystem."""
     lower, upper = blocked_pair
     with pytest.raises(library.FreezeError) as caught, frozen([upper], freeze_timeout=0.7):
         raise AssertionError("not frozen, and yet the block runs")

@@ -81,6 +81,7 @@ def test_every_proof_holds(pyfreeze: Pyfreeze) -> None:
 
 
 def test_plain_text_on_a_pipe(pyfreeze: Pyfreeze) -> None:
+    """Without a terminal there is neither colour nor a line beyond 80 columns."""
     done = pyfreeze("demo", environment={"COLUMNS": "80"})
     assert done.status == 0
     assert done.err == ""

@@ -251,11 +251,13 @@ def test_blocks_that_are_not_shell_are_never_left_out() -> None:
 
 @pytest.mark.parametrize("block", all_blocks("json"), ids=lambda block: str(block.place))
 def test_script_configurations(block: Block) -> None:
+    """Every JSON block is a script configuration without a notice."""
     assert parse_script_config(block.text.encode(), block.place).notices == ()
 
 
 @pytest.mark.parametrize("block", all_blocks("ini"), ids=lambda block: str(block.place))
 def test_ini_files(block: Block) -> None:
+    """Every INI block is one of the two configurations, without a notice."""
     parse = parse_host_config if "[pre_post]" in block.text else parse_freeze_config
     assert "[pre_post]" in block.text or "[SnapshotThread]" in block.text
     assert parse(block.text.encode(), block.place).notices == ()

@@ -49,6 +49,7 @@ def test_every_example_is_here() -> None:
 
 
 def test_callable(data: Disk, script_dir: ScriptDir) -> None:
+    """The example's copy is whole, and its scripts have run."""
     copy = script_dir.path("copy")
     done = run(
         "callable_snapshot.py",
@@ -62,6 +63,7 @@ def test_callable(data: Disk, script_dir: ScriptDir) -> None:
 
 
 def test_callable_that_fails(data: Disk, script_dir: ScriptDir) -> None:
+    """The example ends with 1, and its post-script learns of the failure."""
     done = run(
         "callable_snapshot.py",
         *(
@@ -78,6 +80,7 @@ def test_callable_that_fails(data: Disk, script_dir: ScriptDir) -> None:
 
 
 def test_without_scripts(data: Disk, script_dir: ScriptDir) -> None:
+    """The example's copy is whole."""
     copy = script_dir.path("copy")
     done = run(
         "no_scripts.py", data.mount_point, str(data.image), str(copy), mount=data.mount_point
@@ -90,6 +93,7 @@ def test_without_scripts(data: Disk, script_dir: ScriptDir) -> None:
 def test_without_scripts_on_what_somebody_else_has_frozen(
     data: Disk, script_dir: ScriptDir
 ) -> None:
+    """The example ends with 1, says so, and copies nothing."""
     data.freeze()
     try:
         done = run(
@@ -105,6 +109,7 @@ def test_without_scripts_on_what_somebody_else_has_frozen(
 
 
 def test_asyncio(data: Disk, script_dir: ScriptDir) -> None:
+    """The example's copy is whole."""
     copy = script_dir.path("copy")
     done = run(
         "asyncio_window.py", data.mount_point, str(data.image), str(copy), mount=data.mount_point
@@ -115,6 +120,7 @@ def test_asyncio(data: Disk, script_dir: ScriptDir) -> None:
 
 
 def test_asyncio_when_the_snapshot_or_the_freeze_fails(data: Disk, script_dir: ScriptDir) -> None:
+    """The example ends with 1, says which failed, and has thawed."""
     words = (data.mount_point, str(script_dir.path("nothing")), str(script_dir.path("copy")))
     done = run("asyncio_window.py", *words, mount=data.mount_point)
     assert (done.status, "exited with status 1" in done.err) == (1, True)

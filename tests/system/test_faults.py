@@ -81,6 +81,7 @@ def test_thaw_never_works(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze)
 
 
 def test_flush_fails(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A syncfs() that fails is a failed freeze, with the filesystem's name."""
     prefix = strace("syncfs:error=EIO", script_dir.path("log"))
     done = pyfreeze.run(
         [ext4], ["true"], config=script_dir.config(), prefix=prefix, timeout_s=SLOW_S

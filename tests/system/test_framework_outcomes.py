@@ -168,6 +168,7 @@ def check(done: Done, case: Case, level: str, *, success: bool) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_going_on(case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """With continueBackupOnFailure each mistake lowers the level and keeps its code."""
     done = run(pyfreeze, ext4, case.setup(script_dir, True))
     check(done, case, case.continued, success=True)
 
@@ -176,6 +177,7 @@ def test_going_on(case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfre
 def test_going_on_without_freezing(
     case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The same with --no-freeze is crash-consistent."""
     done = run(pyfreeze, ext4, case.setup(script_dir, True), "--no-freeze")
     check(done, case, "crash", success=True)
     assert done.report["window"]["filesystems"] == []
@@ -183,6 +185,7 @@ def test_going_on_without_freezing(
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_failing(case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Without continueBackupOnFailure a mistake that counts refuses the backup."""
     done = run(pyfreeze, ext4, case.setup(script_dir, False))
     if case.refused is None:
         check(done, case, case.continued, success=True)
@@ -203,6 +206,7 @@ def test_a_single_disk_is_saved_crash_consistent(
 def test_requiring_more_than_there_is(
     case: Case, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """--require makes the lowered level an error, and the code stays the mistake's."""
     done = run(pyfreeze, ext4, case.setup(script_dir, True), "--require", "application")
     report = done.report
     assert_facts(done, exit_status=3, status="error", code=case.code)
@@ -217,6 +221,7 @@ def test_requiring_more_than_there_is(
 def test_everything_worked(
     freeze: bool, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """Both with and without freezing the backup is application-consistent."""
     path = script_dir.config(fsFreezeEnabled=freeze)
     done = run(pyfreeze, ext4, ["--config", path], "--require", "application")
     report = done.report
@@ -228,6 +233,7 @@ def test_everything_worked(
 def test_no_configuration_at_its_default_place(
     words: list[str], level: str, ext4: Disk, pyfreeze: Pyfreeze
 ) -> None:
+    """No scripts are no mistake: a success, with a note."""
     done = run(pyfreeze, ext4, [], *words)
     report = done.report
     assert_facts(done, exit_status=0, consistency=level, code=1)
@@ -239,6 +245,7 @@ def test_no_configuration_at_its_default_place(
 def test_freeze_failed(
     go_on: bool, fallback: bool, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A filesystem frozen by somebody else is an error, or crash-consistent where that may be."""
     ext4.freeze()
     try:
         more = ["--crash-fallback"] if fallback else []
@@ -256,6 +263,7 @@ def test_freeze_failed(
 
 
 def test_mount_cannot_be_opened(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Code 123 names the mount, before any script has run."""
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=statx:error=EIO"]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=strace)
     report = done.report
@@ -265,6 +273,7 @@ def test_mount_cannot_be_opened(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyf
 
 
 def test_supervisor_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Code 124, before any script has run."""
     program = Path(package.__file__).with_name("pyfreeze-supervisor")
     hide = 'mount --bind /dev/null "$0" && exec "$@"'
     prefix = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, str(program)]
@@ -293,6 +302,7 @@ def test_a_ruined_snapshot(
     script_dir: ScriptDir,
     pyfreeze: Pyfreeze,
 ) -> None:
+    """A command that fails, is killed or is late is an error, and the post-script runs."""
     path = script_dir.config(continueBackupOnFailure=go_on)
     done = pyfreeze.run([ext4], command, *words, config=path)
     report = done.report
@@ -302,6 +312,7 @@ def test_a_ruined_snapshot(
 
 
 def test_thawed_by_another(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A window that somebody else ended is an error, which names the mount."""
     done = pyfreeze.run([ext4], ["fsfreeze", "-u", ext4.mount_point], config=script_dir.config())
     report = done.report
     assert_facts(done, exit_status=1, consistency="none", code=2)

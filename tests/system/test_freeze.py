@@ -51,6 +51,7 @@ def test_standard_input_ends_it(ext4: Disk, pyfreeze: Pyfreeze, text: str) -> No
 
 
 def test_several_filesystems(disks: Disks, pyfreeze: Pyfreeze) -> None:
+    """All are frozen, and the end of standard input thaws all."""
     both = disks["btrfs"], disks["ext4"]
     running = start(pyfreeze, *both, stdin=subprocess.PIPE)
     assert [disk.is_frozen() for disk in both] == [True, True]
@@ -71,6 +72,7 @@ def test_deadline(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_signal(ext4: Disk, pyfreeze: Pyfreeze, number: signal.Signals) -> None:
+    """It thaws, and is named in the one line and in the exit status."""
     running = start(pyfreeze, ext4, stdin=subprocess.DEVNULL)
     assert ext4.is_frozen()
     running.signal(number)
@@ -81,6 +83,7 @@ def test_signal(ext4: Disk, pyfreeze: Pyfreeze, number: signal.Signals) -> None:
 
 
 def test_killed(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """The supervisor thaws for a client that was killed."""
     running = start(pyfreeze, ext4, stdin=subprocess.DEVNULL)
     assert ext4.is_frozen()
     running.kill()
@@ -88,6 +91,7 @@ def test_killed(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_supervisor_killed(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """The client thaws for a supervisor that was killed, and says so."""
     running = start(pyfreeze, ext4, stdin=subprocess.PIPE)
     os.kill(running.supervisor, signal.SIGKILL)
     ext4.assert_writable()
@@ -98,6 +102,7 @@ def test_supervisor_killed(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_foreign_thaw(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """Somebody else's thaw is an error that names the mount."""
     running = start(pyfreeze, ext4, stdin=subprocess.PIPE)
     ext4.thaw()
     end_input(running, "")
@@ -107,6 +112,7 @@ def test_foreign_thaw(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_foreign_freeze(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """What somebody else has frozen is refused and left frozen."""
     ext4.freeze()
     try:
         done = pyfreeze("freeze", "--max-window", "5", "--mount", ext4.mount_point)
@@ -118,6 +124,7 @@ def test_foreign_freeze(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_another_run(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A second one ends with 4, and points to `pyfreeze status`."""
     running = start(pyfreeze, ext4, stdin=subprocess.PIPE)
     done = pyfreeze("freeze", "--max-window", "5", "--mount", ext4.mount_point)
     assert_facts(done, exit_status=4, out="")
@@ -127,6 +134,7 @@ def test_another_run(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_nobody_hears_that_it_is_frozen(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A closed standard output is an error, and nothing stays frozen."""
     read, write = os.pipe()
     os.close(read)
     shell = ["bash", "-c", f'exec "$@" >&{write}', "-"]
@@ -138,6 +146,7 @@ def test_nobody_hears_that_it_is_frozen(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_output_on_what_is_to_be_frozen(disk: Disk, pyfreeze: Pyfreeze) -> None:
+    """Standard output on that filesystem would block: it is refused."""
     words = ["sh", "-c", f'exec "$@" >"{disk.path("out")}"', "-"]
     done = pyfreeze("freeze", "--max-window", "300", "--mount", disk.mount_point, prefix=words)
     assert done.status == 2
@@ -155,6 +164,7 @@ def test_output_on_what_is_to_be_frozen(disk: Disk, pyfreeze: Pyfreeze) -> None:
     ],
 )
 def test_wrong_usage(pyfreeze: Pyfreeze, words: list[str], named: str) -> None:
+    """The line names the option or the mount, and says what was expected."""
     done = pyfreeze("freeze", *words)
     assert_facts(done, exit_status=2, out="")
     done.assert_one_line(named, "expected")
@@ -178,6 +188,7 @@ def test_what_counts_as_an_answer(tmp_path: Path) -> None:
 
 
 def test_enter_on_the_terminal(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A line typed on the terminal thaws."""
     leader, terminal = os.openpty()
     words = ["freeze", "--max-window", "300", "--mount", ext4.mount_point]
     running = pyfreeze.start(*words, prefix=["setsid", "-c", "-w"], stdin=terminal)

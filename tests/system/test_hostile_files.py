@@ -39,6 +39,7 @@ def check_refused(done: Done, script_dir: ScriptDir, code: int, *says: str) -> N
 
 
 def test_a_directory(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A directory in the configuration's place is refused with 305."""
     script_dir.path("c.json").mkdir(mode=0o700)
     done = run(pyfreeze, ext4, "--config", str(script_dir.path("c.json")))
     check_refused(done, script_dir, 305, "c.json", "a directory", "a regular file")
@@ -51,6 +52,7 @@ def test_a_fifo_does_not_block(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfr
 
 
 def test_a_device(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A character device in the configuration's place is refused and not read."""
     os.mknod(script_dir.path("c.json"), 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
     done = run(pyfreeze, ext4, "--config", str(script_dir.path("c.json")))
     check_refused(done, script_dir, 305, "a character device")
@@ -59,6 +61,7 @@ def test_a_device(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None
 def test_a_symlink_into_a_directory_that_all_may_write(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The target's directory is what is not to be trusted."""
     real = Path(script_dir.config())
     shared = script_dir.path("shared")
     shared.mkdir()
@@ -72,6 +75,7 @@ def test_a_symlink_into_a_directory_that_all_may_write(
 def test_a_symlink_out_of_a_directory_that_all_may_write(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The link's directory is what is not to be trusted."""
     real = script_dir.config()
     shared = script_dir.path("shared")
     shared.mkdir()
@@ -90,6 +94,7 @@ def test_a_symlink_between_safe_directories_works(
 
 
 def test_a_loop_of_symlinks(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A loop is refused with 305."""
     script_dir.path("a").symlink_to(script_dir.path("b"))
     script_dir.path("b").symlink_to(script_dir.path("a"))
     done = run(pyfreeze, ext4, "--config", str(script_dir.path("a")))
@@ -99,6 +104,7 @@ def test_a_loop_of_symlinks(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreez
 def test_a_directory_of_somebody_else_above(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A directory above that is not root's is refused with 318."""
     path = script_dir.config()
     os.chown(script_dir.directory, 65534, 0)
     done = run(pyfreeze, ext4, "--config", path)
@@ -120,6 +126,7 @@ def test_a_directory_of_somebody_else_above(
 def test_content(
     content: bytes, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """Bytes that are no configuration are refused with 305, and the line says what is wrong."""
     path = Path(script_dir.config())
     path.write_bytes(content)
     check_refused(run(pyfreeze, ext4, "--config", str(path)), script_dir, 305, str(path), says)
@@ -150,6 +157,7 @@ def test_content(
 def test_value(
     key: str, value: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A value that is wrong is refused with 305, and the line names its key."""
     path = Path(script_dir.config())
     content = json.loads(path.read_text(encoding="utf-8"))
     content[key] = "@"
@@ -174,6 +182,7 @@ def test_an_unknown_key_is_only_a_warning(
 def test_a_script_without_a_first_line(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A script without #! fails with 300, and the message says what it needs."""
     pre = script_dir.script("pre", "echo hello", first_line="")
     done = run(pyfreeze, ext4, "--config", script_dir.config(pre))
     assert done.report["code"] == 300
@@ -181,6 +190,7 @@ def test_a_script_without_a_first_line(
 
 
 def test_a_script_on_a_noexec_mount(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A script that the mount does not let run is refused with 306."""
     script_dir.path("noexec").mkdir(mode=0o700)
     tool("mount", "-t", "tmpfs", "-o", "noexec,mode=700", "none", str(script_dir.path("noexec")))
     try:
@@ -197,6 +207,7 @@ def test_a_script_on_a_noexec_mount(ext4: Disk, script_dir: ScriptDir, pyfreeze:
 def test_a_script_that_is_none(
     kind: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A directory or a FIFO in a script's place is refused with 306."""
     path = script_dir.path("pre")
     if kind == "directory":
         path.mkdir(mode=0o700)
@@ -230,6 +241,7 @@ def conf(script_dir: ScriptDir, name: str, content: bytes) -> str:
 def test_host_configuration(
     content: bytes, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """A host configuration that is wrong is refused with 304, and the line says why."""
     path = conf(script_dir, "host.conf", content)
     done = run(pyfreeze, ext4, "--host-config", path)
     assert says.lower() in done.report["message"].lower()
@@ -261,6 +273,7 @@ def test_freeze_configuration_stops_the_run(
 def test_freeze_configuration_and_the_options_that_win(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The file's times hold, and an option wins over them."""
     text = "[SnapshotThread]\ntimeout = 7\nSafeFreezeWaitInSeconds = 3\n"
     text += f"MountsToSkip = {ext4.mount_point}\n"
     path = conf(script_dir, "freeze.conf", text.encode())

@@ -64,6 +64,7 @@ def test_everything_in_its_place_and_gone_again(
 
 
 def test_the_program_is_the_one_that_installs(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The units name the `pyfreeze` that ran `install`."""
     from tests.support.units import PROGRAM as OURS
 
     assert pyfreeze("install", "--root", str(script_dir.directory)).status == 0
@@ -84,6 +85,7 @@ def test_the_program_is_the_one_that_installs(script_dir: ScriptDir, pyfreeze: P
 def test_what_no_unit_can_name(
     script_dir: ScriptDir, pyfreeze: Pyfreeze, words: list[str], named: str
 ) -> None:
+    """A path that a unit cannot hold is refused, and nothing is installed."""
     done = pyfreeze("install", "--root", str(script_dir.directory), *PROGRAM, *words)
     assert_facts(done, exit_status=2, out="")
     done.assert_one_line(named, f"found '{words[1]}'", "expected an absolute path")
@@ -91,6 +93,7 @@ def test_what_no_unit_can_name(
 
 
 def test_unprivileged_user(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """One line names the place, and that root is needed."""
     words = ["install", "--root", str(script_dir.directory), *PROGRAM]
     done = pyfreeze(*words, prefix=AS_NOBODY)
     assert done.status == 1

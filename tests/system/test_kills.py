@@ -53,6 +53,7 @@ def assert_next_run_works(pyfreeze: Pyfreeze, disk: Disk) -> None:
 def test_client_killed_in_the_window(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
+    """The supervisor thaws, ends the snapshot command and runs the post-script."""
     running = inside(disk, *LONG)
     running.kill()
     disk.assert_writable()
@@ -65,6 +66,7 @@ def test_client_killed_in_the_window(
 def test_client_killed_in_the_pre_script(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The supervisor runs the post-script."""
     config = script_dir.config(script_dir.waiting_script())
     running = pyfreeze.start_run([ext4], ["true"], config=config)
     wait_until(lambda: script_dir.holds, "the pre-script runs")
@@ -92,6 +94,7 @@ def test_client_killed_in_the_post_script(
 def test_supervisor_killed_in_the_window(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, inside: Callable[..., Running]
 ) -> None:
+    """The client thaws, and reports an error."""
     running = inside(disk, *LONG)
     os.kill(running.supervisor, signal.SIGKILL)
     disk.assert_writable()
@@ -109,6 +112,7 @@ def test_supervisor_killed_in_the_window(
 def test_supervisor_killed_in_the_pre_script(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The client reports an error, and the post-script runs."""
     running = pyfreeze.start_run(
         [ext4], ["true"], config=script_dir.config(script_dir.waiting_script())
     )
@@ -260,6 +264,7 @@ ENDING = pytest.mark.parametrize(
 def test_signal_in_the_pre_script(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, number: signal.Signals
 ) -> None:
+    """No snapshot is taken, and the post-script runs."""
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     running = pyfreeze.start_run(
         [ext4], command, config=script_dir.config(script_dir.waiting_script())
@@ -278,6 +283,7 @@ def test_signal_in_the_pre_script(
 def test_signal_in_the_window(
     disk: Disk, script_dir: ScriptDir, inside: Callable[..., Running], number: signal.Signals
 ) -> None:
+    """The signal thaws, and is the run's exit status."""
     running = inside(disk, *LONG)
     running.signal(number)
     disk.assert_writable()
@@ -346,6 +352,7 @@ def test_second_signal_changes_nothing(
 def test_signal_to_the_supervisor_in_the_window(
     ext4: Disk, script_dir: ScriptDir, inside: Callable[..., Running], number: signal.Signals
 ) -> None:
+    """The signal thaws, and the run is an error."""
     running = inside(ext4, *LONG)
     os.kill(running.supervisor, number)
     ext4.assert_writable()

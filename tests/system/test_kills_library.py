@@ -49,6 +49,8 @@ def test_supervisor_killed_in_a_block_of_busy_python(disk: Disk) -> None:
 
 
 def test_supervisor_stopped_in_a_block_of_busy_python(ext4: Disk) -> None:
+    """The client's own thread thaws, though the GIL is held."""
+
     def stop_supervisor() -> None:
         with frozen([ext4], max_window=1):
             writing = ext4.start_writing()
@@ -62,6 +64,8 @@ def test_supervisor_stopped_in_a_block_of_busy_python(ext4: Disk) -> None:
 
 
 def test_signal_to_the_supervisor_of_a_block(ext4: Disk) -> None:
+    """The filesystem is thawed, and the block's end raises."""
+
     def end_supervisor() -> None:
         with frozen([ext4]):
             (supervisor,) = supervisors_of(os.getpid())
@@ -82,6 +86,7 @@ with pyfreeze.frozen(sys.argv[1:], max_window=300):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_process_with_a_block_ended(disk: Disk, number: signal.Signals) -> None:
+    """The supervisor thaws for a process that was ended in its block."""
     process = start_python(BLOCK, disk)
     assert process.stdout is not None
     assert process.stdout.readline() == "inside\n"

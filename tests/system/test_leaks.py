@@ -74,6 +74,7 @@ def test_one_window_used_again_and_again(ext4: Disk) -> None:
 
 
 def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
+    """Neither process holds more after a thousand windows than after a few."""
     chosen = targets(choose(STATE_DIRECTORY, only=[ext4.mount_point]))
     options = WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
     held_before, before = held_by(os.getpid()), children()
@@ -102,6 +103,7 @@ def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
 
 
 def test_windows_made_anew(ext4: Disk) -> None:
+    """A process that starts a supervisor for each window is as before."""
     held, before = held_by(os.getpid()), children()
     for _ in range(150):
         with frozen([ext4], flush_rounds=0):
@@ -110,6 +112,7 @@ def test_windows_made_anew(ext4: Disk) -> None:
 
 
 def test_backups_with_scripts(ext4: Disk, script_dir: ScriptDir) -> None:
+    """A process that has made many backups is as before."""
     config = script_dir.config()
     assert backup([ext4], ["/bin/true"], config=config).code == 0  # what is imported once, is now
     held, before = held_by(os.getpid()), children()

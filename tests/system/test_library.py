@@ -26,6 +26,7 @@ from tests.support.waiting import wait_until
 
 
 def test_frozen_from_begin_to_end(disk: Disk) -> None:
+    """In the block nobody can write; afterwards the times say so."""
     with frozen([disk]) as window:
         assert disk.is_frozen()
         writing = disk.start_writing()
@@ -47,6 +48,7 @@ def test_frozen_from_begin_to_end(disk: Disk) -> None:
 
 
 def test_frozen_together(disks: Disks) -> None:
+    """All kinds of filesystems are frozen at one and the same time."""
     three = [disks[fstype] for fstype in FSTYPES]
     with frozen(three) as window:
         assert all(disk.is_frozen() for disk in three)
@@ -105,6 +107,7 @@ def test_a_window_can_be_used_again(ext4: Disk) -> None:
 
 
 def test_nested(ext4: Disk, disks: Disks) -> None:
+    """A second window inside another raises LockedError and freezes nothing."""
     with frozen([ext4]):
         with pytest.raises(pyfreeze.LockedError), frozen([disks["xfs"]]):
             raise AssertionError("two windows at once")
@@ -115,6 +118,7 @@ def test_nested(ext4: Disk, disks: Disks) -> None:
 
 
 def test_exception_in_the_block(disk: Disk) -> None:
+    """It comes through as it was, after the thaw."""
     with pytest.raises(ZeroDivisionError) as caught, frozen([disk]) as window:
         raise ZeroDivisionError
     disk.assert_writable()
@@ -134,6 +138,7 @@ def test_exception_in_a_block_that_expires_tells_both(ext4: Disk) -> None:
 
 
 def test_expired(disk: Disk) -> None:
+    """The deadline thaws inside the block, whose end raises InconsistentError."""
     with (
         pytest.raises(pyfreeze.InconsistentError, match="expired") as caught,
         frozen([disk], max_window=0.2),
@@ -145,6 +150,7 @@ def test_expired(disk: Disk) -> None:
 
 
 def test_thawed_by_somebody_else(ext4: Disk) -> None:
+    """The block's end raises InconsistentError with the mount."""
     with (
         pytest.raises(pyfreeze.InconsistentError, match="somebody else thawed") as caught,
         frozen([ext4]),
@@ -154,6 +160,7 @@ def test_thawed_by_somebody_else(ext4: Disk) -> None:
 
 
 def test_frozen_by_somebody_else(ext4: Disk) -> None:
+    """FreezeFailedError with EBUSY and the mount; it stays frozen."""
     ext4.freeze()
     try:
         with pytest.raises(pyfreeze.FreezeFailedError) as caught, frozen([ext4]):
@@ -179,6 +186,7 @@ def test_unmounted_in_the_block(disks: Disks) -> None:
 
 
 def test_wrong_arguments(ext4: Disk) -> None:
+    """Each one raises the error of its kind, before anything is frozen."""
     for options in ({"max_window": 0}, {"max_window": float("nan")}, {"freeze_timeout": -1}):
         with pytest.raises(pyfreeze.UsageError):
             frozen([ext4], **options)
@@ -194,6 +202,7 @@ def test_wrong_arguments(ext4: Disk) -> None:
 
 
 def test_state_directory_on_what_is_frozen(ext4: Disk) -> None:
+    """It is refused, because its page could not be written."""
     directory = ext4.path("state")
     directory.mkdir(mode=0o700, exist_ok=True)
     window = frozen([ext4], state_directory=str(directory))

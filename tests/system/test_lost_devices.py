@@ -92,6 +92,7 @@ def lose(doomed: Doomed, how: str) -> str:
 def test_before_the_run(
     how: str, doomed: Doomed, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The flush fails, no script has run, and nothing is frozen."""
     subprocess.run(["sh", "-ec", lose(doomed, how)], check=True, timeout=60)
     doomed.write()
     done = pyfreeze.run([doomed.disk], ["true"], config=script_dir.config())
@@ -110,6 +111,7 @@ def test_before_the_run(
 def test_in_the_pre_script(
     how: str, doomed: Doomed, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The freeze fails, no snapshot is taken, and nothing stays frozen."""
     write = f"dd if=/dev/urandom of={doomed.disk.mount_point}/dirty bs=1M count=1"
     pre = script_dir.script("pre", f"{lose(doomed, how)}\n{write}\ntrue")
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]

@@ -127,6 +127,7 @@ def test_what_lies_on_another_is_frozen_before_it_and_thawed_after_it(stack: lis
 
 
 def test_command_on_a_stack(stack: list[Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The lower filesystem's copy holds a whole upper one."""
     lower, _upper = stack
     copy = script_dir.path("xfs.copy")
     done = pyfreeze.run(stack, copy_command(lower, copy), config=script_dir.config())
@@ -143,6 +144,7 @@ def _plain(mounted: Any, script_dir: ScriptDir) -> Any:
 
 
 def test_without_freeze_and_scripts(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A success that is only crash-consistent."""
     done = pyfreeze("run", "--no-freeze", "--no-scripts", "--json", "--", "true")
     report = done.report
     assert_facts(done, exit_status=0, consistency="crash", code=1)
@@ -150,6 +152,7 @@ def test_without_freeze_and_scripts(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_require(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """--require fails below the level, and is silent at it."""
     done = pyfreeze.run([ext4], ["true"], "--require", "application")
     assert_facts(done, exit_status=3, consistency="filesystem")
     assert done.report["status"] == "error"
@@ -170,6 +173,7 @@ def test_dry_run_runs_nothing_and_freezes_nothing(
 
 
 def test_text_report(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The first line says the level, and the command's output is shown."""
     words = (
         "run",
         "--config",

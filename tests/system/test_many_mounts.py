@@ -90,6 +90,7 @@ def test_all_in_one_window(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze
 
 
 def test_one_of_them_frozen_by_somebody_else(many: Many, pyfreeze: Pyfreeze) -> None:
+    """All others are thawed again, and the line names that one."""
     foreign = many.uppers[_COUNT // 2]
     foreign.freeze()
     try:
@@ -122,6 +123,7 @@ def test_with_little(
 
 
 def test_client_killed(many: Many, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The supervisor thaws all of them."""
     command = script_dir.blocking_command()
     running = pyfreeze.start_run(many.all, command, "--max-window", "300")
     wait_until(lambda: script_dir.stays, "the snapshot command runs")

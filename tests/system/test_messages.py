@@ -80,6 +80,7 @@ def test_form(
     line: str,
     thing: str,
 ) -> None:
+    """One line: what it is about, what was found, what was expected."""
     ext4.path("directory").mkdir(exist_ok=True)
     ext4.path("file").touch()
     words = line.replace(M, ext4.mount_point).split()
@@ -127,6 +128,7 @@ def _write(path: Path, text: str) -> None:
 def test_files(
     ext4: Disk, script_dir: ScriptDir, capfd: pytest.CaptureFixture[str], named: str, spoil: Spoil
 ) -> None:
+    """The line names the file and what is wrong with it, and the next what to do."""
     config = script_dir.config()
     spoil(script_dir, Path(config))
     words = ["run", "--config", config, "--mount", ext4.mount_point, "--", "true"]
@@ -157,6 +159,7 @@ sys.exit(main())
 
 @pytest.mark.parametrize("stderr", ["open", "closed"])
 def test_interrupted_before_anything_was_run(stderr: str) -> None:
+    """Ctrl-C while modules are imported is one line and the signal's status."""
     close = "2>&-" if stderr == "closed" else ""
     words = ["sh", "-c", f'exec "$@" {close}', "sh", sys.executable, "-c", _INTERRUPTED, "demo"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

@@ -68,6 +68,7 @@ def test_unmounted_before_it_is_opened(
     script_dir: ScriptDir,
     between: Callable[..., Running],
 ) -> None:
+    """Code 123 names the mount, and no script has run."""
     running = between(leaving)
     tool(*words, leaving.mount_point)
     go_on(running)
@@ -123,6 +124,7 @@ def test_unmounted_in_the_pre_script(
 def test_remounted_read_only_in_the_pre_script(
     leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """It is frozen all the same."""
     pre = script_dir.script("pre", f"mount -o remount,ro {leaving.mount_point}")
     post = script_dir.script("post", f"mount -o remount,rw {leaving.mount_point}")
     done = pyfreeze.run([leaving], ["true"], config=script_dir.config(pre, post))
@@ -130,6 +132,7 @@ def test_remounted_read_only_in_the_pre_script(
 
 
 def test_unmounted_in_the_window(leaving: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A lazy unmount does not keep it from being thawed."""
     done = pyfreeze.run(
         [leaving], ["umount", "-l", leaving.mount_point], config=script_dir.config()
     )
@@ -165,6 +168,7 @@ def skipped(pyfreeze: Pyfreeze) -> dict[str, list[str]]:
 
 
 def test_hidden_under_what_cannot_be_frozen(leaving: Disk, pyfreeze: Pyfreeze) -> None:
+    """The tmpfs above is what its path names, and that is refused."""
     tool("mount", "-t", "tmpfs", "none", leaving.mount_point)
     try:
         done = pyfreeze.run([leaving], ["true"])
@@ -180,6 +184,7 @@ def test_hidden_under_what_cannot_be_frozen(leaving: Disk, pyfreeze: Pyfreeze) -
 
 
 def test_hidden_with_its_directory(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A mount that no path leads to is refused, and a dry run says why."""
     directory = script_dir.path("covered")
     directory.mkdir()
     disk = Disk("ext4", script_dir.path("covered.img"), str(directory / "mounted"))
@@ -227,6 +232,7 @@ def test_hidden_under_another_disk(
 def test_three_deep(
     disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze, writer: Callable[[Disk], Writer]
 ) -> None:
+    """The uppermost is frozen first, in whatever order they are named, and all copies are whole."""
     bottom = disks["xfs"]
     middle = disks.make("middle", "ext4", bottom.path("middle.img"))
     top = disks.make("top", "ext4", middle.path("top.img"))

@@ -35,6 +35,7 @@ def limited(able_machine: None) -> Iterator[MemoryGroup]:
 def test_snapshot_command(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, limited: MemoryGroup
 ) -> None:
+    """A command that the kernel killed is an error, after the thaw."""
     done = pyfreeze.run(
         [disk], ["tail", "/dev/zero"], config=script_dir.config(), prefix=limited.prefix
     )

@@ -142,6 +142,7 @@ def test_a_run_that_was_refused_is_no_success(
 
 
 def test_a_picture(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The SVG is well-formed XML and shows the filesystem."""
     assert pyfreeze.run([ext4], ["true"], "--report", str(script_dir.path("a.svg"))).status == 0
     root = ET.fromstring(script_dir.read("a.svg"))
     text = "".join(root.itertext()).replace("\N{NO-BREAK SPACE}", " ")
@@ -160,6 +161,7 @@ def test_what_cannot_be_written_is_refused_before_anything_runs(
 
 
 def test_a_name_that_says_no_format(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The file's ending has to be one that is known."""
     done = pyfreeze.run([ext4], ["true"], "--report", str(script_dir.path("report.pdf")))
     assert done.status == 2
     done.assert_one_line("--report", "report.pdf", ".html or .svg")
@@ -186,6 +188,7 @@ def test_on_a_frozen_filesystem(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyf
 
 
 def test_quiet(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A success says nothing; an error is told all the same."""
     words = ("run", "--no-scripts", "--quiet", "--mount", ext4.mount_point, "--")
     done = pyfreeze(*words, "true")
     assert_facts(done, exit_status=0, out="", err="")

@@ -82,6 +82,7 @@ print(report.to_json().decode())
 
 
 def test_library_that_logs_to_what_is_frozen(own_root: OwnRoot) -> None:
+    """What it logs in the window is written after the thaw."""
     configure(own_root)
     own_root.path("/program").write_text(_LOGGING, encoding="utf-8")
     done = own_root.sh('"$PYTHON" /program').finish()
@@ -105,6 +106,7 @@ _SUPERVISOR = (
 
 
 def test_client_killed(own_root: OwnRoot) -> None:
+    """The supervisor thaws `/`, and runs the post-script."""
     configure(own_root)
     done = own_root.sh(
         f"{_START}{_INSIDE} kill -9 $client; wait $client; echo thawed >/after; cat /after; "
@@ -147,6 +149,7 @@ def test_state_directory(before: str, words: str, says: str, own_root: OwnRoot) 
 
 
 def test_state_directory_beside_what_is_frozen(own_root: OwnRoot) -> None:
+    """With /run on `/`, `/` can be skipped and the rest be frozen."""
     done = own_root.sh('umount -R /run; "$@" run --skip / --json -- touch /taken').finish()
     assert_facts(done, exit_status=0, consistency="filesystem")
     assert [f["mount"] for f in done.report["window"]["filesystems"]] == ["/srv"]

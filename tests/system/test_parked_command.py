@@ -81,6 +81,7 @@ def test_one_that_dies_on_the_way(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
 def test_one_that_is_killed_on_the_way(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """Nothing is frozen for it, and the report says why."""
     prefix = strace(script_dir, 2_000_000)
     running = pyfreeze.start_run([ext4], ["true"], prefix=prefix, directory=_DIRECTORY)
     wait_until(on_its_way, "the command is on its way")

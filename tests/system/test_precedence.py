@@ -33,6 +33,7 @@ def test_seconds(
     field: str,
     default: float,
 ) -> None:
+    """Option before variable before file before default, for each time."""
     variable = "PYFREEZE_" + option[2:].upper().replace("-", "_")
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--dry-run", "--json"]
     file = ["--freeze-config", freeze_config(script_dir, f"{key} = 4")]

@@ -69,6 +69,7 @@ def start(
 def test_phases_and_what_a_script_says(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
+    """Each phase gets its line, and a script's last words are shown without escapes."""
     said = 'echo "first line"; printf "closing \\033[31mthe\\033[0m shop\\n"'
     pre = script_dir.script("pre", f'{said}\nwhile [ ! -e "$D/go" ]; do sleep 0.01; done')
     config = script_dir.config(pre)
@@ -134,12 +135,14 @@ def test_where_nothing_is_to_be_drawn(
     words: list[str],
     environment: dict[str, str],
 ) -> None:
+    """--quiet and a dumb terminal get nothing."""
     running = start(pyfreeze, screen, ext4, ["true"], "--no-scripts", *words, **environment)
     assert running.finish().status == 0
     assert screen.look() == ""
 
 
 def test_without_more_than_ascii(ext4: Disk, pyfreeze: Pyfreeze, screen: Screen) -> None:
+    """In the C locale all that is drawn is ASCII."""
     running = start(
         pyfreeze, screen, ext4, ["true"], "--no-scripts",
         LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",

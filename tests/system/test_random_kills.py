@@ -17,5 +17,6 @@ _CHUNK = 80
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(0, 4 * _CHUNK, _CHUNK))
 def test_random_kills(first: int) -> None:
+    """None of many kills leaves anything frozen."""
     words = ("--seed", str(_SEED), "--first", str(first), "--count", str(_CHUNK))
     assert f"{_CHUNK} kills tried, left frozen: 0" in sweep("kills", *words)

@@ -45,6 +45,7 @@ def test_put_back_before_the_snapshot(attribute: Path, disk: Disk, pyfreeze: Pyf
 
 
 def test_raised_by_the_administrator(attribute: Path, ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """What was raised before stays so."""
     attribute.write_text("1\n", encoding="ascii")
     done = pyfreeze.run([ext4], LOOK)
     assert done.status == 0
@@ -55,6 +56,7 @@ def test_raised_by_the_administrator(attribute: Path, ext4: Disk, pyfreeze: Pyfr
 def test_put_back_after_a_freeze_that_failed(
     attribute: Path, ext4: Disk, pyfreeze: Pyfreeze
 ) -> None:
+    """It is as before after a FIFREEZE that failed."""
     ext4.freeze()
     try:
         assert pyfreeze.run([ext4], ["true"]).status == 1
@@ -95,6 +97,7 @@ def test_put_back_when_freezing_does_not_end(
 def test_option_leaves_it_alone(
     attribute: Path, blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze
 ) -> None:
+    """With --no-expedite it is not raised."""
     lower, upper = blocked_pair
     words = ("--no-expedite", "--freeze-timeout", "300", "--max-window", "300")
     running = pyfreeze.start_run([upper], ["true"], *words)

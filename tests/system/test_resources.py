@@ -73,6 +73,7 @@ def test_state_directory(
     ids=["read-only", "file", "symlink", "open-to-all"],
 )
 def test_run(script: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A state directory that cannot be used is one line with the reason, and no script has run."""
     prefix = in_namespace(script)
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert done.status == 1
@@ -94,6 +95,7 @@ _WITHOUT = ("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource
 
 
 def test_twenty_descriptors(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Too few descriptors for a supervisor are one line, and no script has run."""
     prefix = ["prlimit", "--nofile=20", *_WITHOUT]
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     assert_nothing_begun(done, script_dir, "supervisor", "Too many open files")

@@ -63,6 +63,7 @@ def test_main_job(disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
 
 
 def test_command_past_the_deadline(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """No finding while a window expires."""
     done = pyfreeze.run([ext4], script_dir.blocking_command(), "--max-window", "1", prefix=UNLOCKED)
     assert done.status == 1, done.err
     assert done.report["window"]["expired"], done.err
@@ -73,6 +74,7 @@ def test_command_past_the_deadline(ext4: Disk, script_dir: ScriptDir, pyfreeze: 
 def test_killed_in_the_window(
     victim: str, ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """No finding in the supervisor that thaws, or is the victim."""
     running = pyfreeze.start_run(
         [ext4],
         script_dir.blocking_command(),
@@ -98,6 +100,7 @@ def test_killed_in_the_window(
 
 
 def test_signal_in_the_pre_script(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """No finding while a run is ended early."""
     config = script_dir.config(script_dir.waiting_script())
     running = pyfreeze.start_run([ext4], ["true"], config=config, prefix=UNLOCKED)
     wait_until(lambda: script_dir.holds, "the pre-script runs")

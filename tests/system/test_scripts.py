@@ -148,6 +148,7 @@ def test_failure_is_told_apart_and_lowers_the_level(
 def test_failed_pre_script_without_continue(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """There is no snapshot, and the post-script runs."""
     config = script_dir.config(
         script_dir.script("failing", "exit 1"), continueBackupOnFailure=False
     )
@@ -163,6 +164,7 @@ def test_failed_pre_script_without_continue(
 def test_failed_pre_script_without_continue_on_a_single_disk(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The snapshot is taken without a freeze, crash-consistent."""
     config = script_dir.config(
         script_dir.script("failing", "exit 1"), continueBackupOnFailure=False
     )
@@ -203,6 +205,7 @@ def test_nothing_of_a_timed_out_script_is_left_when_the_run_goes_on(
 
 
 def test_post_script_timeout(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """It is killed with all it started, and the level is the freeze's."""
     post = script_dir.script("post", 'sleep 600 & echo $! >"$D/child.pid"; wait')
     config = script_dir.config(None, post, timeoutInSeconds=1)
     done = pyfreeze.run([ext4], ["true"], config=config)
@@ -277,6 +280,7 @@ def test_a_command_that_closes_its_output_costs_no_processor(
 
 
 def test_output_that_is_no_text(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Bytes that are no UTF-8 are replaced in the report."""
     config = script_dir.config(script_dir.script("pre", r"printf '\377\001ok'"))
     done = pyfreeze.run([ext4], ["true"], config=config)
     assert script_of(done.report, "pre")["output"] == "\ufffd\x01ok"

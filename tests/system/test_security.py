@@ -72,6 +72,7 @@ def target(script_dir: ScriptDir) -> Path:
 def test_state_directory_made_by_somebody_else(
     commands: str, ext4: Disk, script_dir: ScriptDir, target: Path, pyfreeze: Pyfreeze
 ) -> None:
+    """It is refused, and nothing is written into it or through it."""
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--json", "--", *command]
     assert_refused(pyfreeze(*words, prefix=behind(commands, target)), script_dir, target, [])
@@ -81,6 +82,7 @@ def test_state_directory_made_by_somebody_else(
 def test_entries_of_the_state_directory_that_are_not_ours(
     commands: str, ext4: Disk, script_dir: ScriptDir, target: Path, pyfreeze: Pyfreeze
 ) -> None:
+    """They are refused, and neither followed nor changed."""
     command = [script_dir.script("snapshot", 'touch "$D/snapshot.ran"')]
     words = ["run", "--no-scripts", "--mount", ext4.mount_point, "--json", "--", *command]
     prefix = behind(f"mkdir -m 700 /run/pyfreeze && {commands}", target)
@@ -113,6 +115,7 @@ def test_page_is_made_anew_or_not_at_all(kind: str, ext4: Disk, target: Path) ->
 
 
 def test_modes_of_the_state(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The page and the lock are root's alone, whatever the umask."""
     running = pyfreeze.start_run(
         [ext4], script_dir.blocking_command(), "--max-window", "60", umask=0
     )

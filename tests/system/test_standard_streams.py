@@ -53,6 +53,7 @@ def test_stdout(how: str, says: str, ext4: Disk, script_dir: ScriptDir, pyfreeze
 
 
 def test_stdout_in_text(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """A full standard output is an error, and stderr has the result."""
     words = ("run", "--no-scripts", "--mount", ext4.mount_point, "--", "true")
     done = pyfreeze(*words, prefix=with_streams("full", "1"))
     assert done.status == 1
@@ -62,6 +63,7 @@ def test_stdout_in_text(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 def test_stdout_hides_no_other_status(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The exit status stays the run's own."""
     prefix = with_streams("broken pipe", "1")
     done = pyfreeze.run([ext4], ["true"], "--require", "application", prefix=prefix)
     assert done.status == 3

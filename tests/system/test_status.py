@@ -50,6 +50,7 @@ def runs_of(pyfreeze: Pyfreeze, status: int) -> list[dict[str, Any]]:
 
 
 def test_no_run(pyfreeze: Pyfreeze) -> None:
+    """It says so, and ends with 0."""
     done = pyfreeze("status")
     assert_facts(done, exit_status=0, out="no run\n", err="")
     assert runs_of(pyfreeze, 0) == []
@@ -65,6 +66,7 @@ def test_no_run_since_the_boot(pyfreeze: Pyfreeze) -> None:
 def test_live_run(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
+    """Its processes, deadline and frozen filesystems are told, in both forms."""
     running = frozen_run(disk)
     (run,) = runs_of(pyfreeze, 0)
     assert_facts(run, alive=True, is_this=False, left_frozen=[])
@@ -109,6 +111,7 @@ def test_looking_disturbs_nobody(
 def test_what_a_dead_run_left(
     disk: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
+    """What may be frozen is told, and only `thaw` thaws it."""
     frozen_run(disk).kill_with_supervisor()
     (run,) = runs_of(pyfreeze, LEFT)
     assert_facts(run, alive=False, left_frozen=[disk.mount_point])
@@ -161,6 +164,7 @@ def test_nothing_is_frozen_since_before_the_boot(
 
 
 def test_page_that_is_being_made(pyfreeze: Pyfreeze) -> None:
+    """A page without content yet is no run, and no error."""
     page = Path(STATE_DIRECTORY, "made.state")
     page.write_bytes(bytes(4096))
     try:
@@ -172,6 +176,7 @@ def test_page_that_is_being_made(pyfreeze: Pyfreeze) -> None:
 def test_stopped_supervisor_of_a_killed_client(
     ext4: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
+    """The run counts as alive: its supervisor will thaw."""
     running = frozen_run(ext4)
     supervisor = running.supervisor
     os.kill(supervisor, signal.SIGSTOP)
@@ -197,6 +202,7 @@ def test_a_script_knows_its_own_run(ext4: Disk, script_dir: ScriptDir, pyfreeze:
 
 
 def test_unprivileged_user(pyfreeze: Pyfreeze) -> None:
+    """One line says that root is needed, and nothing is made."""
     assert shutil.which("setpriv")
     before = tool("ls", "-A", STATE_DIRECTORY)
     # The interpreter and its modules may be where only root can read: so they are loaded before.

@@ -13,4 +13,5 @@ from tests.support.sweeps import sweep
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("role", ["client", "supervisor", "below"])
 def test_system_calls_that_fail(role: str) -> None:
+    """Each one failing once leaves nothing frozen and nothing called good."""
     assert "violations: 0" in sweep("faults", "--brief", "--role", role)

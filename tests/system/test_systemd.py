@@ -188,6 +188,7 @@ def test_stopped_it_thaws_and_runs_the_post_script(
 def test_client_and_supervisor_killed(
     disk: Disk, script_dir: ScriptDir, scheduled: Scheduled
 ) -> None:
+    """The unit's ExecStopPost thaws."""
     scheduled.boot([disk], script_dir.config(), script_dir.blocking_command())
     client = scheduled.start()
     supervisor = supervisor_of(client)
@@ -264,6 +265,7 @@ def leave_frozen(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
 def test_thaw_at_boot(
     disk: Disk, script_dir: ScriptDir, systemd: Systemd, pyfreeze: Pyfreeze
 ) -> None:
+    """The unit for the boot thaws what was left."""
     name = "pyfreeze-thaw.service"
     root = script_dir.path("root")
     root.mkdir()

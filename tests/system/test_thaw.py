@@ -32,6 +32,7 @@ def pair(disks: Disks) -> tuple[Disk, Disk]:
 def test_one_mount_of_what_a_dead_run_left(
     pair: tuple[Disk, Disk], script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """Only that one is thawed, and the exit status says that more is left."""
     one, other = pair
     start(pyfreeze, script_dir, one, other).kill_with_supervisor()
     done = pyfreeze("thaw", "--mount", one.mount_point)
@@ -70,6 +71,7 @@ def test_force_thaws_what_somebody_else_froze(disk: Disk, pyfreeze: Pyfreeze) ->
 def test_force_on_what_a_dead_run_left(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """It is thawed, and its page is gone."""
     start(pyfreeze, script_dir, ext4).kill_with_supervisor()
     done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point)
     assert_facts(done, exit_status=0, out=f"thawed {ext4.mount_point}\n", err="")
@@ -107,6 +109,7 @@ def test_force_needs_a_name(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 def test_no_mount_point(
     pyfreeze: Pyfreeze, script_dir: ScriptDir, words: list[str], name: str
 ) -> None:
+    """A path that is no mount point is refused, with --force or without."""
     Path(namespace.ROOT, "plain").mkdir(exist_ok=True)
     path = f"{namespace.ROOT}/{name}"
     done = pyfreeze("thaw", *words, "--mount", path)
@@ -115,6 +118,7 @@ def test_no_mount_point(
 
 
 def test_unprivileged_force(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """One line says that root is needed, and nothing is thawed."""
     ext4.freeze()
     try:
         done = pyfreeze("thaw", "--force", "--mount", ext4.mount_point, prefix=AS_NOBODY)

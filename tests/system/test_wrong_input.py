@@ -65,17 +65,20 @@ def refuse(
 
 
 def test_missing_mount_point(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    """A path that does not exist is refused."""
     missing = f"{namespace.ROOT}/missing"
     refuse(pyfreeze, script_dir, ["--mount", missing], noted, missing)
 
 
 def test_file(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    """A regular file is refused."""
     refuse(pyfreeze, script_dir, ["--mount", noted[0]], noted, noted[0], "mount point")
 
 
 def test_working_directory_that_was_removed(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """It is refused with the advice to leave it."""
     gone = script_dir.path("gone")
     gone.mkdir()
     prefix = ["sh", "-c", f'cd {gone}; rmdir {gone}; exec "$@"', "sh"]
@@ -87,6 +90,7 @@ def test_working_directory_that_was_removed(
 def test_directory_that_is_no_mount_point(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """It is refused, and the line names the mount it is on."""
     path = ext4.path("directory")
     path.mkdir(exist_ok=True)
     words = ["--mount", str(path)]
@@ -94,6 +98,7 @@ def test_directory_that_is_no_mount_point(
 
 
 def test_tmpfs(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> None:
+    """A filesystem that cannot be frozen is refused by its type."""
     directory = script_dir.path("tmpfs")
     directory.mkdir()
     tool("mount", "-t", "tmpfs", "none", str(directory))
@@ -106,6 +111,7 @@ def test_tmpfs(script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]) -> N
 def test_relative_path(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """A relative path is refused."""
     relative = ext4.mount_point.lstrip("/")
     refuse(pyfreeze, script_dir, ["--mount", relative], noted, relative, "absolute")
 
@@ -124,6 +130,7 @@ def twin(ext4: Disk, script_dir: ScriptDir) -> Iterator[str]:
 def test_filesystem_named_twice(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str], twin: str, second: str
 ) -> None:
+    """One filesystem by two names is refused."""
     link = script_dir.path("link")
     link.symlink_to(ext4.mount_point)
     again = {
@@ -161,6 +168,7 @@ def test_other_names_of_a_mount_point_work(
 def test_read_only_filesystem(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """It is refused: nothing can be frozen there."""
     tool("mount", "-o", "remount,ro", disk.mount_point)
     try:
         refuse(
@@ -178,6 +186,7 @@ def test_read_only_filesystem(
 def test_mount_that_is_skipped_too(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """A mount both named and skipped is refused."""
     words = ["--mount", ext4.mount_point, "--skip", ext4.mount_point]
     refuse(pyfreeze, script_dir, words, noted, ext4.mount_point)
 
@@ -190,6 +199,7 @@ def test_mount_that_is_skipped_too(
 def test_number_of_seconds(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str], option: str, value: str
 ) -> None:
+    """A number out of its bounds, or none, is refused with its option."""
     words = ["--mount", ext4.mount_point, f"{option}={value}"]
     refuse(pyfreeze, script_dir, words, noted, option)
 
@@ -211,6 +221,7 @@ def test_wrong_option(
     words: list[str],
     named: str,
 ) -> None:
+    """A word that is no option is refused with that word."""
     config = ["--config", script_dir.config(), "--mount", ext4.mount_point, "--json"]
     if named:
         done = pyfreeze("run", *config, *words, "--", *noted)
@@ -221,6 +232,7 @@ def test_wrong_option(
 
 
 def test_no_command(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """Without a command after `--` the run is refused."""
     done = pyfreeze("run", "--mount", ext4.mount_point, "--json")
     assert_refused(done, script_dir, USAGE, "COMMAND")
     done = pyfreeze("run", "--mount", ext4.mount_point, "--json", "--")
@@ -228,6 +240,7 @@ def test_no_command(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
 
 
 def test_command_that_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A command that cannot be executed is refused before anything is frozen."""
     plain = script_dir.path("plain")
     plain.write_text("#!/bin/sh\n", encoding="utf-8")
     for name in ("no-such-program-anywhere", "/no/such/program", str(plain), ext4.mount_point):
@@ -235,6 +248,7 @@ def test_command_that_cannot_be_run(ext4: Disk, script_dir: ScriptDir, pyfreeze:
 
 
 def test_unprivileged_user(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """One line says that root is needed, and nothing is frozen."""
     done = pyfreeze.run([ext4], ["true"], prefix=AS_NOBODY)
     assert_refused(done, script_dir, 1, "root")
     ext4.assert_writable()
@@ -246,6 +260,7 @@ def test_unprivileged_user(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 def test_another_run_holds_the_lock(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """The second run ends with 4, and the first one's window goes on."""
     first = pyfreeze.start_run([ext4], [script_dir.waiting_script()], "--max-window", "60")
     wait_until(lambda: script_dir.holds, "the first run is in its window")
     done = pyfreeze.run([ext4], noted, config=script_dir.config())
@@ -291,6 +306,7 @@ def test_one_of_several_frozen_by_somebody_else(
 def test_frozen_by_somebody_else_with_crash_fallback(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, noted: list[str]
 ) -> None:
+    """The snapshot is taken, crash-consistent, and it stays frozen."""
     ext4.freeze()
     try:
         done = pyfreeze.run([ext4], noted, "--crash-fallback", config=script_dir.config())
@@ -302,6 +318,7 @@ def test_frozen_by_somebody_else_with_crash_fallback(
 
 
 def test_thawed_by_somebody_else(disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The run is an error, and the report says which was thawed."""
     done = pyfreeze.run([disk], ["fsfreeze", "-u", disk.mount_point], config=script_dir.config())
     report = done.report
     assert_facts(done, exit_status=1, consistency="none", code=2)
@@ -345,6 +362,7 @@ def test_script_configuration_that_is_not_to_be_trusted(
 def test_script_in_a_directory_that_others_can_write_to(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The script is refused with 306 and does not run."""
     directory = script_dir.path("open")
     directory.mkdir()
     script = directory / "pre"

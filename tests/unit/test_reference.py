@@ -72,6 +72,7 @@ def test_what_the_names_lead_to_is_in_it() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_docstring(path: str) -> None:
+    """Every public name has a docstring that names its unit."""
     one = reference.resolve(PACKAGE, path)
     assert one.docstring is not None
     if isinstance(one, griffe.Class):
@@ -93,6 +94,7 @@ def _assert_unit(name: str, annotation: str, docstring: griffe.Docstring | None)
 
 @pytest.mark.parametrize("name", ["backup", "frozen"])
 def test_sections_of_a_function(name: str) -> None:
+    """Every argument, result and error is in the docstring."""
     function = reference.resolve(PACKAGE, name)
     assert function.docstring is not None
     sections = {section.kind.value: section.value for section in function.docstring.parsed}

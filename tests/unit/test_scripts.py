@@ -30,6 +30,7 @@ GOOD = ChildEnd(True, 1, 0, None, 0, False, False, False, 1_000_000, 3_500_000, 
 def test_code_of_an_end(
     end: ChildEnd, timeout_s: float, own_s: float, codes: tuple[int, int]
 ) -> None:
+    """Each end has its code, by phase and by whose timeout it was."""
     pre = SCRIPT._replace(timeout_s=timeout_s, own_timeout_s=own_s)
     assert (script_code(pre, end), script_code(pre._replace(phase="post"), end)) == codes
 
@@ -70,6 +71,7 @@ def test_code_of_an_end(
     ],
 )
 def test_description_of_an_end(end: ChildEnd, text: str) -> None:
+    """Each end has its words; only a success has none."""
     assert describe(end, 2.5) == text
     assert succeeded(end) == (text == "")
 

@@ -16,6 +16,7 @@ from pyfreeze._snapshot.peer import Peer
 
 @pytest.mark.parametrize("snapshot", [(), [], "cp a b", ["cp", "a\0b"]])
 def test_commands_that_are_none(snapshot: list[str]) -> None:
+    """An empty command, one string, and a NUL are refused."""
     with pytest.raises(UsageError, match="snapshot command"):
         check(Settings(snapshot=snapshot))
 
@@ -64,6 +65,7 @@ def test_programs_are_found_like_a_shell_does(tmp_path: Path) -> None:
 
 
 def test_levels_by_name() -> None:
+    """A level is known by its name; another one is told them all."""
     assert parse_level("application") is Level.APPLICATION
     assert parse_level("none") is Level.NONE
     with pytest.raises(UsageError, match="expected one of none, crash, filesystem, application"):

@@ -53,6 +53,7 @@ def test_what_never_happened_has_no_time() -> None:
 
 
 def test_no_filesystems_at_all() -> None:
+    """A window over nothing has no length."""
     assert window_times([]).window_ms is None
 
 

@@ -46,6 +46,7 @@ def test_init_lists_the_applications(pyfreeze: Pyfreeze) -> None:
 
 
 def test_init_of_what_there_is_not(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """An unknown application is refused with the names of those there are."""
     done = pyfreeze("init", "--app", "oracle", "--directory", str(script_dir.path("oracle")))
     assert done.status == 2
     done.assert_one_line('"oracle"', *SUMMARIES)

@@ -69,6 +69,7 @@ def test_what_held_it_is_killed_and_the_post_script_fails(
 def test_a_second_pre_script_while_something_is_held(
     one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The second one fails, and names the run that holds the server."""
     scripts = one.scripts(pyfreeze, script_dir)
     second = script_dir.script("snapshot", f"! PYFREEZE_RUN_ID=other {scripts.pre} 2>$D/second")
     done = pyfreeze.run(one.disks, [second], config=scripts.config)
@@ -128,6 +129,7 @@ def test_a_holder_that_is_stopped_is_killed_soon_after_its_deadline(
 def test_a_checkpoint_that_takes_too_long(
     one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The pre-script gives up at `checkpoint_wait_s`, and nothing is held."""
     scripts = one.scripts(pyfreeze, script_dir, checkpoint_wait_s="0.3")
     with one.server.stopped_process("checkpointer"):
         report = pyfreeze.run(one.disks, ["true"], config=scripts.config).report

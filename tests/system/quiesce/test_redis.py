@@ -227,6 +227,7 @@ def test_a_password_comes_from_a_file_of_roots_own(
 
 
 def test_no_server(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """The pre-script fails and names the socket."""
     socket = script_dir.path("missing.sock")
     scripts = QuiesceScripts(pyfreeze, script_dir, "redis", socket=socket)
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report

@@ -205,6 +205,7 @@ def test_names_that_look_like_a_log(ext4: Disk, script_dir: ScriptDir, pyfreeze:
 def test_more_databases_than_descriptors_are_allowed_at_first(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The soft limit is raised; at the hard limit the pre-script fails and names a database."""
     root = ext4.path("many")
     root.mkdir()
     for number in range(60):
@@ -280,6 +281,7 @@ def test_files_stay_their_owners(ext4: Disk, script_dir: ScriptDir, pyfreeze: Py
 def test_nothing_to_hold(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, name: str, words: str
 ) -> None:
+    """A directory that is missing, or has no database, fails the pre-script."""
     directory = script_dir.path("empty")
     directory.mkdir()
     scripts = QuiesceScripts(pyfreeze, script_dir, "sqlite", directory=directory / name)

@@ -101,6 +101,7 @@ def test_one_that_is_not_running_stays_so(
 def test_one_that_is_not_known_to_be_quiet(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, systemd: Systemd, unit: str, words: str
 ) -> None:
+    """An unknown unit and one that is just starting fail the pre-script."""
     systemd.add("slow.service", "[Service]\nExecStartPre=sleep 600\nExecStart=sleep 600\n")
     systemd.boot()
     systemd.do("start", "--no-block", "slow.service")
@@ -115,6 +116,7 @@ def test_one_that_is_not_known_to_be_quiet(
 def test_one_that_cannot_be_asked_about(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """When systemctl fails, so does the pre-script, with systemctl's words."""
     refusing = script_dir.script("systemctl", "echo no bus >&2; exit 1")
     scripts = scripts_of(pyfreeze, script_dir, systemctl=refusing)
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
@@ -151,6 +153,7 @@ def test_one_that_cannot_be_frozen_in_time_goes_on(
 def test_one_that_somebody_else_let_go_on(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, shop: Systemd
 ) -> None:
+    """A unit that somebody thawed in the window fails the post-script."""
     scripts = scripts_of(pyfreeze, script_dir)
     thaw = ["systemctl", "thaw", UNIT]
     report = pyfreeze.run([ext4], thaw, config=scripts.config, prefix=shop.words()).report
@@ -198,6 +201,7 @@ def test_systemd_itself_lets_it_go_on_when_the_holder_was_killed(
 def test_settings_that_are_wrong(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, setting: str, value: str
 ) -> None:
+    """The pre-script fails and names the setting, its value and what it expects."""
     scripts = QuiesceScripts(pyfreeze, script_dir, "systemd", unit=UNIT)
     scripts.set(**{setting: value})
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report

@@ -14,6 +14,7 @@ def parse(text: str) -> Parsed[FreezeConfig]:
 
 
 def test_defaults() -> None:
+    """Without keys, or without the section, each value is the documented default."""
     default = FreezeConfig(timeout_s=10.0, mounts_to_skip=(), safe_freeze_wait_s=10.0)
     assert parse("") == (default, ())
     assert parse("[SnapshotThread]\n") == (default, ())
@@ -25,6 +26,7 @@ def test_it_cannot_be_changed() -> None:
 
 
 def test_every_key() -> None:
+    """Each key is read, in any case and with either separator."""
     assert parse(
         "[SnapshotThread]\ntimeout: 60\nmountstoskip = /data , /,/srv/x/\n"
         "SafeFreezeWaitInSeconds=2.5"
@@ -49,6 +51,7 @@ def test_every_key() -> None:
     ],
 )
 def test_mounts_to_skip(value: str, mounts: tuple[str, ...]) -> None:
+    """A list over commas and lines, without empty entries and repetitions."""
     config, notices = parse(f"[SnapshotThread]\nMountsToSkip = {value}")
     assert config.mounts_to_skip == mounts
     assert notices == ()
@@ -63,6 +66,7 @@ def test_a_mount_that_is_no_path_is_noticed() -> None:
 @pytest.mark.parametrize("key", ["timeout", "SafeFreezeWaitInSeconds"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "1e9", "ten", "", "60 # s"])
 def test_bad_times(key: str, value: str) -> None:
+    """A time out of its bounds is refused with its key."""
     with pytest.raises(ConfigError) as caught:
         parse(f"[SnapshotThread]\n{key} = {value}")
     assert caught.value.code == 2
@@ -85,6 +89,7 @@ def test_near_misses_are_noticed() -> None:
 
 
 def test_what_is_not_ini() -> None:
+    """A file that is no INI is refused with the line."""
     with pytest.raises(ConfigError) as caught:
         parse("timeout = 3")
     assert_facts(caught.value, code=2, where="line 1")

@@ -24,6 +24,7 @@ def refused(keys: str, section: str = "pre_post") -> ConfigError:
 
 
 def test_the_usual_file() -> None:
+    """The file as the framework's documentation has it."""
     assert parse(
         "timeoutInSeconds = 1800\nnumberOfPlugins = 1\npluginName0 = ScriptRunner\n"
         "pluginPath0 = /usr/lib/plugins\npluginConfigPath0 = /etc/azure/c.json\n"
@@ -43,6 +44,7 @@ def test_the_usual_file() -> None:
 
 
 def test_defaults() -> None:
+    """Without the other keys each value is the documented default."""
     config, notices = parse(ONE)
     only = PluginEntry(name="ScriptRunner", config_path="/etc/a.json", python_path=None)
     assert config == HostConfig(timeout_s=1800.0, plugins=(only,))
@@ -58,12 +60,14 @@ def test_it_cannot_be_changed() -> None:
 
 
 def test_keys_in_any_case() -> None:
+    """Keys are the same in any case."""
     config, notices = parse("NUMBEROFPLUGINS=1\nPLUGINCONFIGPATH0=/a\nTimeoutInSeconds=60\n")
     assert (config.timeout_s, len(config.plugins)) == (60.0, 1)
     assert notices == ()
 
 
 def test_a_timeout_above_the_cap() -> None:
+    """It is lowered to 1800 s, with a notice."""
     config, notices = parse(ONE + "timeoutInSeconds = 3600")
     assert config.timeout_s == 1800.0
     assert len(notices) == 1
@@ -72,10 +76,12 @@ def test_a_timeout_above_the_cap() -> None:
 
 @pytest.mark.parametrize("bad", ["0", "-1", "soon", "nan", "", "0.0001"])
 def test_bad_timeouts(bad: str) -> None:
+    """A timeout that is none is refused with its key."""
     assert refused(ONE + f"timeoutInSeconds = {bad}").where == "[pre_post] timeoutInSeconds"
 
 
 def test_no_section() -> None:
+    """Without [pre_post] the file is refused, with the sections that it has."""
     with pytest.raises(ConfigError, match=r"\[pre_post\]: found no such section"):
         parse_host_config(b"", "x")
     assert refused(ONE, "prepost").found == 'only "prepost"'
@@ -83,12 +89,14 @@ def test_no_section() -> None:
 
 @pytest.mark.parametrize("count", ["-1", "65", "many", "1.0", "", "9" * 5000])
 def test_bad_counts(count: str) -> None:
+    """A number of plugins out of its bounds is refused with the bounds."""
     error = refused(f"numberOfPlugins = {count}")
     assert error.where == "[pre_post] numberOfPlugins"
     assert error.expected == "a whole number from 0 to 64"
 
 
 def test_no_count() -> None:
+    """The number of plugins is required."""
     assert refused("pluginConfigPath0 = /a").found == "nothing"
 
 
@@ -99,6 +107,7 @@ def test_no_plugins_is_noticed() -> None:
 
 
 def test_the_most_plugins() -> None:
+    """64 plugins are accepted, in their order."""
     keys = "".join(f"pluginConfigPath{i} = /{i}\npluginName{i} = p{i}\n" for i in range(64))
     config, notices = parse("numberOfPlugins = 64\n" + keys)
     assert [plugin.config_path for plugin in config.plugins] == [f"/{i}" for i in range(64)]
@@ -108,11 +117,13 @@ def test_the_most_plugins() -> None:
 
 @pytest.mark.parametrize("path", ["", "relative.json", "\n  /continued"])
 def test_bad_config_paths(path: str) -> None:
+    """A configuration's path that is not absolute is refused with its key."""
     keys = f"numberOfPlugins = 2\npluginConfigPath0 = /a\npluginConfigPath1 = {path}\n"
     assert refused(keys).where == "[pre_post] pluginConfigPath1"
 
 
 def test_a_missing_config_path() -> None:
+    """Each plugin's configuration is required."""
     error = refused("numberOfPlugins = 2\npluginConfigPath0 = /a\n")
     assert_facts(error, where="[pre_post] pluginConfigPath1", found="nothing")
 

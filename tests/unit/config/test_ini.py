@@ -26,6 +26,7 @@ def section(text: str) -> Section:
 
 
 def test_the_dialect() -> None:
+    """Comments, both separators, [DEFAULT], any case, and no interpolation."""
     sections = parse(
         "\ufeff# comment\n; comment\n[DEFAULT]\nshared = 1\n[A]\nKey = 50%% of %(x)s\r\n"
         "other: b = c\n[a]\nkey=\n"
@@ -37,6 +38,7 @@ def test_the_dialect() -> None:
 
 
 def test_nothing_at_all() -> None:
+    """An empty file has no sections."""
     assert parse("") == {}
     assert parse("\n\n# only a comment\n") == {}
 
@@ -57,12 +59,14 @@ def test_nothing_at_all() -> None:
     ],
 )
 def test_what_is_not_ini(content: bytes, where: str, found: str) -> None:
+    """The line and what is wrong in it are named."""
     error = refused(content)
     assert error.where == where
     assert found in error.found
 
 
 def test_text() -> None:
+    """The value as it stands; an empty one is none; an indented line is refused."""
     values = section("Some = /a b \nempty =\nlines = /a\n  other = 1\n")
     assert values.text("SOME") == "/a b"
     assert values.text("empty") is None
@@ -76,14 +80,17 @@ def test_text() -> None:
     ("text", "number"), [("10", 10.0), ("+1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("1e2", 100.0)]
 )
 def test_seconds(text: str, number: float) -> None:
+    """Decimal numbers in the usual forms are seconds."""
     assert section(f"x = {text}").seconds("X", default_s=7.0, least_s=0.5, most_s=100.0) == number
 
 
 def test_seconds_default() -> None:
+    """A missing key gives the default."""
     assert section("").seconds("x", default_s=7.0, least_s=1.0) == 7.0
 
 
 def test_seconds_without_a_bound() -> None:
+    """Without an upper bound only what is not finite is refused."""
     assert section("x = 1e300").seconds("x", default_s=7.0, least_s=1.0) == 1e300
     with pytest.raises(ConfigError) as caught:
         section("x = 1e999").seconds("x", default_s=7.0, least_s=1.0)
@@ -110,6 +117,7 @@ def test_seconds_without_a_bound() -> None:
     ],
 )
 def test_bad_seconds(text: str) -> None:
+    """What is no number within the bounds is refused with them."""
     with pytest.raises(ConfigError) as caught:
         section(f"x = {text}").seconds("x", default_s=7.0, least_s=0.5, most_s=100.0)
     assert caught.value.where == "[s] x"
@@ -118,17 +126,20 @@ def test_bad_seconds(text: str) -> None:
 
 
 def test_whole() -> None:
+    """Whole numbers within the bounds are accepted."""
     assert section("x = 0").whole("x", least=0, most=3) == 0
     assert section("x = 03").whole("x", least=0, most=3) == 3
 
 
 @pytest.mark.parametrize("text", ["", "-1", "4", "1.0", "1e0", "one", "1_0", "٣", "9" * 5000])
 def test_bad_whole(text: str) -> None:
+    """What is no whole number within the bounds is refused with them."""
     with pytest.raises(ConfigError, match="a whole number from 0 to 3"):
         section(f"x = {text}").whole("x", least=0, most=3)
 
 
 def test_a_missing_whole_number() -> None:
+    """It has no default, and is refused."""
     with pytest.raises(ConfigError) as caught:
         section("").whole("x", least=0, most=3)
     assert caught.value.found == "nothing"

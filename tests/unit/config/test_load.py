@@ -95,6 +95,7 @@ def test_the_default_places_are_the_documented_ones() -> None:
 
 
 def test_a_script_configuration_alone(machine: Machine) -> None:
+    """One plugin, with the defaults of the two other files."""
     loaded = machine.load()
     assert all_problems(loaded) == []
     assert loaded.notices == ()
@@ -234,6 +235,7 @@ def test_each_mistake_has_its_code(
 
 @pytest.mark.parametrize("path", ["", "relative", "/a\0b", "/\ud800", "/" + "x" * 300])
 def test_what_no_file_can_be_called(machine: Machine, path: str) -> None:
+    """A path that is none has the code of the file it was meant for."""
     assert codes(machine.load(path, None, None)) == [OutcomeCode.SCRIPT_CONFIG_BROKEN]
     assert codes(machine.load(None, path, None)) == [OutcomeCode.HOST_CONFIG_BROKEN]
     assert codes(machine.load(None, None, path)) == [OutcomeCode.ERROR]
@@ -263,6 +265,7 @@ def insecure_not_executable(path: Path) -> None:
     ],
 )
 def test_each_mistake_with_a_script(machine: Machine, harm: Any, missing: bool) -> None:
+    """A missing script and an insecure one differ by code, for either phase."""
     directory = machine.root / "own"
     directory.mkdir()
     script = machine.pre.rename(directory / "script.sh")
@@ -339,6 +342,7 @@ def test_a_broken_host_file_stops_a_named_script_configuration_too(machine: Mach
 
 
 def test_the_freeze_configuration(machine: Machine) -> None:
+    """Its values are loaded, and an unknown key is a notice."""
     machine.write_freeze("[SnapshotThread]\ntimeout = 3\nMountsToSkip = /data\ntimeoutt = 1\n")
     loaded = machine.load()
     assert loaded.freeze == FreezeConfig(timeout_s=3.0, mounts_to_skip=("/data",))

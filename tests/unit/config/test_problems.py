@@ -28,6 +28,7 @@ def test_quoted_cuts_short() -> None:
 
 
 def test_nearest() -> None:
+    """The nearest name in any case; none where nothing is near."""
     assert nearest("TIMEOUTINSECOND", ("timeoutInSeconds", "appName")) == "timeoutInSeconds"
     assert nearest("zzz", ("timeoutInSeconds",)) is None
     assert nearest("", ()) is None

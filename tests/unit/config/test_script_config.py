@@ -55,6 +55,7 @@ def refused_raw(rest: str) -> ConfigError:
 
 
 def test_defaults() -> None:
+    """With nothing but the locations each value is the documented default."""
     assert parse() == (
         ScriptConfig(
             plugin_name="ScriptRunner",
@@ -74,6 +75,7 @@ def test_defaults() -> None:
 
 
 def test_every_key() -> None:
+    """Each key arrives as it was written."""
     config, notices = parse(
         pluginName="ScriptRunner",
         preScriptParams=["a b", "$HOME"],
@@ -146,11 +148,13 @@ def test_a_byte_order_mark_is_accepted() -> None:
     ],
 )
 def test_what_is_no_json_object(content: bytes, where: str, found: str) -> None:
+    """The place and what was found there are named."""
     error = refused(content)
     assert_facts(error, where=where, found=found)
 
 
 def test_duplicate_keys() -> None:
+    """A key given twice is refused, at any depth."""
     error = refused_raw('"appName": "a", "appName": "b"')
     assert error.found == 'the key "appName" more than once'
     error = refused_raw('"other": [0, {"x": 1, "y": 2, "x": 1}]')
@@ -160,6 +164,7 @@ def test_duplicate_keys() -> None:
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_json_lacks(constant: str) -> None:
+    """NaN and the infinities are refused, at any depth."""
     error = refused_raw(f'"timeoutInSeconds": {constant}')
     assert_facts(error, where="$.timeoutInSeconds", found=constant)
     assert refused_raw(f'"unknown": [1, {constant}, 2, {constant}]').where == "$.unknown[1]"
@@ -167,12 +172,14 @@ def test_constants_that_json_lacks(constant: str) -> None:
 
 @pytest.mark.parametrize("deep", ["[" * 200_000, "[" * 200_000 + "]" * 200_000, '{"a":' * 100_000])
 def test_deep_nesting(deep: str) -> None:
+    """Any depth is refused without a crash."""
     refused(deep)
     refused_raw(f'"unknown": {deep}')
 
 
 @pytest.mark.parametrize("key", LOCATIONS)
 def test_locations(key: str) -> None:
+    """Both locations are required, and have to be absolute paths."""
     document = {name: path for name, path in LOCATIONS.items() if name != key}
     error = refused(json.dumps(document))
     assert_facts(error, where=f"$.{key}", found="nothing")
@@ -183,6 +190,7 @@ def test_locations(key: str) -> None:
 
 
 def test_plugin_name() -> None:
+    """The plugin's name can only be ScriptRunner."""
     for bad in ("scriptrunner", "Other", "", None, 1, ["ScriptRunner"]):
         error = refused_keys(pluginName=bad)
         assert error.where == "$.pluginName"
@@ -200,16 +208,19 @@ def test_numbers_in_params_become_text() -> None:
 )
 @pytest.mark.parametrize("key", ["preScriptParams", "postScriptParams"])
 def test_bad_params(key: str, bad: str) -> None:
+    """A parameter that cannot be an argument is refused with its index."""
     assert refused_raw(f'"{key}": ["fine", {bad}]').where == f"$.{key}[1]"
 
 
 @pytest.mark.parametrize("bad", ['"a b"', "{}", "null", "1", "true"])
 def test_params_that_are_no_list(bad: str) -> None:
+    """Parameters have to be a list."""
     error = refused_raw(f'"preScriptParams": {bad}')
     assert_facts(error, where="$.preScriptParams", expected="a list of strings")
 
 
 def test_a_param_longer_than_the_kernel_takes() -> None:
+    """The kernel's limit for one argument is the limit in bytes."""
     longest = "ä" * 65535 + "x"
     assert parse(preScriptParams=[longest]).value.pre_script_params == (longest,)
     assert "131072 bytes" in refused_keys(preScriptParams=[longest + "x"]).found
@@ -217,6 +228,7 @@ def test_a_param_longer_than_the_kernel_takes() -> None:
 
 @pytest.mark.parametrize("key", ["preScriptNoOfRetries", "postScriptNoOfRetries"])
 def test_retries(key: str) -> None:
+    """Whole numbers from 0 to 2**31 - 1, and nothing else."""
     for bad in (
         "-1",
         "true",
@@ -235,6 +247,7 @@ def test_retries(key: str) -> None:
 
 
 def test_timeout() -> None:
+    """A number of seconds from 0.001 on becomes a float, and nothing else does."""
     for bad in ("0", "-1", "0.0", "1e-400", "1e-4", "1e999", "9" * 5000, "true", '"30"', "null"):
         assert refused_raw(f'"timeoutInSeconds": {bad}').where == "$.timeoutInSeconds"
     for good in (0.001, 1, 30, 0.5, 1800):
@@ -245,6 +258,7 @@ def test_timeout() -> None:
 
 
 def test_a_timeout_above_the_cap() -> None:
+    """It is lowered to 1800 s, with a notice."""
     config, notices = parse(timeoutInSeconds=7200)
     assert config.timeout_s == 1800.0
     assert len(notices) == 1
@@ -254,6 +268,7 @@ def test_a_timeout_above_the_cap() -> None:
 
 @pytest.mark.parametrize("key", ["continueBackupOnFailure", "fsFreezeEnabled"])
 def test_flags(key: str) -> None:
+    """Only true and false are flags."""
     flags: list[Any] = ["true", 1, 0, None, []]
     for bad in flags:
         error = refused_keys(**{key: bad})
@@ -261,6 +276,7 @@ def test_flags(key: str) -> None:
 
 
 def test_app_name() -> None:
+    """Any printable text or null."""
     assert parse(appName=None).value.app_name is None
     assert parse(appName="").value.app_name == ""
     names: list[Any] = [1, True, [], "a\0", "\udc80"]
@@ -284,6 +300,7 @@ def test_many_unknown_keys_make_few_notices() -> None:
 
 
 def test_as_many_unknown_keys_as_are_named() -> None:
+    """Twenty are named, and the others counted."""
     assert len(parse(**{f"x{i}": 0 for i in range(20)}).notices) == 20
     assert "1 more" in parse(**{f"x{i}": 0 for i in range(21)}).notices[-1]
 

@@ -67,6 +67,7 @@ def test_a_good_file_is_read_and_its_real_path_returned(root_dir: Path) -> None:
 def test_modes(
     root_dir: Path, requirement: Requirement, good: tuple[int, ...], bad: tuple[int, ...]
 ) -> None:
+    """Each kind of file has its modes, and every other one is refused."""
     path = make(root_dir / "file")
     for mode in good:
         path.chmod(mode)
@@ -88,6 +89,7 @@ def test_the_message_names_path_found_and_needed(root_dir: Path) -> None:
 
 @pytest.mark.parametrize("requirement", [SCRIPT_CONFIG, HOST_CONFIG, FREEZE_CONFIG, SCRIPT])
 def test_another_owner(root_dir: Path, requirement: Requirement) -> None:
+    """A file that is not root's is refused, whatever its kind."""
     path = make(root_dir / "file", 0o700 if requirement is SCRIPT else 0o600)
     os.chown(path, NOBODY, 0)
     error = refused(path, requirement)
@@ -102,6 +104,7 @@ def test_another_group_is_fine(root_dir: Path) -> None:
 
 
 def test_a_script_is_not_read(root_dir: Path) -> None:
+    """A script passes without its content."""
     path = make(root_dir / "pre.sh", 0o700)
     assert check(str(path), SCRIPT) == (str(path), b"")
 
@@ -114,6 +117,7 @@ def test_a_hard_link_is_fine(root_dir: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777, 0o722])
 def test_a_directory_that_others_write_to(root_dir: Path, mode: int) -> None:
+    """Any directory on the way that others can write to is refused."""
     directory = root_dir / "open"
     below = directory / "closed"
     below.mkdir(parents=True)
@@ -126,6 +130,7 @@ def test_a_directory_that_others_write_to(root_dir: Path, mode: int) -> None:
 
 
 def test_a_directory_of_another_owner(root_dir: Path) -> None:
+    """Any directory on the way that is not root's is refused."""
     directory = root_dir / "theirs"
     directory.mkdir(mode=0o700)
     path = make(directory / "file")
@@ -174,6 +179,7 @@ def test_configurations_may_be_as_large_as_a_mebibyte() -> None:
 
 
 def test_sizes(root_dir: Path) -> None:
+    """The limit itself passes; one byte more is refused, and not read."""
     limit = SCRIPT_CONFIG.max_bytes
     path = make(root_dir / "file", content=b"x" * limit)
     assert len(check(str(path), SCRIPT_CONFIG).content) == limit

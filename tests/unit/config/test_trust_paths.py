@@ -29,11 +29,13 @@ def refused(path: Path | str) -> TrustError:
 
 
 def test_missing(root_dir: Path) -> None:
+    """A missing file, or directory above it, is "missing"."""
     assert refused(root_dir / "no.json").problem == "missing"
     assert refused(root_dir / "no" / "no.json").problem == "missing"
 
 
 def test_a_file_in_place_of_a_directory(root_dir: Path) -> None:
+    """A file on the way is named as what it is."""
     path = make(root_dir / "file")
     error = refused(path / "below")
     assert error.problem == "directory"
@@ -48,6 +50,7 @@ def test_a_file_is_no_directory_at_the_end_either(root_dir: Path, ending: str) -
 
 @pytest.mark.parametrize("path", ["/", "//", "/.", "/..", "/run/..", "/run/."])
 def test_a_path_that_ends_in_a_directory(root_dir: Path, path: str) -> None:
+    """A directory is no configuration."""
     assert root_dir
     assert refused(path).problem == "type"
 
@@ -66,12 +69,14 @@ def test_a_path_that_ends_in_a_directory(root_dir: Path, path: str) -> None:
     ],
 )
 def test_what_no_file_can_be_called(path: str, word: str) -> None:
+    """A path that open() could not take is refused with the reason."""
     error = refused(path)
     assert error.problem == "unreadable"
     assert word in error.found
 
 
 def test_the_longest_path(root_dir: Path) -> None:
+    """PATH_MAX is the limit."""
     path = make(root_dir / "file")
     longest = "/" * (4095 - len(str(path))) + str(path)
     assert check(longest, SCRIPT_CONFIG).path == str(path)
@@ -79,6 +84,7 @@ def test_the_longest_path(root_dir: Path) -> None:
 
 
 def test_a_name_that_is_too_long(root_dir: Path) -> None:
+    """NAME_MAX is the limit."""
     assert refused(root_dir / ("x" * 256)).problem == "unreadable"
     assert refused(root_dir / ("x" * 256) / "file").problem == "unreadable"
 
@@ -89,6 +95,7 @@ def test_a_name_with_a_newline_stays_on_one_line(root_dir: Path) -> None:
 
 
 def test_a_name_that_is_not_utf8(root_dir: Path) -> None:
+    """Any bytes can be a name."""
     path = make(root_dir / os.fsdecode(b"caf\xe9"))
     assert check(str(path), SCRIPT_CONFIG).path == str(path)
 
@@ -128,6 +135,7 @@ def test_the_target_of_a_symlink_is_what_is_checked(root_dir: Path) -> None:
 
 
 def test_a_bad_directory_behind_a_symlink(root_dir: Path) -> None:
+    """The target's directories are checked."""
     directory = root_dir / "open"
     directory.mkdir()
     make(directory / "file")
@@ -147,6 +155,7 @@ def test_a_bad_directory_before_a_symlink(root_dir: Path) -> None:
 
 
 def test_a_bad_directory_that_dot_dot_leaves_again(root_dir: Path) -> None:
+    """A directory that the path passes through is checked."""
     directory = root_dir / "open"
     directory.mkdir()
     make(root_dir / "file")
@@ -155,6 +164,7 @@ def test_a_bad_directory_that_dot_dot_leaves_again(root_dir: Path) -> None:
 
 
 def test_loops_of_symlinks(root_dir: Path) -> None:
+    """A loop is a "loop", wherever in the path it is."""
     (root_dir / "self").symlink_to("self")
     (root_dir / "a").symlink_to("b/x")
     (root_dir / "b").symlink_to("a")

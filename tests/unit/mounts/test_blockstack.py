@@ -78,6 +78,7 @@ STACK = stack_of(
     ],
 )
 def test_lies_on(filesystem: Device, expected: set[Device]) -> None:
+    """Only the filesystems directly below, through any number of devices."""
     assert lies_on(STACK, filesystem) == expected
 
 
@@ -100,6 +101,7 @@ def test_lies_on(filesystem: Device, expected: set[Device]) -> None:
     ],
 )
 def test_whole_disks(filesystems: list[Device], expected: set[Device]) -> None:
+    """The disks at the bottom, through partitions, RAID, images and multipath."""
     assert whole_disks(STACK, filesystems) == expected
 
 
@@ -108,6 +110,7 @@ def test_a_device_nothing_is_known_of_is_a_disk() -> None:
 
 
 def test_circles_end() -> None:
+    """A stack that bites its tail is no endless loop."""
     stack = stack_of(device((253, 0), "dm", (253, 1)), device((253, 1), "dm", (253, 0)),
                      loop((7, 0), (7, 1)), loop((7, 1), (7, 0)))  # fmt: skip
     assert whole_disks(stack, [(253, 0), (7, 0)]) == set()
@@ -115,6 +118,7 @@ def test_circles_end() -> None:
 
 
 def test_loop_status() -> None:
+    """LOOP_GET_STATUS64 gives the backing file's device and inode."""
     status = (0x10301234).to_bytes(8, sys.byteorder) + (77).to_bytes(8, sys.byteorder) + bytes(216)
     number, inode = parse_loop_status(status)
     assert number == (os.major(0x10301234), os.minor(0x10301234)) == (0x12, 0x10334)
@@ -159,6 +163,7 @@ def fake_sys(tmp_path: Path) -> FakeSys:
 
 
 def test_reading_partitions_lvm_and_raid(fake_sys: FakeSys) -> None:
+    """Each kind of device is known by its files in /sys."""
     fake_sys.add("sda", DISK_A).add("sdb", DISK_B)
     fake_sys.add("sda1", PART_A1, parent="sda", partition="1")
     fake_sys.add("md127", MD, "sdb", md__level="raid1")
@@ -306,6 +311,7 @@ def test_a_backing_file_that_cannot_be_trusted(
     name: str,
     expected: Device | None,
 ) -> None:
+    """The loop driver's device and inode are believed before any name."""
     monkeypatch.setattr(blockstack._Reader, "_loop_identity", lambda *_: identity)
     fake_sys.add("loop0", LOOP, loop__backing_file=name.replace("{image}", str(image)))
     stack = fake_sys.read(
@@ -332,6 +338,7 @@ def test_an_overlay_under_a_backing_file_leads_on(fake_sys: FakeSys, image: Path
 
 
 def test_the_layer_of_a_root_overlay(fake_sys: FakeSys, shown: Path) -> None:
+    """The upper layer's filesystem is found by its directory."""
     holder = own_mount(shown)
     root = Mount(900_000, 1, (0, 70), "/", "/", ("rw",), "overlay", "o",
                  ("rw", "lowerdir=/l", f"upperdir={shown}"))  # fmt: skip
@@ -339,6 +346,7 @@ def test_the_layer_of_a_root_overlay(fake_sys: FakeSys, shown: Path) -> None:
 
 
 def test_this_machine() -> None:
+    """The real /sys can be read, and leads to disks."""
     mounts = read_mounts()
     stack = read_block_stack(mounts)
     assert {m.device for m in mounts} <= set(stack.members)

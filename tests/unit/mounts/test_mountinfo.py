@@ -104,6 +104,7 @@ def test_a_malformed_line_is_named_with_what_was_found(
 
 
 def test_no_lines() -> None:
+    """An empty table has no mounts."""
     assert parse_mountinfo(b"") == ()
 
 
@@ -140,6 +141,7 @@ def test_this_machines_table_holds_proc() -> None:
     ],
 )
 def test_which_mounts_are_hidden(rows: list[tuple[int, int, str]], hidden: set[int]) -> None:
+    """Those that no path leads to, as the kernel walks."""
     mounts = tree(*rows)
     assert {m.mount_id for m in mounts} - {m.mount_id for m in visible(mounts)} == hidden
 
@@ -153,6 +155,7 @@ def test_which_mounts_are_hidden(rows: list[tuple[int, int, str]], hidden: set[i
     ],
 )
 def test_prefixes(path: str, expected: list[str]) -> None:
+    """All directories on the way, from the root on."""
     assert list(prefixes(path)) == expected
 
 
@@ -161,10 +164,12 @@ def test_prefixes(path: str, expected: list[str]) -> None:
     [("//a//b/", "/a/b"), ("//", "/"), ("/", "/"), ("/a/./b/../c", "/a/c"), ("///a", "/a")],
 )
 def test_normalise(path: str, expected: str) -> None:
+    """One slash between names, and no dots."""
     assert normalise(path) == expected
 
 
 def test_the_mount_that_holds_a_path() -> None:
+    """The longest mount point above it, by whole names."""
     reachable = by_mount_point(tree((2, 1, "/"), (3, 2, "/srv"), (4, 3, "/srv/db")))
     for path, point in [("/etc", "/"), ("/srv", "/srv"), ("/srvx", "/"), ("/srv/db/x", "/srv/db")]:
         holder = mount_holding(path, reachable)
@@ -243,6 +248,7 @@ def test_resolving_follows_symlinks_and_tidies(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_mount_points(
     tmp_path: Path, name: str, found: str, expected: str
 ) -> None:
+    """The error says what was found and what was expected."""
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "fifo")

@@ -49,6 +49,7 @@ def reasons(selection: Selection) -> dict[str, str]:
 
 
 def test_a_servers_table() -> None:
+    """Of a usual server each mount is frozen, or has its reason."""
     selection = select(SERVER, NOTHING)
     assert points(selection) == ["/", "/archive", "/data", "/var/lib/pg data"]
     assert reasons(selection) == {
@@ -132,6 +133,7 @@ def test_the_mount_a_filesystem_is_opened_by(
     ],
 )  # fmt: skip
 def test_skipping(skip: list[str], left: list[str], reason: tuple[str, str]) -> None:
+    """A skipped mount leaves its whole filesystem out."""
     selection = select(SERVER, NOTHING, skip=skip)
     assert points(selection) == left
     assert reason in selection.skipped
@@ -247,6 +249,7 @@ def stacked(**edges: str) -> tuple[list[Mount], BlockStack]:
     ],
 )  # fmt: skip
 def test_levels(edges: dict[str, str], skip: list[str], expected: dict[str, int]) -> None:
+    """What lies on another is frozen before it, and `/` last."""
     selection = select(*stacked(**edges), skip=skip)
     assert {f.mount_point: f.level for f in selection.filesystems} == expected
     order = [(f.level, f.mount_point) for f in selection.filesystems]
@@ -312,6 +315,7 @@ PARTITIONS = {
 def test_single_disk(
     mounts: list[Device], members: dict[Device, tuple[Device, ...]], expected: bool
 ) -> None:
+    """True only if all that could be frozen is known to lie on one disk."""
     stack = BlockStack(PARTITIONS, {d: (d,) for d in [*mounts, (11, 0)]} | {(0, 9): ()} | members)
     table = [ext4(i, 1, device, f"/{i}") for i, device in enumerate(mounts)]
     other = [

@@ -53,6 +53,7 @@ def test_an_unknown_application_is_told_those_there_are() -> None:
 
 
 def test_who_may_release() -> None:
+    """Only the run that holds it, or the one that ends for it."""
     assert is_release_of("20260101T000000-12345678", "20260101T000000-12345678")
     # The run that ends what a lost supervisor has begun.
     assert is_release_of("20260101T000000-12345678-post", "20260101T000000-12345678")
@@ -89,6 +90,7 @@ def test_backup_functions_have_their_versions_names() -> None:
     ],
 )
 def test_which_versions_know_stages(version: str, knows: bool) -> None:
+    """MariaDB from 10.4 on knows BACKUP STAGE, and MySQL does not."""
     assert mariadb.knows_stages(version) is knows
 
 
@@ -98,6 +100,7 @@ def _connection(number: int, command: str, time: str, **others: str) -> dict[str
 
 
 def test_who_may_have_been_in_the_way() -> None:
+    """Busy connections, the longest first; one that waits itself is none."""
     rows = [
         _connection(1, "Sleep", "900", Info="NULL"),
         _connection(2, "Query", "3", State="User sleep"),
@@ -117,6 +120,7 @@ def test_who_may_have_been_in_the_way() -> None:
 
 
 def test_a_replicas_position_by_either_name() -> None:
+    """MariaDB's old names and MySQL's new ones mean the same."""
     maria = {
         "Connection_name": "",
         "Master_Host": "a",
@@ -139,6 +143,7 @@ def test_a_replicas_position_by_either_name() -> None:
 
 
 def test_a_request_in_redis_words() -> None:
+    """A request is an array of bulk strings, counted in bytes."""
     assert (
         resp.request(["SET", "a b", "ü"]) == b"*3\r\n$3\r\nSET\r\n$3\r\na b\r\n$2\r\n\xc3\xbc\r\n"
     )
@@ -148,6 +153,7 @@ def test_a_request_in_redis_words() -> None:
     ("text", "numbers"), [("7.0.15", (7, 0)), ("6.2", (6, 2)), ("8", (8,)), ("?", ())]
 )
 def test_redis_versions(text: str, numbers: tuple[int, ...]) -> None:
+    """A version is as many numbers as it has."""
     assert redis.version_of(text) == numbers
 
 

@@ -17,6 +17,7 @@ SETTINGS = (
 
 
 def test_defaults_and_values() -> None:
+    """A value given wins over the default, also an empty one."""
     values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
     assert (values.integer("port"), values.seconds("wait_s")) == (1, 0.5)
     assert values.is_yes("backup_mode")
@@ -40,12 +41,14 @@ def test_defaults_and_values() -> None:
     ],
 )
 def test_what_is_not_of_its_kind(kind: Kind, value: str) -> None:
+    """The setting is named with the value found."""
     with pytest.raises(QuiesceError, match="setting it: found "):
         parse([f"it={value}"], [Setting("it", "", "", kind)])
 
 
 @pytest.mark.parametrize("word", ["prot=5432", "port", "=1"])
 def test_what_is_no_setting(word: str) -> None:
+    """A word that is not name=value, with a known name, is refused."""
     with pytest.raises(QuiesceError, match="expected a setting as name=value"):
         parse([word], SETTINGS)
 

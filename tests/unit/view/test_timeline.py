@@ -79,4 +79,5 @@ def test_a_name_is_shortened_in_its_middle(text: str, width: int, unicode: bool)
                      (61_000_000_000, "61.0 s")],
 )  # fmt: skip
 def test_durations(ns: int, text: str) -> None:
+    """Three or four digits, in ms or s."""
     assert duration(ns) == text
