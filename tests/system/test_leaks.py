@@ -14,7 +14,6 @@ from pyfreeze._model.options import Flush, WindowOptions
 from pyfreeze._model.states import Verdict
 from pyfreeze._mounts.choose import choose, targets
 from tests.support.disks import Disk
-from tests.support.facts import assert_facts
 from tests.support.frozen import backup, frozen
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import helpers, resident_kib, supervisors_of, threads_of
