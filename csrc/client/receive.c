@@ -26,6 +26,8 @@ static int event_of(pf_run *run, const struct pf_message *message, pf_event *eve
     case PF_REPLY_WAITING:
         return PF_EVENT_WAITING;
     case PF_REPLY_ENDED:
+        if (message->error != 0 && run->plan) /* it was refused: nobody else says so in the file */
+            atomic_store(&run->plan->is_over, 1);
         pf_guard_end(run);
         return PF_EVENT_ENDED;
     default:

@@ -15,10 +15,9 @@ TEST_WITH_RUN(success)
     CHECK(fifo_rest(&fifo, 'x') == 1);
     fifo_close(&fifo);
 
-    int index = running_child(run, &(struct script){.words = {"print", "5"}});
-    report = running_wait(run, index);
+    report = running_run(run, &(struct script){.words = {"print", "5"}});
     CHECK(report.output_total == 5);
-    CHECK(pf_run_child_output(run, index, text, sizeof text, &fault) == 5);
+    CHECK(pf_run_child_output(run, 0, text, sizeof text, &fault) == 5);
     CHECK(strcmp(text, "abcde") == 0);
 }
 
@@ -26,11 +25,10 @@ TEST_WITH_RUN(surroundings)
 {
     static char text[4096];
     pf_fault fault;
-    int index = running_child(run,
-                              &(struct script){.words = {"describe"}, .flags = PF_CHILD_NUMBERED});
-    pf_child_report report = running_wait(run, index);
+    pf_child_report report = running_run(run, &(struct script){.words = {"describe"},
+                                                               .flags = PF_CHILD_NUMBERED});
     CHECK(report.wait_status == 0);
-    CHECK(pf_run_child_output(run, index, text, sizeof text - 1, &fault) > 0);
+    CHECK(pf_run_child_output(run, 0, text, sizeof text - 1, &fault) > 0);
     char *last = strstr(text, "fd 2\n");
     CHECK(last && !strstr(last + 1, "fd ")); /* three descriptors, none of the supervisor's */
     CHECK(strstr(text, "SigBlk:\t0000000000000000\n") != NULL);
@@ -45,12 +43,11 @@ TEST_WITH_RUN(retries)
 {
     char text[64] = {0};
     pf_fault fault;
-    int index = running_child(run, &(struct script){.words = {"attempt", "3"},
-                                                    .flags = PF_CHILD_NUMBERED,
-                                                    .attempts = 5});
-    pf_child_report report = running_wait(run, index);
+    pf_child_report report = running_run(run, &(struct script){.words = {"attempt", "3"},
+                                                               .flags = PF_CHILD_NUMBERED,
+                                                               .attempts = 5});
     CHECK(report.wait_status == 0 && report.attempts == 3);
-    CHECK(pf_run_child_output(run, index, text, sizeof text - 1, &fault) > 0);
+    CHECK(pf_run_child_output(run, 0, text, sizeof text - 1, &fault) > 0);
     CHECK(strcmp(text, "attempt 1\nattempt 2\nattempt 3\n") == 0);
 
     report = running_run(run, &(struct script){.words = {"exit", "3"}, .attempts = 4});
@@ -102,11 +99,10 @@ TEST_WITH_RUN(much_output)
     pf_fault fault;
     char number[16];
     snprintf(number, sizeof number, "%d", TOTAL);
-    int index = running_child(run,
-                              &(struct script){.words = {"print", number}, .output_bytes = KEPT});
-    pf_child_report report = running_wait(run, index);
+    pf_child_report report = running_run(run, &(struct script){.words = {"print", number},
+                                                               .output_bytes = KEPT});
     CHECK(report.wait_status == 0 && report.output_total == TOTAL);
-    REQUIRE(pf_run_child_output(run, index, text, sizeof text, &fault) == KEPT);
+    REQUIRE(pf_run_child_output(run, 0, text, sizeof text, &fault) == KEPT);
     int wrong = 0;
     for (int i = 0; i < KEPT; i++)
         wrong += text[i] != 'a' + (TOTAL - KEPT + i) % 26;
@@ -134,38 +130,50 @@ TEST_WITH_RUN(exec_errors)
     CHECK(report.attempts == 2 && report.exec_error == ENOEXEC);
 }
 
-TEST_WITH_RUN(end)
+TEST_WITH_RUN(abort)
 {
     struct fifo fifo;
     pf_fault fault;
     fifo_open(&fifo);
-    int index = running_child(run, &(struct script){.words = {"stubborn", fifo.path},
-                                                    .attempts = 3,
-                                                    .grace_ns = 30 * PF_NS_PER_S});
-    CHECK(fifo_next(&fifo) == 'r');
-    CHECK(running_report(run, index).state == PF_CHILD_RUNNING);
-    CHECK(pf_run_request_end(run, index, &fault) == 0);
-    CHECK(fifo_next(&fifo) == 'T'); /* long before its grace is over */
-    CHECK(kill(running_report(run, index).pid, SIGKILL) == 0);
-    pf_child_report report = running_wait(run, index);
-    CHECK(report.ended_early && !report.timed_out && report.attempts == 1);
-    CHECK(fifo_next(&fifo) == 0);
+    running_request_one(run, PF_STEP_CHILD,
+                        &(struct script){.words = {"stubborn", fifo.path},
+                                         .attempts = 3,
+                                         .grace_ns = 30 * PF_NS_PER_S});
+    CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(running_report(run, 0).state, PF_CHILD_RUNNING);
+    CHECK_EQ(pf_run_request_abort(run, &fault), 0);
+    CHECK_EQ(fifo_next(&fifo), 'T'); /* long before its grace is over */
+    CHECK_EQ(kill(running_report(run, 0).pid, SIGKILL), 0);
+    running_finish(run);
+    pf_child_report report = running_report(run, 0);
+    CHECK(report.ended_early && !report.timed_out);
+    CHECK_EQ(report.attempts, 1);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_FAILED);
+    CHECK(pf_run_facts(run) & PF_FACT_ABORTED);
+    CHECK_EQ(fifo_next(&fifo), 0);
     fifo_close(&fifo);
-    CHECK(pf_run_request_end(run, index, &fault) == 0); /* no more than nothing, twice */
-    CHECK(pf_run_request_end(run, 4711, &fault) == 0);
+    CHECK_EQ(pf_run_request_abort(run, &fault), 0); /* of no plan: no more than nothing */
 }
 
 TEST_WITH_RUN(reading_what_is_not)
 {
     pf_fault fault;
     pf_child_report report;
+    pf_step_report step;
     pf_filesystem filesystem;
     char byte;
-    CHECK(pf_run_child(run, 4711, &report, &fault) == -ERANGE && fault.index == 4711);
-    CHECK(pf_run_child(run, -1, &report, &fault) == -ERANGE);
-    CHECK(pf_run_child_output(run, 4711, &byte, 1, &fault) == -ERANGE);
-    CHECK(pf_run_filesystem(run, 0, &filesystem, &fault) == -ERANGE);
-    CHECK(fault.op == PF_OP_SEQUENCE && fault.error == ERANGE);
+    CHECK_EQ(pf_run_step(run, 0, &step, &fault), -ERANGE); /* there is no plan yet */
+    running_request_one(run, PF_STEP_OPEN, NULL);
+    running_finish(run);
+    CHECK_EQ(pf_run_step(run, 0, &step, &fault), 0);
+    CHECK_EQ(pf_run_step(run, 1, &step, &fault), -ERANGE);
+    CHECK_EQ(pf_run_child(run, 0, &report, &fault), -ERANGE); /* it has none */
+    CHECK_EQ(pf_run_child(run, 4711, &report, &fault), -ERANGE);
+    CHECK_EQ(fault.index, 4711);
+    CHECK_EQ(pf_run_child_output(run, 4711, &byte, 1, &fault), -ERANGE);
+    CHECK_EQ(pf_run_filesystem(run, 0, &filesystem, &fault), -ERANGE);
+    CHECK_EQ(fault.op, PF_OP_SEQUENCE);
+    CHECK_EQ(fault.error, ERANGE);
 }
 
 static volatile sig_atomic_t handled;
@@ -192,125 +200,283 @@ TEST_WITH_RUN(held_signals)
     REQUIRE(sigaction(SIGUSR1, &before, NULL) == 0);
 }
 
+/* ---- the steps ------------------------------------------------------------------------------ */
+
+enum { FIRST = PF_FACT_FIRST_FREE, SECOND = 2 * PF_FACT_FIRST_FREE };
+
+static void check_statuses(pf_run *run, const int *statuses, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!CHECK_EQ(running_step(run, i).status, statuses[i]))
+            fprintf(stderr, "    of step %u\n", i);
+}
+
+/* What a failure means is in the steps' masks. */
+TEST_WITH_RUN(facts)
+{
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "1"}})->on_failure = FIRST;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->on_failure =
+        SECOND;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->skip_if = FIRST;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->skip_if = SECOND;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->only_if = FIRST;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->only_if = SECOND;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->after = 0;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->after = 2;
+    running_request(run, &plan);
+    running_finish(run);
+    check_statuses(run,
+                   (const int[]){PF_STATUS_FAILED, PF_STATUS_DONE, PF_STATUS_SKIPPED,
+                                 PF_STATUS_DONE, PF_STATUS_DONE, PF_STATUS_SKIPPED, PF_STATUS_DONE,
+                                 PF_STATUS_SKIPPED},
+                   8);
+    CHECK_EQ(pf_run_facts(run), FIRST);
+    for (uint32_t i = 0; i < 8; i++) {
+        pf_step_report step = running_step(run, i);
+        CHECK_EQ(step.begin_ns == 0, step.status == PF_STATUS_SKIPPED);
+        CHECK(step.end_ns >= step.begin_ns);
+    }
+}
+
+/* Those of a group run side by side, the next step begins after all of them. */
+TEST_WITH_RUN(groups)
+{
+    struct fifo one, other, next;
+    struct plan plan = {.tells_steps = 1};
+    fifo_open(&one);
+    fifo_open(&other);
+    fifo_open(&next);
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"stubborn", one.path}})->group = 1;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"stubborn", other.path}})->group =
+        1;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", next.path}})->group = 2;
+    running_request(run, &plan);
+    CHECK_EQ(fifo_next(&one), 'r');
+    CHECK_EQ(fifo_next(&other), 'r');
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 0);
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 1);
+    CHECK_EQ(kill(running_report(run, 0).pid, SIGKILL), 0);
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 0); /* its end */
+    CHECK_EQ(running_step(run, 2).status, PF_STATUS_PENDING);
+    CHECK_EQ(kill(running_report(run, 1).pid, SIGKILL), 0);
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 1);
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 2);
+    CHECK_EQ(running_expect(run, PF_EVENT_STEP).index, 2);
+    running_finish(run);
+    CHECK(running_step(run, 2).begin_ns >= running_step(run, 1).end_ns);
+    CHECK_EQ(fifo_rest(&next, 'x'), 1);
+    fifo_close(&one);
+    fifo_close(&other);
+    fifo_close(&next);
+}
+
+TEST_WITH_RUN(waits)
+{
+    pf_fault fault;
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_WAIT, NULL)->on_failure = FIRST;
+    running_add(&plan, PF_STEP_WAIT, NULL)->on_failure = SECOND;
+    running_add(&plan, PF_STEP_WAIT, NULL)->window.max_window_ns = 20 * PF_NS_PER_MS;
+    running_request(run, &plan);
+    CHECK_EQ(running_expect(run, PF_EVENT_WAITING).index, 0);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    CHECK_EQ(running_expect(run, PF_EVENT_WAITING).index, 1);
+    CHECK_EQ(pf_run_request_proceed(run, 1, &fault), 0);
+    CHECK_EQ(running_expect(run, PF_EVENT_WAITING).index, 2);
+    running_finish(run);
+    check_statuses(run, (const int[]){PF_STATUS_DONE, PF_STATUS_FAILED, PF_STATUS_FAILED}, 3);
+    CHECK_EQ(running_step(run, 2).fault.error, ETIMEDOUT);
+    CHECK_EQ(pf_run_facts(run), SECOND);
+}
+
+static pf_child_options no_child(void)
+{
+    static const char *const none[] = {NULL};
+    return (pf_child_options){.path = "/", .argv = none, .envp = none, .directory = "/"};
+}
+
+TEST_WITH_RUN(refused_plans)
+{
+    pf_fault fault;
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}});
+    plan.children[0] = no_child();
+    CHECK_EQ(running_try(run, &plan, &fault), -EINVAL);
+    CHECK_EQ(fault.op, PF_OP_PLAN);
+
+    plan = (struct plan){0}; /* the supervisor says so */
+    running_add(&plan, PF_STEP_CHILD, NULL);
+    CHECK_EQ(running_try(run, &plan, &fault), 0);
+    pf_event event = running_expect(run, PF_EVENT_ENDED);
+    CHECK_EQ(event.fault.op, PF_OP_PLAN);
+    CHECK_EQ(event.fault.error, EBADMSG);
+
+    plan = (struct plan){0}; /* one at a time */
+    running_add(&plan, PF_STEP_WAIT, NULL);
+    running_request(run, &plan);
+    CHECK_EQ(running_try(run, &plan, &fault), -EBUSY);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    running_finish(run);
+}
+
 /* ---- the run's end -------------------------------------------------------------------------- */
 
-TEST(staged)
+/* What a success has left on purpose lives until the last step has ended, and no longer. */
+TEST(lingering)
 {
-    struct fifo kept, replaced, replacing;
-    fifo_open(&kept);
-    fifo_open(&replaced);
-    fifo_open(&replacing);
+    struct fifo left;
+    struct plan plan = {0};
+    fifo_open(&left);
     pf_run *run = running_start(NULL, 0);
-    running_child(run, &(struct script){.words = {"touch", kept.path}, .flags = PF_CHILD_DEFERRED});
-    int index = running_child(run, &(struct script){.words = {"touch", replaced.path},
-                                                    .flags = PF_CHILD_DEFERRED});
-    pf_child_report report = running_run(run, &(struct script){.words = {"touch", replacing.path},
-                                                               .cancels = index + 1});
-    CHECK(report.wait_status == 0);
-    CHECK(fifo_next(&replacing) == 'x');
-    report = running_report(run, index);
-    CHECK(report.state == PF_CHILD_ENDED && report.attempts == 0 && report.ended_early);
-    CHECK(read(kept.fd, &(char){0}, 1) == 0); /* not yet */
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"daemon", left.path}});
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}});
+    running_request(run, &plan);
+    CHECK_EQ(fifo_next(&left), 'r');
+    running_finish(run);
+    CHECK_EQ(running_report(run, 0).wait_status, 0);
+    CHECK_EQ(running_report(run, 0).attempts, 1);
+    CHECK(fifo_is_quiet(&left));
     running_end(run);
-    CHECK(fifo_rest(&kept, 'x') == 1);
-    CHECK(read(replaced.fd, &(char){0}, 1) == 0);
-    fifo_close(&kept);
-    fifo_close(&replaced);
-    fifo_close(&replacing);
+    CHECK_EQ(fifo_rest(&left, '#'), 0);
+    fifo_close(&left);
 }
 
-/* What a success has left on purpose lives until the staged children have ended, and no longer. */
-TEST(held)
-{
-    struct fifo held;
-    fifo_open(&held);
-    pf_run *run = running_start(NULL, 0);
-    pf_child_report report = running_run(run, &(struct script){.words = {"daemon", held.path}});
-    CHECK(report.wait_status == 0 && report.attempts == 1);
-    CHECK(fifo_next(&held) == 'r');
-    report = running_run(run, &(struct script){.words = {"exit", "0"}});
-    CHECK(fifo_is_quiet(&held));
-    running_end(run);
-    CHECK(fifo_rest(&held, '#') == 0);
-    fifo_close(&held);
-}
-
+/* A run that is closed before its plan is over: what may be ended is, and what is pending is done. */
 TEST(running_at_close)
 {
-    struct fifo ended, outliving;
-    char line[300];
+    struct fifo ended, pending;
+    struct plan plan = {0};
     fifo_open(&ended);
-    fifo_open(&outliving);
+    fifo_open(&pending);
     pf_run *run = running_start(NULL, 0);
-    running_child(run, &(struct script){.words = {"stubborn", ended.path}});
-    CHECK(fifo_next(&ended) == 'r');
-    snprintf(line, sizeof line, "sleep 0.1; echo x >%s", outliving.path);
-    running_child(run, &(struct script){.path = "/bin/sh",
-                                        .words = {"-c", line},
-                                        .flags = PF_CHILD_OUTLIVE});
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"stubborn", ended.path}});
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}})->skip_if =
+        PF_FACT_ABORTED;
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", pending.path}})->after =
+        0;
+    running_request(run, &plan);
+    CHECK_EQ(fifo_next(&ended), 'r');
+    CHECK_EQ(read(pending.fd, &(char){0}, 1), 0); /* not yet */
     running_end(run);
-    CHECK(fifo_rest(&ended, '#') == 0);
-    CHECK(fifo_next(&outliving) == 'x');
+    CHECK_EQ(fifo_rest(&ended, '#'), 0);
+    CHECK_EQ(fifo_rest(&pending, 'x'), 1);
     fifo_close(&ended);
-    fifo_close(&outliving);
+    fifo_close(&pending);
+}
+
+/* Neither an abort nor the end of the run ends what is to outlive them. */
+TEST(outliving)
+{
+    struct fifo fifo;
+    char line[300];
+    pf_fault fault;
+    fifo_open(&fifo);
+    pf_run *run = running_start(NULL, 0);
+    snprintf(line, sizeof line, "exec 3>%s; echo r >&3; sleep 0.1; echo x >&3", fifo.path);
+    running_request_one(run, PF_STEP_CHILD,
+                        &(struct script){.path = "/bin/sh",
+                                         .words = {"-c", line},
+                                         .flags = PF_CHILD_OUTLIVE});
+    CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(pf_run_request_abort(run, &fault), 0);
+    running_end(run);
+    CHECK_EQ(fifo_next(&fifo), '\n');
+    CHECK_EQ(fifo_next(&fifo), 'x');
+    fifo_close(&fifo);
+}
+
+/* What a post-script is told of the snapshot. */
+static void check_outcome(pf_run *run, const char *word, const struct script *snapshot, int aborts)
+{
+    char text[64] = {0};
+    pf_fault fault;
+    struct plan plan = {.tells_steps = 1};
+    pf_step_options *step = running_add(&plan, PF_STEP_CHILD, snapshot);
+    step->flags = PF_STEP_SNAPSHOT;
+    step->skip_if = aborts ? 0 : PF_FACT_FIRST_FREE;
+    running_add(&plan, PF_STEP_CHILD,
+                &(struct script){.path = "/bin/sh",
+                                 .words = {"-c", "echo $PYFREEZE_OUTCOME"},
+                                 .flags = PF_CHILD_OUTCOME});
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_STEP);
+    if (aborts)
+        CHECK_EQ(pf_run_request_abort(run, &fault), 0);
+    while (running_next(run).kind != PF_EVENT_ENDED)
+        ;
+    CHECK(pf_run_child_output(run, 1, text, sizeof text - 1, &fault) > 0);
+    text[strcspn(text, "\n")] = '\0';
+    CHECK_STR(text, word);
+}
+
+TEST_WITH_RUN(outcomes)
+{
+    check_outcome(run, "success", &(struct script){.words = {"exit", "0"}}, 0);
+    check_outcome(run, "failed", &(struct script){.words = {"exit", "1"}}, 0);
+    check_outcome(run, "interrupted", &(struct script){.path = "/bin/sleep", .words = {"600"}}, 1);
 }
 
 /* ---- deaths --------------------------------------------------------------------------------- */
 
 TEST(killed_supervisor)
 {
-    struct fifo fifo, staged;
+    struct fifo fifo, pending;
+    struct plan plan = {0};
     pf_fault fault;
     fifo_open(&fifo);
-    fifo_open(&staged);
+    fifo_open(&pending);
     pf_run *run = running_start(NULL, 0);
-    int index = running_child(run, &(struct script){.words = {"family", fifo.path}});
-    running_child(run,
-                  &(struct script){.words = {"touch", staged.path}, .flags = PF_CHILD_DEFERRED});
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"family", fifo.path}});
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", pending.path}});
+    running_request(run, &plan);
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'r');
-    CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
-    pf_event event = running_expect(run, PF_EVENT_LOST);
-    CHECK(event.verdict == PF_VERDICT_RESCUED);
-    CHECK(fifo_rest(&fifo, 'T') == 0);
-    CHECK(running_report(run, index).state == PF_CHILD_RUNNING); /* nobody could say otherwise */
+        CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
+    running_expect(run, PF_EVENT_LOST);
+    CHECK_EQ(fifo_rest(&fifo, 'T'), 0);
+    /* Nobody could say otherwise. */
+    CHECK_EQ(running_report(run, 0).state, PF_CHILD_RUNNING);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_RUNNING);
+    CHECK_EQ(running_step(run, 1).status, PF_STATUS_PENDING);
     running_expect(run, PF_EVENT_LOST); /* and stays so */
-    CHECK(pf_run_request_flush(run, &(pf_flush_options){0}, &fault) == 0);
-    CHECK(running_try_child(run, &(struct script){.words = {"exit", "0"}}, &fault) >= 0);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
     running_expect(run, PF_EVENT_LOST); /* however often it is asked */
-    CHECK(pf_run_close(run, &fault) == 0);
+    CHECK_EQ(pf_run_close(run, &fault), 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
-    CHECK(read(staged.fd, &(char){0}, 1) == 0); /* its owner, the client, lives and knows */
+    CHECK_EQ(read(pending.fd, &(char){0}, 1), 0); /* the client lives and knows of it */
     fifo_close(&fifo);
-    fifo_close(&staged);
+    fifo_close(&pending);
 }
 
-/* The client dies without a word: what runs is ended, what is staged is run, the page goes. */
+/* The client dies without a word: what runs is ended, what is pending is done, the files go. */
 TEST(killed_client)
 {
-    struct fifo fifo, staged;
+    struct fifo fifo, pending;
     fifo_open(&fifo);
-    fifo_open(&staged);
+    fifo_open(&pending);
     pid_t client = fork();
     if (client == 0) {
+        struct plan plan = {0};
         pf_run *run = running_start(NULL, 0);
-        running_child(run, &(struct script){.words = {"touch", staged.path},
-                                            .flags = PF_CHILD_DEFERRED});
-        running_child(run, &(struct script){.words = {"family", fifo.path}});
+        running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"family", fifo.path}});
+        running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", pending.path}});
+        running_request(run, &plan);
         for (;;)
             pause();
     }
     for (int i = 0; i < 3; i++)
-        CHECK(fifo_next(&fifo) == 'r');
+        CHECK_EQ(fifo_next(&fifo), 'r');
     CHECK(!running_state_is_empty());
-    CHECK(kill(client, SIGKILL) == 0);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    CHECK_EQ(kill(client, SIGKILL), 0);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     CHECK(check_bury_all() >= 2); /* until the supervisor has gone too */
-    CHECK(fifo_rest(&staged, 'x') == 1);
+    CHECK_EQ(fifo_rest(&pending, 'x'), 1);
     CHECK(running_state_is_empty());
     fifo_close(&fifo);
-    fifo_close(&staged);
+    fifo_close(&pending);
 }
 
 TEST(refused_starts)

@@ -118,13 +118,12 @@ static void check_states(pf_run *run, int state)
 
 static pf_run *start_and_open(void)
 {
-    pf_fault fault;
     for (int i = 0; i < COUNT; i++)
         describe_target(i);
     pf_run *run = running_start(targets, COUNT);
-    CHECK(pf_run_request_open(run, &fault) == 0);
-    pf_event event = running_expect(run, PF_EVENT_OPENED);
-    CHECK(event.fault.error == 0 && event.fault.index == -1);
+    running_request_one(run, PF_STEP_OPEN, NULL);
+    running_finish(run);
+    CHECK_EQ(running_step(run, 0).fault.error, 0);
     check_states(run, PF_STATE_OPEN);
     return run;
 }
@@ -134,6 +133,14 @@ static pf_window_options expedited_window(void)
     pf_window_options window = running_window(10 * PF_NS_PER_S);
     window.flags = PF_WINDOW_EXPEDITE | PF_WINDOW_REALTIME | PF_WINDOW_PARALLEL;
     return window;
+}
+
+static void request_window(pf_run *run, const pf_window_options *window,
+                           const struct script *script)
+{
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_WINDOW, script)->window = *window;
+    running_request(run, &plan);
 }
 
 /* ---- good windows --------------------------------------------------------------------------- */
@@ -161,20 +168,10 @@ TEST(window_with_child)
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
     check_writable();
-    window.child = running_child(run, &(struct script){.words = {"exit", "0"},
-                                                       .flags = PF_CHILD_PARKED});
-    running_ask_window(run, &window);
-    int verdict = -1;
-    for (int i = 0; i < 2; i++) {
-        pf_event event = running_next(run);
-        if (event.kind == PF_EVENT_CLOSED)
-            verdict = event.verdict;
-        else
-            CHECK(event.kind == PF_EVENT_CHILD);
-    }
-    CHECK(verdict == PF_VERDICT_GOOD);
-    pf_child_report report = running_report(run, window.child);
-    CHECK(report.wait_status == 0);
+    request_window(run, &window, &(struct script){.words = {"exit", "0"}});
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
+    pf_child_report report = running_report(run, 0);
+    CHECK_EQ(report.wait_status, 0);
     check_order(run, report.start_ns, report.end_ns);
     CHECK(read_rcu() == rcu);
     check_writable();
@@ -189,13 +186,13 @@ TEST(windows_of_the_caller)
     uint32_t rounds = 0;
     for (int i = 0; i < 5; i++) {
         pf_window_options window = expedited_window();
-        running_ask_window(run, &window);
-        running_expect(run, PF_EVENT_FROZEN);
+        request_window(run, &window, NULL);
+        running_expect(run, PF_EVENT_WAITING);
         CHECK(read_rcu() == rcu); /* raised around the FIFREEZEs only */
         check_states(run, PF_STATE_FROZEN);
         CHECK(ioctl(roots[0], FIFREEZE, 0) < 0 && errno == EBUSY);
-        CHECK(pf_run_request_thaw(run, &fault) == 0);
-        CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
+        CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+        CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         check_states(run, PF_STATE_THAWED);
         CHECK(filesystem(run, 0).flush_rounds > rounds);
         rounds = filesystem(run, 0).flush_rounds;
@@ -211,10 +208,10 @@ TEST(expired)
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
     window.max_window_ns = 100 * PF_NS_PER_MS;
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
+    request_window(run, &window, NULL);
+    running_expect(run, PF_EVENT_WAITING);
     check_writable(); /* returns once the deadline has thawed */
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_EXPIRED);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_EXPIRED);
     check_states(run, PF_STATE_THAWED);
     running_end(run);
 }
@@ -224,14 +221,15 @@ TEST(foreign_thaw)
     pf_fault fault;
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
+    request_window(run, &window, NULL);
+    running_expect(run, PF_EVENT_WAITING);
     CHECK(ioctl(roots[1], FITHAW, 0) == 0);
-    CHECK(pf_run_request_thaw(run, &fault) == 0);
-    pf_event event = running_expect(run, PF_EVENT_CLOSED);
-    CHECK(event.verdict == PF_VERDICT_BROKEN);
-    CHECK(event.fault.op == PF_OP_THAW && event.fault.index == 1);
-    CHECK(event.fault.error == EINVAL);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_BROKEN);
+    pf_fault found = running_step(run, 0).fault;
+    CHECK_EQ(found.op, PF_OP_THAW);
+    CHECK_EQ(found.index, 1);
+    CHECK_EQ(found.error, EINVAL);
     CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
     CHECK(filesystem(run, 1).state == PF_STATE_FOREIGN_THAW);
     check_writable();
@@ -245,11 +243,12 @@ TEST(foreign_freeze)
     REQUIRE(ioctl(roots[1], FIFREEZE, 0) == 0);
     pf_window_options window = expedited_window();
     window.flush.rounds = 0;
-    running_ask_window(run, &window);
-    pf_event event = running_expect(run, PF_EVENT_CLOSED);
-    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED);
-    CHECK(event.fault.op == PF_OP_FREEZE && event.fault.index == 1);
-    CHECK(event.fault.error == EBUSY);
+    request_window(run, &window, NULL);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_FREEZE_FAILED);
+    pf_fault found = running_step(run, 0).fault;
+    CHECK_EQ(found.op, PF_OP_FREEZE);
+    CHECK_EQ(found.index, 1);
+    CHECK_EQ(found.error, EBUSY);
     CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
     CHECK(filesystem(run, 1).state == PF_STATE_FAILED);
     CHECK(ioctl(roots[1], FITHAW, 0) == 0); /* it was still theirs to thaw */
@@ -260,19 +259,20 @@ TEST(foreign_freeze)
 
 TEST(wrong_mount)
 {
-    pf_fault fault;
     for (int i = 0; i < COUNT; i++)
         describe_target(i);
     targets[1].mount_id++; /* as if another one had been mounted over it meanwhile */
     pf_run *run = running_start(targets, COUNT);
-    CHECK(pf_run_request_open(run, &fault) == 0);
-    pf_event event = running_expect(run, PF_EVENT_OPENED);
-    CHECK(event.fault.op == PF_OP_VERIFY && event.fault.index == 1);
-    CHECK(event.fault.error == ESTALE);
+    running_request_one(run, PF_STEP_OPEN, NULL);
+    running_finish(run);
+    pf_fault found = running_step(run, 0).fault;
+    CHECK_EQ(found.op, PF_OP_VERIFY);
+    CHECK_EQ(found.index, 1);
+    CHECK_EQ(found.error, ESTALE);
     pf_window_options window = expedited_window();
-    running_ask_window(run, &window);
-    event = running_expect(run, PF_EVENT_CLOSED);
-    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED && event.fault.op == PF_OP_SEQUENCE);
+    request_window(run, &window, NULL);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_FREEZE_FAILED);
+    CHECK_EQ(running_step(run, 0).fault.op, PF_OP_SEQUENCE);
     CHECK(filesystem(run, 0).freeze_enter_ns == 0);
     running_end(run);
 }
@@ -287,11 +287,11 @@ TEST(killed_supervisor)
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
     window.max_window_ns = 3600 * PF_NS_PER_S;
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
+    request_window(run, &window, NULL);
+    running_expect(run, PF_EVENT_WAITING);
     CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
     check_writable(); /* returns once it is thawed */
-    CHECK(running_expect(run, PF_EVENT_LOST).verdict == PF_VERDICT_RESCUED);
+    running_expect(run, PF_EVENT_LOST);
     check_states(run, PF_STATE_THAWED);
     CHECK(read_rcu() == rcu);
     CHECK(pf_run_close(run, &fault) == 0);
@@ -303,8 +303,8 @@ static void die_in_window(int tell_fd, int kill_supervisor)
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
     window.max_window_ns = 3600 * PF_NS_PER_S;
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
+    request_window(run, &window, NULL);
+    running_expect(run, PF_EVENT_WAITING);
     if (kill_supervisor) {
         REQUIRE(kill(pf_run_supervisor_pid(run), SIGSTOP) == 0);
         int pid = pf_run_supervisor_pid(run);

@@ -1,37 +1,29 @@
 /* Each case was a bug once. */
 #define _GNU_SOURCE
 #include "base/process.h"
+#include <sched.h>
+
 #include "running.h"
 
-/* A second request while a window is open must leave that window as it is. */
+/* A second plan while a window is open must leave that window as it is. */
 TEST(second_window)
 {
     pf_fault fault;
     pf_run *run = running_start(NULL, 0);
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    window.child = 5; /* no such child; and a window with one starts no second guard */
-    int refused = pf_run_request_window(run, &window, &fault) < 0;
-    window.child = running_child(run, &(struct script){.words = {"exit", "0"},
-                                                       .flags = PF_CHILD_PARKED});
-    pf_event event = running_next(run);
-    if (!refused && event.kind == PF_EVENT_CLOSED) {
-        CHECK(event.fault.op == PF_OP_SEQUENCE);
-        event = running_next(run);
-    }
-    CHECK(event.kind == PF_EVENT_CHILD && event.fault.error == EBUSY);
-    CHECK(pf_run_request_thaw(run, &fault) == 0);
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
+    running_request_one(run, PF_STEP_WINDOW, NULL);
+    running_expect(run, PF_EVENT_WAITING);
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}});
+    CHECK_EQ(running_try(run, &plan, &fault), -EBUSY);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
     running_end(run);
 }
 
-static void close_pipes(const int notify[2], const int done[2])
+static void close_pair(const int pair[2])
 {
-    close(notify[0]);
-    close(notify[1]);
-    close(done[0]);
-    close(done[1]);
+    close(pair[0]);
+    close(pair[1]);
 }
 
 /* The same peer may serve several windows. */
@@ -41,20 +33,26 @@ TEST(peer_twice)
     char byte;
     REQUIRE(pipe2(notify, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0);
     pf_run *run = running_start(NULL, 0);
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    window.notify_fd = notify[1];
-    window.done_fd = done[0];
+    struct plan plan = {.notify_fd = notify[1], .done_fd = done[0]};
+    running_add(&plan, PF_STEP_WINDOW, NULL)->flags = PF_STEP_PEER;
+    running_add(&plan, PF_STEP_WINDOW, NULL)->flags = PF_STEP_PEER;
     for (int i = 0; i < 2; i++) {
-        running_ask_window(run, &window);
-        pf_event event = running_next(run);
-        if (CHECK(event.kind == PF_EVENT_FROZEN)) {
-            CHECK(write(done[1], "k", 1) == 1);
-            CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
-            CHECK(read(done[0], &byte, 1) == 1);
+        running_request(run, &plan);
+        for (uint32_t step = 0; step < 2; step++) {
+            CHECK_EQ(running_expect(run, PF_EVENT_WAITING).index, step);
+            CHECK_EQ(write(done[1], "k", 1), 1);
+            while (running_step(run, step).status == PF_STATUS_RUNNING)
+                sched_yield();
+            CHECK_EQ(running_step(run, step).verdict, PF_VERDICT_GOOD);
+            if (step == 0) /* else what is still readable would be the next answer */
+                CHECK_EQ(read(done[0], &byte, 1), 1);
         }
+        running_finish(run);
+        CHECK_EQ(read(done[0], &byte, 1), 1);
     }
     running_end(run);
-    close_pipes(notify, done);
+    close_pair(notify);
+    close_pair(done);
 }
 
 /* A peer's answer to one window is no answer to the next. */
@@ -63,20 +61,42 @@ TEST(stale_peer)
     int notify[2], done[2];
     REQUIRE(pipe2(notify, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0);
     pf_run *run = running_start(NULL, 0);
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    window.notify_fd = notify[1];
-    window.done_fd = done[0];
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    CHECK(write(done[1], "k", 1) == 1); /* and nobody reads it */
-    running_expect(run, PF_EVENT_CLOSED);
+    struct plan plan = {.notify_fd = notify[1], .done_fd = done[0]};
+    running_add(&plan, PF_STEP_WINDOW, NULL)->flags = PF_STEP_PEER;
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(write(done[1], "k", 1), 1); /* and nobody reads it */
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
 
-    window = running_window(200 * PF_NS_PER_MS);
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_EXPIRED);
+    plan = (struct plan){0};
+    running_add(&plan, PF_STEP_WINDOW, NULL)->window = running_window(200 * PF_NS_PER_MS);
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_EXPIRED);
     running_end(run);
-    close_pipes(notify, done);
+    close_pair(notify);
+    close_pair(done);
+}
+
+/* A pipe that is full holds nobody but the one who has to read it: the deadline ends the window. */
+TEST(full_peer)
+{
+    int notify[2], done[2];
+    REQUIRE(pipe2(notify, O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(done, O_CLOEXEC) == 0);
+    while (write(notify[1], "x", 1) == 1)
+        ;
+    REQUIRE(fcntl(notify[1], F_SETFL, 0) == 0); /* a write that blocked would be for ever */
+    pf_run *run = running_start(NULL, 0);
+    struct plan plan = {.notify_fd = notify[1], .done_fd = done[0]};
+    pf_step_options *step = running_add(&plan, PF_STEP_WINDOW, NULL);
+    step->flags = PF_STEP_PEER;
+    step->window = running_window(20 * PF_NS_PER_MS);
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_EXPIRED);
+    running_end(run);
+    close_pair(notify);
+    close_pair(done);
 }
 
 static void limit_descriptors(pid_t pid, int room)
@@ -99,56 +119,39 @@ static void lift_limit(pid_t pid)
 TEST(failed_fork)
 {
     struct fifo fifo;
+    struct plan plan = {0};
     fifo_open(&fifo);
     pf_run *run = running_start(NULL, 0);
-    limit_descriptors(pf_run_supervisor_pid(run),
-                      3); /* its page and timer, and no pair of sockets */
-    int index = running_child(run, &(struct script){.words = {"touch", fifo.path}});
-    pf_event event = running_expect(run, PF_EVENT_CHILD);
-    CHECK(event.index == index && event.fault.error == EMFILE);
-    CHECK(running_report(run, index).state == PF_CHILD_ENDED);
+    running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", fifo.path}});
+    /* The plan itself and the timer, and no pair of sockets. */
+    limit_descriptors(pf_run_supervisor_pid(run), 2);
+    running_request(run, &plan);
+    running_finish(run);
     lift_limit(pf_run_supervisor_pid(run));
+    pf_step_report step = running_step(run, 0);
+    CHECK_EQ(step.status, PF_STATUS_FAILED);
+    CHECK_EQ(step.fault.op, PF_OP_CHILD_FORK);
+    CHECK_EQ(step.fault.error, EMFILE);
+    CHECK_EQ(running_report(run, 0).state, PF_CHILD_ENDED);
+    CHECK_EQ(running_report(run, 0).exec_error, EMFILE);
     running_end(run);
-    CHECK(read(fifo.fd, &(char){0}, 1) == 0);
+    CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0);
     fifo_close(&fifo);
 }
 
-/* A request whose descriptor could not be taken is answered all the same. */
-TEST(unanswered_child)
+/* A plan whose descriptor could not be taken is answered all the same. */
+TEST(unanswered_plan)
 {
-    pf_fault fault;
     pf_run *run = running_start(NULL, 0);
     limit_descriptors(pf_run_supervisor_pid(run), 0);
-    int index = running_child(run, &(struct script){.words = {"exit", "0"}});
-    CHECK(pf_run_request_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
-    pf_event event = running_next(run); /* answers come in the order of the requests */
-    CHECK(event.kind == PF_EVENT_CHILD && event.index == index && event.fault.error != 0);
+    running_request_one(run, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}});
+    pf_event event = running_expect(run, PF_EVENT_ENDED);
+    CHECK_EQ(event.fault.error, EMFILE);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_PENDING);
     lift_limit(pf_run_supervisor_pid(run));
+    pf_child_report report = running_run(run, &(struct script){.words = {"exit", "0"}});
+    CHECK_EQ(report.wait_status, 0);
     running_end(run);
-}
-
-/* A staged child is owed until the one that cancels it has been started. */
-TEST(refused_replacement)
-{
-    struct fifo staged, replacing;
-    pf_fault fault;
-    fifo_open(&staged);
-    fifo_open(&replacing);
-    pf_run *run = running_start(NULL, 0);
-    int index = running_child(run, &(struct script){.words = {"touch", staged.path},
-                                                    .flags = PF_CHILD_DEFERRED});
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    running_child(run, &(struct script){.words = {"touch", replacing.path}, .cancels = index + 1});
-    CHECK(running_expect(run, PF_EVENT_CHILD).fault.error == EBUSY);
-    CHECK(pf_run_request_thaw(run, &fault) == 0);
-    running_expect(run, PF_EVENT_CLOSED);
-    running_end(run);
-    CHECK(read(staged.fd, &(char){0}, 1) == 1);
-    CHECK(read(replacing.fd, &(char){0}, 1) == 0);
-    fifo_close(&staged);
-    fifo_close(&replacing);
 }
 
 /* All attempts share one timeout: none begins after it. */
@@ -199,18 +202,18 @@ TEST(left_child)
     pf_run *run = running_start(NULL, 0);
     pf_child_report report = running_run(run, &(struct script){.words = {"daemon", left.path},
                                                                .flags = PF_CHILD_LEAVE});
-    CHECK(report.wait_status == 0);
-    CHECK(fifo_next(&left) == 'r');
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(fifo_next(&left), 'r');
     for (int i = 0; i < 20; i++) { /* while its reaper takes its leave */
         pf_event event;
-        CHECK(pf_run_request_flush(run, &(pf_flush_options){.rounds = 0}, &fault) == 0);
-        REQUIRE(pf_run_next(run, 3 * (int64_t)PF_NS_PER_S, &event, &fault) == PF_EVENT_FLUSHED);
+        running_request_one(run, PF_STEP_OPEN, NULL);
+        REQUIRE(pf_run_next(run, 3 * (int64_t)PF_NS_PER_S, &event, &fault) == PF_EVENT_ENDED);
     }
-    CHECK(pf_run_close(run, &fault) == 0);
+    CHECK_EQ(pf_run_close(run, &fault), 0);
     CHECK(fifo_is_quiet(&left)); /* it was not even told to end */
     CHECK(pf_tree_signal(getpid(), SIGKILL, 0) >= 1); /* it is ours now */
     CHECK(check_bury_all() >= 1);
-    CHECK(fifo_next(&left) == 0);
+    CHECK_EQ(fifo_next(&left), 0);
     fifo_close(&left);
 }
 

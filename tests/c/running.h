@@ -65,7 +65,7 @@ static inline pf_run *running_start(const pf_target *targets, uint32_t count)
 
 static inline int running_state_is_empty(void)
 {
-    return access(STATE_NAME "/run.state", F_OK) < 0;
+    return access(STATE_NAME "/run.state", F_OK) < 0 && access(STATE_NAME "/run.journal", F_OK) < 0;
 }
 
 /* End the run: nothing frozen, nothing of it left, neither process nor page nor lock. A reaper that
@@ -105,10 +105,12 @@ static inline pf_event running_expect(pf_run *run, int kind)
 {
     pf_event event = running_next(run);
     if (!CHECK(event.kind == kind))
-        fprintf(stderr, "event %d instead of %d; child %d, verdict %d, fault %d/%d\n", event.kind,
-                kind, event.index, event.verdict, event.fault.op, event.fault.error);
+        fprintf(stderr, "event %d instead of %d; step %d, fault %d/%d\n", event.kind, kind,
+                event.index, event.fault.op, event.fault.error);
     return event;
 }
+
+/* ---- plans ---------------------------------------------------------------------------------- */
 
 struct script {
     const char *path; /* NULL: the actor */
@@ -119,64 +121,20 @@ struct script {
     uint64_t timeout_ns;
     uint64_t grace_ns;
     uint32_t output_bytes;
-    int cancels; /* the child's index + 1 */
 };
 
-static inline int running_try_child(pf_run *run, const struct script *script, pf_fault *fault)
-{
-    const char *const argv[] = {"actor", script->words[0], script->words[1], script->words[2],
-                                NULL};
-    const char *const envp[] = {"LANG=C", NULL};
-    const pf_child_options options = {
-        .path = script->path ? script->path : check_actor,
-        .argv = argv,
-        .envp = envp,
-        .directory = script->directory ? script->directory : "/",
-        .flags = script->flags,
-        .attempts = script->attempts ? script->attempts : 1,
-        .timeout_ns = script->timeout_ns ? script->timeout_ns : 30 * PF_NS_PER_S,
-        .grace_ns = script->grace_ns ? script->grace_ns : 1,
-        .output_bytes = script->output_bytes ? script->output_bytes : 4096,
-        .cancels = script->cancels - 1,
-    };
-    return pf_run_request_child(run, &options, fault);
-}
+#define RUNNING_STEPS 8
 
-static inline int running_child(pf_run *run, const struct script *script)
-{
-    pf_fault fault;
-    int index = running_try_child(run, script, &fault);
-    REQUIRE(index >= 0);
-    return index;
-}
-
-static inline pf_child_report running_report(pf_run *run, int index)
-{
-    pf_child_report report = {0};
-    pf_fault fault;
-    REQUIRE(pf_run_child(run, index, &report, &fault) == 0);
-    return report;
-}
-
-/* Wait for that child's end and for nothing else. */
-static inline pf_child_report running_wait(pf_run *run, int index)
-{
-    pf_event event = running_expect(run, PF_EVENT_CHILD);
-    CHECK(event.index == index);
-    pf_child_report report = running_report(run, index);
-    CHECK(report.state == PF_CHILD_ENDED);
-    return report;
-}
-
-static inline pf_child_report running_run(pf_run *run, const struct script *script)
-{
-    return running_wait(run, running_child(run, script));
-}
-
-static inline int running_exited(const pf_child_report *report, int status)
-{
-    return WIFEXITED(report->wait_status) && WEXITSTATUS(report->wait_status) == status;
-}
+/* A plan that is being put together; running_request() hands it over. */
+struct plan {
+    pf_step_options steps[RUNNING_STEPS];
+    pf_child_options children[RUNNING_STEPS];
+    const char *argv[RUNNING_STEPS][5];
+    uint32_t count;
+    int notify_fd; /* with done_fd, the peer of all its steps; 0: it has none */
+    int done_fd;
+    uint32_t tells_steps;
+};
 
 static inline pf_window_options running_window(uint64_t max_window_ns)
 {
@@ -184,16 +142,105 @@ static inline pf_window_options running_window(uint64_t max_window_ns)
                                          .spend_ns = PF_NS_PER_S,
                                          .limit_ns = 10 * PF_NS_PER_S},
                                .max_window_ns = max_window_ns,
-                               .freeze_timeout_ns = 10 * PF_NS_PER_S,
-                               .child = -1,
-                               .notify_fd = -1,
-                               .done_fd = -1};
+                               .freeze_timeout_ns = 10 * PF_NS_PER_S};
 }
 
-static inline void running_ask_window(pf_run *run, const pf_window_options *options)
+/* Add a step, with a child if there is a script; the caller may change it. */
+static inline pf_step_options *running_add(struct plan *plan, int kind, const struct script *script)
+{
+    static const char *const envp[] = {"LANG=C", NULL};
+    REQUIRE(plan->count < RUNNING_STEPS);
+    uint32_t index = plan->count++;
+    pf_step_options *step = &plan->steps[index];
+    *step = (pf_step_options){.kind = kind, .after = -1};
+    if (kind == PF_STEP_WINDOW)
+        step->window = running_window(10 * PF_NS_PER_S);
+    if (!script)
+        return step;
+    plan->argv[index][0] = "actor";
+    for (int i = 0; i < 3; i++)
+        plan->argv[index][i + 1] = script->words[i];
+    plan->children[index] = (pf_child_options){
+        .path = script->path ? script->path : check_actor,
+        .argv = plan->argv[index],
+        .envp = envp,
+        .directory = script->directory ? script->directory : "/",
+        .flags = script->flags,
+        .attempts = script->attempts ? script->attempts : 1,
+        .timeout_ns = script->timeout_ns ? script->timeout_ns : 30 * PF_NS_PER_S,
+        .grace_ns = script->grace_ns ? script->grace_ns : 1,
+        .output_bytes = script->output_bytes ? script->output_bytes : 4096,
+    };
+    step->child = &plan->children[index];
+    return step;
+}
+
+static inline int running_try(pf_run *run, const struct plan *plan, pf_fault *fault)
+{
+    const pf_plan_options options = {.steps = plan->steps,
+                                     .count = plan->count,
+                                     .notify_fd = plan->notify_fd ? plan->notify_fd : -1,
+                                     .done_fd = plan->done_fd ? plan->done_fd : -1,
+                                     .tells_steps = plan->tells_steps};
+    return pf_run_request_plan(run, &options, fault);
+}
+
+static inline void running_request(pf_run *run, const struct plan *plan)
 {
     pf_fault fault;
-    REQUIRE(pf_run_request_window(run, options, &fault) == 0);
+    REQUIRE(running_try(run, plan, &fault) == 0);
+}
+
+/* A plan of one step. */
+static inline void running_request_one(pf_run *run, int kind, const struct script *script)
+{
+    struct plan plan = {0};
+    running_add(&plan, kind, script);
+    running_request(run, &plan);
+}
+
+static inline pf_step_report running_step(pf_run *run, uint32_t step)
+{
+    pf_step_report report = {0};
+    pf_fault fault;
+    REQUIRE(pf_run_step(run, step, &report, &fault) == 0);
+    return report;
+}
+
+static inline pf_child_report running_report(pf_run *run, uint32_t step)
+{
+    pf_child_report report = {0};
+    pf_fault fault;
+    REQUIRE(pf_run_child(run, step, &report, &fault) == 0);
+    return report;
+}
+
+/* Wait for the plan's end and for nothing else. */
+static inline void running_finish(pf_run *run)
+{
+    CHECK_EQ(running_expect(run, PF_EVENT_ENDED).fault.error, 0);
+}
+
+/* Run one child to its end. */
+static inline pf_child_report running_run(pf_run *run, const struct script *script)
+{
+    running_request_one(run, PF_STEP_CHILD, script);
+    running_finish(run);
+    pf_child_report report = running_report(run, 0);
+    CHECK_EQ(report.state, PF_CHILD_ENDED);
+    return report;
+}
+
+/* How a plan of one window has ended. */
+static inline int running_verdict(pf_run *run)
+{
+    running_finish(run);
+    return running_step(run, 0).verdict;
+}
+
+static inline int running_exited(const pf_child_report *report, int status)
+{
+    return WIFEXITED(report->wait_status) && WEXITSTATUS(report->wait_status) == status;
 }
 
 #endif

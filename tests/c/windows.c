@@ -4,36 +4,28 @@
 
 #define MANY 200
 
-static struct script parked(const char *act, const char *what)
+static struct script actor(const char *act, const char *what)
 {
-    return (struct script){.words = {act, what}, .flags = PF_CHILD_PARKED};
-}
-
-/* The window's end and its child's come in any order; returns the verdict. */
-static int close_with_child(pf_run *run, int index, pf_child_report *report)
-{
-    int verdict = -1;
-    for (int i = 0; i < 2; i++) {
-        pf_event event = running_next(run);
-        CHECK(event.kind == PF_EVENT_CHILD || event.kind == PF_EVENT_CLOSED);
-        if (event.kind == PF_EVENT_CHILD)
-            CHECK(event.index == index);
-        else
-            verdict = event.verdict;
-    }
-    *report = running_report(run, index);
-    CHECK(report->state == PF_CHILD_ENDED);
-    return verdict;
+    return (struct script){.words = {act, what}};
 }
 
 static int window_with(pf_run *run, const struct script *script, uint64_t max_window_ns,
                        pf_child_report *report)
 {
-    pf_window_options window = running_window(max_window_ns);
-    window.child = running_child(run, script);
-    CHECK(running_report(run, window.child).state == PF_CHILD_PENDING);
-    running_ask_window(run, &window);
-    return close_with_child(run, window.child, report);
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_WINDOW, script)->window = running_window(max_window_ns);
+    running_request(run, &plan);
+    int verdict = running_verdict(run);
+    *report = running_report(run, 0);
+    CHECK_EQ(report->state, PF_CHILD_ENDED);
+    return verdict;
+}
+
+static void request_window(pf_run *run, uint64_t max_window_ns)
+{
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_WINDOW, NULL)->window = running_window(max_window_ns);
+    running_request(run, &plan);
 }
 
 TEST_WITH_RUN(child)
@@ -41,17 +33,17 @@ TEST_WITH_RUN(child)
     pf_child_report report;
     struct fifo fifo;
     fifo_open(&fifo);
-    struct script script = parked("touch", fifo.path);
+    struct script script = actor("touch", fifo.path);
     CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
     CHECK(report.wait_status == 0 && report.attempts == 1 && !report.ended_early);
     CHECK(fifo_rest(&fifo, 'x') == 1);
     fifo_close(&fifo);
 
-    script = parked("exit", "9"); /* frozen all the while: what the child made of it is its own */
+    script = actor("exit", "9"); /* frozen all the while: what the child made of it is its own */
     CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
     CHECK(running_exited(&report, 9));
 
-    script = parked("exit", "0");
+    script = actor("exit", "0");
     script.path = "/no/such/program";
     CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
     CHECK(report.exec_error == ENOENT && running_exited(&report, 127));
@@ -62,7 +54,7 @@ TEST_WITH_RUN(child_past_the_deadline)
     pf_child_report report;
     struct fifo fifo;
     fifo_open(&fifo);
-    struct script script = parked("stubborn", fifo.path);
+    struct script script = actor("stubborn", fifo.path);
     CHECK(window_with(run, &script, 100 * PF_NS_PER_MS, &report) == PF_VERDICT_EXPIRED);
     CHECK(report.ended_early && !report.timed_out && report.attempts == 1);
     CHECK(fifo_rest(&fifo, '#') == 0);
@@ -74,7 +66,7 @@ TEST_WITH_RUN(child_timeout)
     pf_child_report report;
     struct fifo fifo;
     fifo_open(&fifo);
-    struct script script = parked("stubborn", fifo.path);
+    struct script script = actor("stubborn", fifo.path);
     script.timeout_ns = 100 * PF_NS_PER_MS;
     CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
     CHECK(report.timed_out && !report.ended_early);
@@ -82,83 +74,145 @@ TEST_WITH_RUN(child_timeout)
     fifo_close(&fifo);
 }
 
-static void check_refused(pf_run *run, int child)
-{
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    window.child = child;
-    running_ask_window(run, &window);
-    pf_event event = running_expect(run, PF_EVENT_CLOSED);
-    CHECK(event.verdict == PF_VERDICT_FREEZE_FAILED);
-    CHECK(event.fault.op == PF_OP_SEQUENCE && event.fault.error == ECHILD);
-    CHECK(event.fault.index == child);
-}
-
-TEST_WITH_RUN(unfit_children)
-{
-    struct fifo fifo;
-    fifo_open(&fifo);
-    check_refused(run, 500);
-    int ended = running_child(run, &(struct script){.words = {"exit", "0"}});
-    running_wait(run, ended);
-    check_refused(run, ended);
-
-    struct script script = parked("touch", fifo.path);
-    int given_up = running_child(run, &script);
-    pf_fault fault;
-    CHECK(pf_run_request_end(run, given_up, &fault) == 0);
-    pf_child_report report = running_wait(run, given_up);
-    CHECK(report.ended_early && report.exec_error == 0);
-    check_refused(run, given_up);
-    CHECK(read(fifo.fd, &(char){0}, 1) == 0); /* it has never run */
-    fifo_close(&fifo);
-}
-
 TEST_WITH_RUN(caller)
 {
     pf_fault fault;
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    CHECK(pf_run_request_thaw(run, &fault) == 0);
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
-    CHECK(pf_run_request_thaw(run, &fault) == 0); /* late, and without effect */
+    request_window(run, 10 * PF_NS_PER_S);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_DONE);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0); /* late, and without effect */
 
-    window.max_window_ns = 20 * PF_NS_PER_MS;
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_EXPIRED);
+    request_window(run, 10 * PF_NS_PER_S); /* frozen all the while, and worth nothing */
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(pf_run_request_proceed(run, 1, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_FAILED);
 
-    window.max_window_ns = 10 * PF_NS_PER_S;
-    running_ask_window(run, &window);
-    running_expect(run, PF_EVENT_FROZEN);
-    CHECK(pf_run_request_abort(run, &fault) == 0);
-    CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_ABORTED);
+    request_window(run, 20 * PF_NS_PER_MS);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_EXPIRED);
+
+    request_window(run, 10 * PF_NS_PER_S);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(pf_run_request_abort(run, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_ABORTED);
 
     const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        running_ask_window(run, &window);
-        running_expect(run, PF_EVENT_FROZEN);
-        CHECK(kill(pf_run_supervisor_pid(run), signals[i]) == 0);
-        CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_ABORTED);
+        request_window(run, 10 * PF_NS_PER_S);
+        running_expect(run, PF_EVENT_WAITING);
+        CHECK_EQ(kill(pf_run_supervisor_pid(run), signals[i]), 0);
+        CHECK_EQ(running_verdict(run), PF_VERDICT_ABORTED);
     }
 }
 
 TEST_WITH_RUN(abort_with_child)
 {
     pf_fault fault;
-    pf_child_report report;
     struct fifo fifo;
     fifo_open(&fifo);
-    struct script script = parked("stubborn", fifo.path);
-    pf_window_options window = running_window(10 * PF_NS_PER_S);
-    window.child = running_child(run, &script);
-    running_ask_window(run, &window);
-    CHECK(fifo_next(&fifo) == 'r');
-    CHECK(pf_run_request_abort(run, &fault) == 0);
-    CHECK(close_with_child(run, window.child, &report) == PF_VERDICT_ABORTED);
-    CHECK(report.ended_early);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    struct script script = actor("stubborn", fifo.path);
+    running_request_one(run, PF_STEP_WINDOW, &script);
+    CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(pf_run_request_abort(run, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_ABORTED);
+    CHECK(running_report(run, 0).ended_early);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     fifo_close(&fifo);
+}
+
+/* ---- a child that is let go only when somebody says so ----------------------------------------- */
+
+static void add_held(struct plan *plan, const struct script *script, uint64_t max_window_ns)
+{
+    pf_step_options *step = running_add(plan, PF_STEP_WINDOW, script);
+    step->flags = PF_STEP_HOLD | PF_STEP_SNAPSHOT;
+    step->window = running_window(max_window_ns);
+}
+
+TEST_WITH_RUN(held_child_let_go_by_a_request)
+{
+    pf_fault fault;
+    struct fifo fifo;
+    fifo_open(&fifo);
+    struct script script = actor("touch", fifo.path);
+    struct plan plan = {0};
+    add_held(&plan, &script, 10 * PF_NS_PER_S);
+    running_request(run, &plan);
+    CHECK_EQ(running_expect(run, PF_EVENT_WAITING).index, 0);
+    CHECK_EQ(running_report(run, 0).state, PF_CHILD_PENDING);
+    CHECK_EQ(running_step(run, 0).snapshot_ns, 0);
+    CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0);
+    CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
+    pf_child_report report = running_report(run, 0);
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(running_step(run, 0).snapshot_ns, report.start_ns);
+    CHECK_EQ(fifo_rest(&fifo, 'x'), 1);
+    fifo_close(&fifo);
+}
+
+TEST_WITH_RUN(held_child_let_go_by_a_descriptor)
+{
+    char word[16] = {0};
+    int notify[2], done[2];
+    REQUIRE(pipe2(notify, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0);
+    struct script script = actor("exit", "0");
+    struct plan plan = {0};
+    add_held(&plan, &script, 10 * PF_NS_PER_S);
+    plan.steps[0].flags |= PF_STEP_PEER;
+    plan.notify_fd = notify[1];
+    plan.done_fd = done[0];
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(read(notify[0], word, sizeof word), 7);
+    CHECK_STR(word, "frozen\n");
+    CHECK_EQ(running_report(run, 0).state, PF_CHILD_PENDING);
+    CHECK_EQ(write(done[1], "k", 1), 1);
+    CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
+    CHECK_EQ(running_report(run, 0).wait_status, 0);
+    const int fds[] = {notify[0], notify[1], done[0], done[1]};
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+}
+
+/* Under the same deadline: then it has never run. So it is when somebody says that it is not to. */
+TEST_WITH_RUN(held_child_never_let_go)
+{
+    pf_fault fault;
+    struct fifo fifo;
+    fifo_open(&fifo);
+    struct script script = actor("touch", fifo.path);
+    for (int refused = 0; refused < 2; refused++) {
+        struct plan plan = {0};
+        add_held(&plan, &script, refused ? 10 * PF_NS_PER_S : 20 * PF_NS_PER_MS);
+        running_request(run, &plan);
+        running_expect(run, PF_EVENT_WAITING);
+        if (refused)
+            CHECK_EQ(pf_run_request_proceed(run, 1, &fault), 0);
+        CHECK_EQ(running_verdict(run), refused ? PF_VERDICT_ABORTED : PF_VERDICT_EXPIRED);
+        CHECK_EQ(running_step(run, 0).status, PF_STATUS_FAILED);
+        CHECK(running_report(run, 0).ended_early);
+        CHECK_EQ(running_step(run, 0).snapshot_ns, 0);
+    }
+    CHECK_EQ(read(fifo.fd, &(char){0}, 1), 0);
+    fifo_close(&fifo);
+}
+
+/* While it is held somebody kills it: its window ends, and not as a good one. */
+TEST_WITH_RUN(held_child_killed)
+{
+    struct script script = actor("exit", "0");
+    struct plan plan = {0};
+    add_held(&plan, &script, 10 * PF_NS_PER_S);
+    running_request(run, &plan);
+    running_expect(run, PF_EVENT_WAITING);
+    CHECK_EQ(kill(running_report(run, 0).pid, SIGKILL), 0);
+    running_finish(run);
+    CHECK_EQ(running_step(run, 0).status, PF_STATUS_FAILED);
+    CHECK(running_report(run, 0).exec_error != 0);
 }
 
 TEST_WITH_RUN(peer)
@@ -167,14 +221,13 @@ TEST_WITH_RUN(peer)
         char word[16] = {0};
         int notify[2], done[2];
         REQUIRE(pipe2(notify, O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(done, O_CLOEXEC) == 0);
-        pf_window_options window = running_window(10 * PF_NS_PER_S);
-        window.notify_fd = notify[1];
-        window.done_fd = done[0];
-        running_ask_window(run, &window);
-        running_expect(run, PF_EVENT_FROZEN);
+        struct plan plan = {.notify_fd = notify[1], .done_fd = done[0]};
+        running_add(&plan, PF_STEP_WINDOW, NULL)->flags = PF_STEP_PEER;
+        running_request(run, &plan);
+        running_expect(run, PF_EVENT_WAITING);
         CHECK(read(notify[0], word, sizeof word) == 7 && strcmp(word, "frozen\n") == 0);
         CHECK(write(done[1], "k", 1) == 1);
-        CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
+        CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         const int fds[] = {notify[0], notify[1], done[0], done[1]};
         for (int j = 0; j < 4; j++)
             close(fds[j]);
@@ -187,25 +240,23 @@ TEST_WITH_RUN(many)
     int ours = 0, theirs = 0;
     for (int i = 0; i < MANY; i++) {
         pf_child_report report;
-        struct script script = parked("exit", i % 2 ? "0" : "1");
+        struct script script = actor("exit", i % 2 ? "0" : "1");
         script.output_bytes = 1 << 16;
         CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
         CHECK(running_exited(&report, i % 2 ? 0 : 1));
 
-        pf_window_options window = running_window(10 * PF_NS_PER_S);
-        running_ask_window(run, &window);
-        running_expect(run, PF_EVENT_FROZEN);
-        CHECK(pf_run_request_thaw(run, &fault) == 0);
-        CHECK(running_expect(run, PF_EVENT_CLOSED).verdict == PF_VERDICT_GOOD);
+        request_window(run, 10 * PF_NS_PER_S);
+        running_expect(run, PF_EVENT_WAITING);
+        CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
+        CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         if (i == 0) {
             ours = check_count_fds(getpid());
             theirs = check_count_fds(pf_run_supervisor_pid(run));
         }
     }
     CHECK(check_count_fds(getpid()) == ours);
-    /* The supervisor keeps at most a timer for each child that it has had, and of the last one, if it
-     * succeeded, what it still hears of its reaper by. */
-    CHECK(check_count_fds(pf_run_supervisor_pid(run)) < theirs + MANY + 2);
+    /* Of the last plan's child the supervisor may still hear its reaper. */
+    CHECK(check_count_fds(pf_run_supervisor_pid(run)) <= theirs + 2);
 }
 
 TEST(many_runs)
@@ -213,8 +264,8 @@ TEST(many_runs)
     int before = check_count_fds(getpid());
     for (int i = 0; i < 20; i++) {
         pf_run *run = running_start(NULL, 0);
-        pf_window_options window = running_window(10 * PF_NS_PER_S);
-        running_ask_window(run, &window); /* closed in its midst: with a guard, events unread */
+        request_window(run,
+                       10 * PF_NS_PER_S); /* closed in its midst: with a guard, events unread */
         running_end(run);
     }
     CHECK(check_count_fds(getpid()) == before);
@@ -226,30 +277,29 @@ TEST(killed_in_window)
     for (int i = 0; i < 10; i++) {
         pf_fault fault;
         pf_run *run = running_start(NULL, 0);
-        pf_window_options window = running_window(10 * PF_NS_PER_S);
-        running_ask_window(run, &window);
+        request_window(run, 10 * PF_NS_PER_S);
         if (i % 2)
-            running_expect(run, PF_EVENT_FROZEN);
-        CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
+            running_expect(run, PF_EVENT_WAITING);
+        CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
         for (pf_event event; (event = running_next(run)).kind != PF_EVENT_LOST;)
-            CHECK(event.kind == PF_EVENT_FROZEN && i % 2 == 0);
-        CHECK(pf_run_request_thaw(run, &fault) == 0); /* the next event tells */
-        CHECK(pf_run_close(run, &fault) == 0);
+            CHECK(event.kind == PF_EVENT_WAITING && i % 2 == 0);
+        CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0); /* the next event tells */
+        CHECK_EQ(pf_run_close(run, &fault), 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
     }
 }
 
 TEST_WITH_RUN(flush)
 {
-    pf_fault fault;
-    CHECK(pf_run_request_open(run, &fault) == 0);
-    CHECK(running_expect(run, PF_EVENT_OPENED).fault.error == 0);
-    for (uint32_t rounds = 0; rounds < 3; rounds++) {
-        CHECK(pf_run_request_flush(run,
-                                   &(pf_flush_options){.rounds = rounds, .limit_ns = PF_NS_PER_S},
-                                   &fault) == 0);
-        CHECK(running_expect(run, PF_EVENT_FLUSHED).fault.error == 0);
-    }
+    struct plan plan = {0};
+    running_add(&plan, PF_STEP_OPEN, NULL);
+    for (uint32_t rounds = 0; rounds < 3; rounds++)
+        running_add(&plan, PF_STEP_FLUSH, NULL)->window.flush =
+            (pf_flush_options){.rounds = rounds, .limit_ns = PF_NS_PER_S};
+    running_request(run, &plan);
+    running_finish(run);
+    for (uint32_t i = 0; i < plan.count; i++)
+        CHECK_EQ(running_step(run, i).status, PF_STATUS_DONE);
 }
 
 int main(int count, char **words)
