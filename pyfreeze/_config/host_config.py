@@ -27,8 +27,6 @@ class PluginEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Unlike every other plugin's."""
     config_path: str
     """Its script configuration: an absolute path."""
-    python_path: str | None = None
-    """`pluginPath`: kept for the record; nothing is ever imported from it."""
 
 
 class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +71,9 @@ def _plugin(section: Section, i: int) -> PluginEntry:
     config_path = section.text(key)
     if config_path is None or not config_path.startswith("/"):
         section.fail(key, config_path, "the absolute path of the plugin's script configuration")
-    return PluginEntry(
-        name=section.text(f"pluginName{i}") or PLUGIN_NAME,
-        config_path=config_path,
-        python_path=section.text(f"pluginPath{i}"),
-    )
+    # Nothing is ever imported from it. Read, it tells of a key that was indented by mistake.
+    section.text(f"pluginPath{i}")
+    return PluginEntry(name=section.text(f"pluginName{i}") or PLUGIN_NAME, config_path=config_path)
 
 
 def _distinguished(plugins: list[PluginEntry], notices: list[str]) -> tuple[PluginEntry, ...]:

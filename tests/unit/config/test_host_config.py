@@ -31,22 +31,22 @@ def test_the_usual_file() -> None:
     ) == (
         HostConfig(
             timeout_s=1800.0,
-            plugins=(
-                PluginEntry(
-                    name="ScriptRunner",
-                    config_path="/etc/azure/c.json",
-                    python_path="/usr/lib/plugins",
-                ),
-            ),
+            plugins=(PluginEntry(name="ScriptRunner", config_path="/etc/azure/c.json"),),
         ),
         (),
     )
 
 
+def test_a_key_that_became_part_of_a_value_that_nothing_uses() -> None:
+    error = refused(ONE + "pluginPath0 = /x\n timeoutInSeconds = 60\n")
+    assert "pluginPath0" in str(error)
+    assert "a value of one line" in str(error)
+
+
 def test_defaults() -> None:
     """Without the other keys each value is the documented default."""
     config, notices = parse(ONE)
-    only = PluginEntry(name="ScriptRunner", config_path="/etc/a.json", python_path=None)
+    only = PluginEntry(name="ScriptRunner", config_path="/etc/a.json")
     assert config == HostConfig(timeout_s=1800.0, plugins=(only,))
     assert notices == ()
 
