@@ -26,17 +26,17 @@ struct table {
 };
 
 /* Fields of /proc/PID/stat after the command, which is in parentheses and may hold anything. */
-static int read_process(int proc_fd, const char *name, struct process *out)
+static int read_process(int proc_fd, pid_t pid, struct process *out)
 {
     char path[32], text[512];
-    snprintf(path, sizeof path, "%.16s/stat", name);
+    snprintf(path, sizeof path, "%d/stat", (int)pid);
     PF_AUTO_FD fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : PF_RETRY(read(fd, text, sizeof text - 1));
     if (length <= 0)
         return 0; /* gone meanwhile */
     text[length] = '\0';
     const char *after = strrchr(text, ')');
-    *out = (struct process){.pid = (pid_t)strtol(name, NULL, 10)};
+    *out = (struct process){.pid = pid};
     return after && sscanf(after + 1, " %c %d %d", &out->state, &out->parent, &out->group) == 3;
 }
 
@@ -63,7 +63,7 @@ static int read_all(struct table *table)
     struct process row;
     for (struct dirent *entry; result == 0 && (entry = readdir(proc));)
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
-            read_process(dirfd(proc), entry->d_name, &row))
+            read_process(dirfd(proc), (pid_t)strtol(entry->d_name, NULL, 10), &row))
             result = add(table, &row);
     closedir(proc);
     return result;
@@ -99,6 +99,13 @@ static void mark(struct table *table, pid_t root)
             }
         }
     }
+}
+
+char pf_process_state(pid_t pid)
+{
+    PF_AUTO_FD proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct process row;
+    return proc_fd >= 0 && read_process(proc_fd, pid, &row) ? row.state : 0;
 }
 
 int pf_tree_signal(pid_t root, int signal, pid_t except)

@@ -1,11 +1,9 @@
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
 
+#include "base/process.h"
 #include "base/util.h"
 #include "client/run.h"
 #include "kernel/rcu.h"
@@ -44,15 +42,10 @@ int pf_leader_is_dead(const struct pf_run *run)
 {
     /* SIGKILL ends all threads but one that hangs in FIFREEZE, and as long as that is there, the
      * socket stays open and the pidfd quiet. The leader, who runs the loop, is a zombie by then. */
-    char path[32], text[256] = {0};
     if (atomic_load(&run->page->window_ns) == 0)
         return 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)run->supervisor);
-    PF_AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || PF_RETRY(read(fd, text, sizeof text - 1)) <= 0)
-        return 0; /* no /proc: its deadline will tell */
-    const char *name_end = strrchr(text, ')'); /* "pid (name) state ..." */
-    return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
+    char state = pf_process_state(run->supervisor); /* without /proc its deadline will tell */
+    return state == 'Z' || state == 'X';
 }
 
 int pf_watchdog_check(struct pf_run *run)

@@ -459,7 +459,9 @@ TEST(tree_counts)
     siginfo_t info;
     REQUIRE(waitid(P_PID, (id_t)zombie, &info, WEXITED | WNOWAIT) == 0);
     CHECK_EQ(pf_tree_signal(getpid(), SIGKILL, 0), 0); /* a zombie is not alive */
+    CHECK_EQ(pf_process_state(zombie), 'Z');
     CHECK_EQ(check_bury_all(), 1);
+    CHECK_EQ(pf_process_state(zombie), 0);
     fifo_close(&fifo);
 }
 
@@ -477,6 +479,8 @@ TEST(tree_with_odd_names)
             pause();
     }
     REQUIRE(read(ready[0], &byte, 1) == 1);
+    char state = pf_process_state(pid);
+    CHECK(state != 0 && state != 'Z' && state != 'X');
     CHECK_EQ(pf_tree_signal(getpid(), SIGKILL, 0), 1);
     CHECK_EQ(check_bury_all(), 1);
     close(ready[0]);
