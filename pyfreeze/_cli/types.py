@@ -128,7 +128,5 @@ class MountPoint(File):
 
 def _freezable() -> list[str]:
     from pyfreeze._mounts.mountinfo import read_mounts, visible
-    from pyfreeze._mounts.selection import FREEZABLE_FSTYPES
 
-    found = {m.mount_point for m in visible(read_mounts()) if m.fstype in FREEZABLE_FSTYPES}
-    return sorted(found)
+    return sorted({m.mount_point for m in visible(read_mounts()) if m.facts.obstacle is None})

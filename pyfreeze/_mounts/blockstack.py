@@ -6,7 +6,6 @@ Sources: /sys/dev/block and /sys/fs/btrfs (Documentation/ABI), loop(4), proc_pid
 from __future__ import annotations
 
 import fcntl
-import functools
 import os
 import stat
 import sys
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 # <linux/loop.h>: struct loop_info64 is 232 bytes and begins with lo_device and lo_inode (__u64).
 _LOOP_GET_STATUS64 = 0x4C05
 _LOOP_INFO64_SIZE = 232
-
-# Mounted block devices behind an anonymous device number (`set_anon_super`).
-_ANONYMOUS_ON_BLOCK = frozenset({"bcachefs", "btrfs"})
-# Options that name one more block device of the same filesystem (xfs).
-_DEVICE_OPTIONS = ("logdev=", "rtdev=")
 
 
 class BlockDevice(NamedTuple):
@@ -148,16 +142,17 @@ class _Reader:
         self.devices: dict[Device, BlockDevice] = {}
         self.members: dict[Device, tuple[Device, ...]] = {}
         self.layers: dict[Device, tuple[Device, ...]] = {}
+        self._registries: dict[str, list[dict[str, Device]]] = {}
 
     def add_filesystem(self, mount: Mount) -> None:
         if mount.device in self.members:
             return
-        if mount.fstype in _ANONYMOUS_ON_BLOCK:
+        if mount.facts.is_anonymous:
             found = self._source_devices(mount)
         elif mount.device[0] != 0:
             found = [mount.device]
             for option in mount.super_options:
-                if option.startswith(_DEVICE_OPTIONS):
+                if option.startswith(mount.facts.device_options):
                     found += self._block_numbers([option.partition("=")[2]])
         else:
             found = []
@@ -237,7 +232,7 @@ class _Reader:
         device = identity[0]
         if device in self.by_device or device[0] != 0:
             return device
-        return by_name.device if by_name is not None and by_name.fstype == "btrfs" else None
+        return by_name.device if by_name is not None and by_name.facts.has_subvolumes else None
 
     def _loop_identity(self, name: str, number: Device) -> tuple[Device, int] | None:
         """The device (`st_dev`) and inode of the backing file, from the loop driver itself."""
@@ -280,33 +275,36 @@ class _Reader:
         return None
 
     def _add_layers(self, mount: Mount) -> None:
-        if mount.fstype != "overlay" or mount.device in self.layers:
+        name = mount.facts.upper_option
+        if not name or mount.device in self.layers:
             return
         for option in mount.super_options:
-            path = option.removeprefix("upperdir=")
+            path = option.removeprefix(name)
             if path != option and path.startswith("/") and touchable(path, self.reachable):
                 place = self._place(path)
                 if place is not None and place[0] != mount.device:
                     self.layers[mount.device] = (place[0],)
 
     def _source_devices(self, mount: Mount) -> list[Device]:
-        # bcachefs lists all its devices as the source, btrfs one of them.
-        names = mount.source.split(":") if mount.fstype == "bcachefs" else [mount.source]
-        numbers = self._block_numbers(names)
-        if mount.fstype != "btrfs":
+        separator = mount.facts.source_separator
+        numbers = self._block_numbers(
+            mount.source.split(separator) if separator else [mount.source]
+        )
+        if not mount.facts.has_registry:
             return numbers
-        for members in self._btrfs:
+        for members in self._registered(mount.fstype):
             # By name where /dev is not ours, as in a container.
             if set(numbers) & set(members.values()) or os.path.basename(mount.source) in members:
                 return numbers + list(members.values())
         return numbers
 
-    @functools.cached_property
-    def _btrfs(self) -> list[dict[str, Device]]:
-        """The devices of every btrfs there is, by name; read once, not for each mount of one."""
-        found = []
-        for uuid in _list(f"{self.sys_root}/fs/btrfs"):
-            directory = f"{self.sys_root}/fs/btrfs/{uuid}/devices"
+    def _registered(self, fstype: str) -> list[dict[str, Device]]:
+        """The devices of each filesystem of a type, by name; read once, not for each mount."""
+        if fstype in self._registries:
+            return self._registries[fstype]
+        found = self._registries[fstype] = []
+        for uuid in _list(f"{self.sys_root}/fs/{fstype}"):
+            directory = f"{self.sys_root}/fs/{fstype}/{uuid}/devices"
             numbers = {name: _read_number(f"{directory}/{name}/dev") for name in _list(directory)}
             found.append({name: number for name, number in numbers.items() if number is not None})
         return found

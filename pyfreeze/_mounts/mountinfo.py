@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.text import printable
 from pyfreeze._model.errors import UsageError
+from pyfreeze._mounts.fstypes import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-Device = tuple[int, int]
+    from pyfreeze._mounts.fstypes import Fstype
 
-# fstypes on an anonymous device (major 0) that answer a lookup from this machine alone. Whatever is
-# neither here nor on a block device may be a network or FUSE filesystem, whose lookups can hang.
-_LOCAL_ANONYMOUS = frozenset(
-    {"bcachefs", "btrfs", "devtmpfs", "overlay", "proc", "ramfs", "rootfs", "sysfs", "tmpfs", "zfs"}
-)
-# On a block device, and yet a lookup may wait for another machine's lock manager.
-CLUSTER_FSTYPES = frozenset({"gfs", "gfs2", "ocfs2"})
+Device = tuple[int, int]
 
 _FIELDS_BEFORE_TAGS = 6
 _MAX_DIGITS = 10
@@ -56,6 +51,11 @@ class Mount(NamedTuple):
     source: str
     super_options: tuple[str, ...]
     """The superblock's options: "ro" here means that nobody can write."""
+
+    @property
+    def facts(self) -> Fstype:
+        """What is known of its type."""
+        return facts_of(self.fstype, self.device)
 
 
 class MountError(UsageError):
@@ -233,14 +233,9 @@ def _resolve(path: str, reachable: Mapping[str, Mount]) -> str:
 
 
 def _answers(mount: Mount) -> bool:
-    if mount.fstype in _LOCAL_ANONYMOUS:
-        return True
-    # fuseblk sits on a block device, but its lookups are answered by a process all the same.
-    return (
-        mount.device[0] != 0
-        and mount.fstype not in CLUSTER_FSTYPES
-        and not mount.fstype.startswith("fuse")
-    )
+    """Whether a lookup cannot hang. An unknown type without a device may be on a network."""
+    is_local = mount.facts.is_local
+    return mount.device[0] != 0 if is_local is None else is_local
 
 
 def _lookup(path: str, root_id: int, children: Mapping[tuple[int, str], Mount]) -> Mount | None:

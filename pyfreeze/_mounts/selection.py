@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.text import printable
 from pyfreeze._mounts.blockstack import lies_on, whole_disks
+from pyfreeze._mounts.fstypes import FREEZABLE, IMAGE
 from pyfreeze._mounts.mountinfo import (
-    CLUSTER_FSTYPES,
     Device,
     MountError,
     by_mount_point,
@@ -22,29 +22,6 @@ if TYPE_CHECKING:
     from pyfreeze._mounts.blockstack import BlockStack
     from pyfreeze._mounts.mountinfo import Mount
 
-# Local filesystems on block devices whose `super_operations` have `freeze_fs`: without it or
-# `freeze_super`, `ioctl_fsfreeze` answers EOPNOTSUPP. gfs2 has it too, and freezes a whole cluster.
-FREEZABLE_FSTYPES = frozenset(
-    {
-        "bcachefs",
-        "btrfs",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "jfs",
-        "nilfs2",
-        "reiserfs",
-        "xfs",
-    }
-)
-_NETWORK = frozenset(
-    ["9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
-     "nfs4", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"]
-)  # fmt: skip
-_IMAGES = frozenset({"cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"})
-_IN_MEMORY = frozenset({"devtmpfs", "hugetlbfs", "ramfs", "rootfs", "tmpfs"})
-_STACKED = frozenset({"aufs", "ecryptfs", "overlay", "overlayfs", "unionfs"})
 _READ_ONLY = "mounted read-only"
 
 
@@ -191,46 +168,20 @@ def single_disk(stack: BlockStack, mounts: Iterable[Mount]) -> bool:
     """
     devices = set()
     for mount in mounts:
-        if mount.fstype in _IMAGES:
+        if mount.facts.obstacle == IMAGE:
             continue
         if stack.members.get(mount.device):
             devices.add(mount.device)
-        elif mount.fstype in FREEZABLE_FSTYPES:
+        elif mount.facts.obstacle is None:
             return False
     return len(whole_disks(stack, devices)) == 1
 
 
-def _kind(mount: Mount) -> str | None:
-    """Why a mount's kind of filesystem cannot be frozen; None: it can."""
-    fstype = mount.fstype
-    if fstype in FREEZABLE_FSTYPES:
-        return None
-    if fstype == "autofs":
-        kind = "automount point"
-    elif fstype in ("fuse", "fuseblk") or fstype.startswith(("fuse.", "fuseblk.")):
-        kind = "FUSE filesystem"
-    elif fstype in _NETWORK:
-        kind = "network filesystem"
-    elif fstype in CLUSTER_FSTYPES:
-        kind = "cluster filesystem"
-    elif fstype in _STACKED:
-        kind = "its layers are on other filesystems"
-    elif fstype in _IMAGES:
-        kind = "read-only image"
-    elif fstype in _IN_MEMORY:
-        kind = "kept in memory"
-    elif mount.device[0] == 0:
-        kind = "pseudo filesystem"
-    else:
-        kind = "its driver has no freeze"
-    return kind
-
-
 def _refusal(mount: Mount) -> str | None:
     """The reason a mount is left out whoever asks; None: its filesystem can be frozen."""
-    kind = _kind(mount)
-    if kind is not None:
-        return f"{kind} ({mount.fstype})"
+    obstacle = mount.facts.obstacle
+    if obstacle is not None:
+        return f"{obstacle} ({mount.fstype})"
     # The superblock's "ro": a mount that is read-only by itself may show a writable filesystem.
     return _READ_ONLY if "ro" in mount.super_options else None
 
@@ -239,8 +190,8 @@ def _best(candidates: Iterable[Mount]) -> dict[Device, Mount]:
     """For each filesystem the mount that shows all of it; then the one with the shortest path."""
 
     def rank(mount: Mount) -> tuple[bool, int, str]:
-        # btrfs: a subvolume's mount has its path as the root, and is as good as any.
-        is_part = mount.root != "/" and mount.fstype != "btrfs"
+        # A subvolume's mount is as good as any.
+        is_part = mount.root != "/" and not mount.facts.has_subvolumes
         return (is_part, len(mount.mount_point), mount.mount_point)
 
     best: dict[Device, Mount] = {}
@@ -294,10 +245,10 @@ def _named(
                 if holder is not None:
                     found += f" (it lies on the filesystem mounted at {holder.mount_point})"
             raise MountError(path, found, "a mount point")
-        kind = _kind(mount)
-        if kind is not None:
-            found = f"{mount.fstype} cannot be frozen ({kind})"
-            raise MountError(path, found, "one of " + ", ".join(sorted(FREEZABLE_FSTYPES)))
+        obstacle = mount.facts.obstacle
+        if obstacle is not None:
+            found = f"{mount.fstype} cannot be frozen ({obstacle})"
+            raise MountError(path, found, "one of " + ", ".join(FREEZABLE))
         if _refusal(mount) is not None:
             raise MountError(path, f"is {_READ_ONLY}", "a writable filesystem")
         if mount.mount_id in files:

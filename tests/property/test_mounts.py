@@ -18,7 +18,6 @@ from pyfreeze._mounts.mountinfo import (
     visible,
 )
 from pyfreeze._mounts.selection import (
-    FREEZABLE_FSTYPES,
     Selection,
     freeze_levels,
     select,
@@ -168,7 +167,7 @@ def check(mounts: list[Mount], stack: BlockStack, selection: Selection) -> None:
     for mount in mounts:
         if mount.mount_id in chosen:
             assert mount.mount_id in seen
-            assert mount.fstype in FREEZABLE_FSTYPES
+            assert mount.facts.obstacle is None
             assert "ro" not in mount.super_options
     levels = {f.device: f.level for f in selection.filesystems}
     assert set(levels.values()) == set(range(len(set(levels.values()))))
@@ -204,7 +203,7 @@ def test_a_selection_accounts_for_every_mount_and_respects_every_edge(
     check(mounts, stack, selection)
     # Nothing that can be frozen was forgotten.
     wanted = {m.device for m in visible(mounts)
-              if m.fstype in FREEZABLE_FSTYPES and "ro" not in m.super_options}  # fmt: skip
+              if m.facts.obstacle is None and "ro" not in m.super_options}  # fmt: skip
     assert {f.device for f in selection.filesystems} == wanted
     assert isinstance(single_disk(stack, mounts), bool)
     assert whole_disks(stack, wanted) <= whole_disks(stack, {m.device for m in mounts})
