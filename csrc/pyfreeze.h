@@ -293,6 +293,62 @@ int pf_run_close(pf_run *run, pf_fault *fault);
 /* In a forked child: forget the run without touching what it owns. */
 void pf_run_forget(pf_run *run);
 
+/* ---- the black box of a state page: what a run did, and when ----------------------------------- */
+
+enum pf_transition_kind {
+    PF_TRANSITION_NONE,
+    /* index: a filesystem, which came to this enum pf_state, in its order; value: errno */
+    PF_TRANSITION_CHOSEN,
+    PF_TRANSITION_OPEN,
+    PF_TRANSITION_FREEZING,
+    PF_TRANSITION_FROZEN,
+    PF_TRANSITION_THAWING,
+    PF_TRANSITION_THAWED,
+    PF_TRANSITION_FAILED,
+    PF_TRANSITION_FOREIGN_THAW,
+    PF_TRANSITION_STUCK,
+    PF_TRANSITION_GIVEN_UP, /* index: a filesystem whose system call hangs; value: errno */
+    /* The window came to this enum pf_window_stage, in its order; value: enum pf_verdict so far */
+    PF_TRANSITION_WINDOW_IDLE,
+    PF_TRANSITION_WINDOW_OPENING,
+    PF_TRANSITION_WINDOW_FLUSHING,
+    PF_TRANSITION_WINDOW_AWAITING,
+    PF_TRANSITION_WINDOW_FREEZING,
+    PF_TRANSITION_WINDOW_OPEN,
+    PF_TRANSITION_WINDOW_THAWING,
+    PF_TRANSITION_WINDOW_SETTLING,
+    PF_TRANSITION_DEADLINE, /* the window's has passed */
+    PF_TRANSITION_LIMIT, /* the time for the window's stage has passed */
+    PF_TRANSITION_CHILD_FORKED, /* index: a child, also below; value: its attempt */
+    PF_TRANSITION_CHILD_PARKED,
+    PF_TRANSITION_CHILD_RELEASED,
+    PF_TRANSITION_CHILD_EXITED,
+    PF_TRANSITION_CHILD_ENDED, /* nothing is left to wait for; value: wait status */
+    PF_TRANSITION_CHILD_FAILED, /* it could not be started; value: errno */
+    PF_TRANSITION_READY, /* the supervisor; value: its process id */
+    PF_TRANSITION_REQUEST, /* index: as in the message; value: enum pf_request_kind */
+    PF_TRANSITION_SIGNAL, /* to the supervisor; value: its number */
+    PF_TRANSITION_CLIENT_LOST, /* seen by the supervisor */
+    PF_TRANSITION_LEAVING, /* the supervisor ends what is left, and then itself */
+    PF_TRANSITION_RESCUE, /* the client has found the supervisor dead or unresponsive */
+    PF_TRANSITION_DEAD, /* the supervisor's last thread has ended */
+    PF_TRANSITION_RECOVER, /* a process thaws what a lost supervisor left; value: its id */
+    PF_TRANSITION_RECOVERED, /* value: how many filesystems may still be frozen */
+    PF_TRANSITION_COUNT
+};
+
+typedef struct {
+    uint64_t number; /* from 1 on; one that is missing was overwritten, or never quite written */
+    uint64_t ns;
+    int kind; /* enum pf_transition_kind */
+    int index; /* -1: none */
+    int value;
+} pf_transition;
+
+/* The oldest transition that is kept and comes after number `after`, 0: of all. 1: there it is, 0:
+ * there is none. */
+int pf_run_transition(pf_run *run, uint64_t after, pf_transition *out);
+
 /* ---- other runs' pages: of dead ones to clear up, of live ones to look at -------------------- */
 
 typedef struct pf_record pf_record;

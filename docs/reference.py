@@ -39,6 +39,7 @@ CHAPTERS = {
         "_model.report.SkippedReport",
         "_model.report.SnapshotReport",
         "_model.report.EventReport",
+        "_model.report.TransitionReport",
         "_model.report.EffectiveReport",
         "_model.report.PluginReport",
     ),

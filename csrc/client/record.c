@@ -123,7 +123,7 @@ int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_
     if (fd < 0)
         return fd;
     /* FOREIGN_THAW here only says that it is thawed already, which is what we want. */
-    if (pf_thaw(slot, fd) == PF_STATE_STUCK)
+    if (pf_thaw(record->page, slot, fd) == PF_STATE_STUCK)
         return pf_fail_at(fault, PF_OP_THAW, (int)index, slot->error);
     return 0;
 }
@@ -149,8 +149,6 @@ int pf_thaw_mount(const char *mount, uint64_t mount_id, pf_fault *fault)
     PF_AUTO_FD fd = pf_open_mount(mount, mount_id, fault);
     if (fd < 0)
         return fd;
-    struct pf_slot slot = {.state = PF_STATE_FROZEN}; /* of no page: nobody's but the caller's */
-    if (pf_thaw(&slot, fd) == PF_STATE_STUCK)
-        return pf_fail(fault, PF_OP_THAW, slot.error);
-    return pf_slot_state(&slot) == PF_STATE_THAWED;
+    int error = pf_fithaw(fd);
+    return error == 0 || error == EINVAL ? error == 0 : pf_fail(fault, PF_OP_THAW, error);
 }

@@ -132,6 +132,11 @@ int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault 
     return 0;
 }
 
+int pf_run_transition(pf_run *run, uint64_t after, pf_transition *out)
+{
+    return pf_blackbox_read(&run->page->blackbox, after, out);
+}
+
 int pf_run_supervisor_pid(pf_run *run)
 {
     return run->supervisor;

@@ -115,6 +115,7 @@ void pf_rescue(struct pf_run *run)
 {
     pthread_mutex_lock(&run->rescue_lock);
     if (!run->lost) {
+        pf_page_note(run->page, PF_TRANSITION_RESCUE, -1, 0);
         /* One owner: nobody thaws beside a supervisor that may wake up again. */
         syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
         int is_dead = pf_wait_for_death(run, DEATH_NS);
@@ -124,6 +125,8 @@ void pf_rescue(struct pf_run *run)
             is_dead = pf_wait_for_death(run, SLOW_DEATH_NS);
             pf_thaw_all(run->page, run->filesystem_fds, is_dead);
         }
+        if (is_dead)
+            pf_page_note(run->page, PF_TRANSITION_DEAD, -1, 0);
         PF_AUTO_FD rcu_fd = pf_rcu_open();
         pf_rcu_restore(run->page, rcu_fd);
         atomic_store(&run->page->window_ns, 0);

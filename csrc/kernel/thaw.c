@@ -9,30 +9,16 @@
 #define ATTEMPTS 6
 #define PAUSE_NS (5 * PF_NS_PER_MS)
 
-static uint32_t finish(struct pf_slot *slot, uint32_t state, int error)
+int pf_fithaw(int fd)
 {
-    slot->thaw_return_ns = pf_now_ns();
-    if (error != 0) {
-        slot->error = error;
-        slot->op = PF_OP_THAW;
-    }
-    atomic_store(&slot->state, state);
-    return state;
-}
-
-uint32_t pf_thaw(struct pf_slot *slot, int fd)
-{
-    slot->thaw_enter_ns = pf_now_ns();
-    atomic_store(&slot->state, PF_STATE_THAWING);
-
     int error = 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         if (ioctl(fd, FITHAW, 0) == 0)
-            return finish(slot, PF_STATE_THAWED, 0);
+            return 0;
         error = errno;
         /* thaw_super() says EINVAL when s_writers.frozen is not SB_FREEZE_COMPLETE. */
         if (error == EINVAL)
-            return finish(slot, PF_STATE_FOREIGN_THAW, error);
+            break;
         /* Any other error leaves the filesystem frozen: unfreeze_fs failed, or the call never got
          * that far. The second time often works; a pause is for what needs a moment. */
         if (attempt > 0) {
@@ -40,26 +26,49 @@ uint32_t pf_thaw(struct pf_slot *slot, int fd)
             nanosleep(&pause, NULL);
         }
     }
-    return finish(slot, PF_STATE_STUCK, error);
+    return error;
 }
 
-int pf_thaw_if_frozen(struct pf_slot *slot, int fd)
+static uint32_t finish(struct pf_page *page, struct pf_slot *slot, enum pf_state state, int error)
+{
+    slot->thaw_return_ns = pf_now_ns();
+    if (error != 0) {
+        slot->error = error;
+        slot->op = PF_OP_THAW;
+    }
+    pf_slot_enter(page, slot, state, error);
+    return state;
+}
+
+uint32_t pf_thaw(struct pf_page *page, struct pf_slot *slot, int fd)
+{
+    slot->thaw_enter_ns = pf_now_ns();
+    pf_slot_enter(page, slot, PF_STATE_THAWING, 0);
+    int error = pf_fithaw(fd);
+    enum pf_state state = error == 0        ? PF_STATE_THAWED
+                          : error == EINVAL ? PF_STATE_FOREIGN_THAW
+                                            : PF_STATE_STUCK;
+    return finish(page, slot, state, error);
+}
+
+int pf_thaw_if_frozen(struct pf_page *page, struct pf_slot *slot, int fd)
 {
     uint64_t begin = pf_now_ns();
     if (ioctl(fd, FITHAW, 0) < 0)
         return 0;
     slot->thaw_enter_ns = begin;
-    finish(slot, PF_STATE_THAWED, 0);
+    finish(page, slot, PF_STATE_THAWED, 0);
     return 1;
 }
 
-void pf_thaw_left(struct pf_slot *slot, int fd)
+void pf_thaw_left(struct pf_page *page, struct pf_slot *slot, int fd)
 {
     /* Caught between the two: EINVAL then means that it never became frozen, or that the owner's own
      * FITHAW had already worked. Neither is somebody else's doing. */
     uint32_t before = pf_slot_state(slot);
-    if (pf_thaw(slot, fd) == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
-        atomic_store(&slot->state, before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED);
+    if (pf_thaw(page, slot, fd) == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
+        pf_slot_enter(page, slot, before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED,
+                      EINVAL);
 }
 
 uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
@@ -75,7 +84,7 @@ uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
             uint32_t state = pf_slot_state(slot);
             if (slot->level == level && fds[i] >= 0 && pf_state_needs_thaw(state) &&
                 (state != PF_STATE_FREEZING || owner_is_dead))
-                pf_thaw_left(slot, fds[i]);
+                pf_thaw_left(page, slot, fds[i]);
         }
     return pf_page_count_needing_thaw(page);
 }

@@ -82,7 +82,15 @@ static int plausible(const struct pf_page *page, uint64_t size)
             !memchr((const char *)page + at, 0, size - at))
             return 0;
     }
-    return 1;
+    return pf_blackbox_is_plausible(&page->blackbox);
+}
+
+/* Its run may well have frozen something: it must not be taken for a page that was only begun. */
+static int is_of_another_version(int fd)
+{
+    uint64_t magic;
+    return PF_RETRY(pread(fd, &magic, sizeof magic, 0)) == sizeof magic && magic != PF_PAGE_MAGIC &&
+           (magic ^ PF_PAGE_MAGIC) << 8 == 0;
 }
 
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault)
@@ -135,6 +143,14 @@ void pf_slot_read(const struct pf_page *page, uint32_t index, pf_filesystem *out
         .thaw_enter_ns = slot->thaw_enter_ns,
         .thaw_return_ns = slot->thaw_return_ns,
     };
+}
+
+void pf_slot_enter(struct pf_page *page, struct pf_slot *slot, enum pf_state state, int error)
+{
+    _Static_assert(PF_TRANSITION_STUCK - PF_TRANSITION_CHOSEN == PF_STATE_STUCK,
+                   "the kinds are in enum pf_state's order");
+    atomic_store(&slot->state, (uint32_t)state);
+    pf_page_note(page, PF_TRANSITION_CHOSEN + state, (int)(slot - page->slots), error);
 }
 
 uint32_t pf_page_count_needing_thaw(const struct pf_page *page)

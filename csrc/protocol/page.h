@@ -10,9 +10,10 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "protocol/blackbox.h"
 #include "protocol/fault.h"
 
-#define PF_PAGE_MAGIC 0x3167707a65726670ull /* "pfrezpg1" */
+#define PF_PAGE_MAGIC 0x3267707a65726670ull /* "pfrezpg2"; the last byte is the layout's version */
 #define PF_PAGE_MAX_FILESYSTEMS 4096u
 #define PF_ID_SIZE 40
 #define PF_PAGE_SUFFIX ".state"
@@ -47,6 +48,7 @@ struct pf_page {
     _Atomic uint64_t deadline_ns;    /* of the window once it is freezing, else 0 */
     _Atomic uint32_t thawing;        /* the supervisor has begun to thaw: it is not mute */
     uint32_t reserved;
+    struct pf_blackbox blackbox;
     struct pf_slot slots[];
 };
 
@@ -59,7 +61,8 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
 int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_options *options,
                    pf_fault *fault);
 /* Map a page that another process made, after checking all that later code relies on: for reading
- * only, if that is all that the descriptor is for. */
+ * only, if that is all that the descriptor is for. EBADMSG: it is none, or only begun;
+ * EPROTONOSUPPORT: another version's. */
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault);
 void pf_page_unmap(struct pf_page *page);
 /* Remove its file: nothing that it tells of may be frozen any more. */
@@ -68,6 +71,15 @@ void pf_page_remove(const struct pf_page *page, int directory_fd);
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot);
 void pf_page_boot_id(char boot_id[PF_ID_SIZE]);
 void pf_slot_read(const struct pf_page *page, uint32_t index, pf_filesystem *out);
+
+static inline void pf_page_note(struct pf_page *page, enum pf_transition_kind kind, int index,
+                                int value)
+{
+    pf_blackbox_write(&page->blackbox, kind, index, value);
+}
+
+/* A slot's new state, with the transition; `error` is noted, not stored. */
+void pf_slot_enter(struct pf_page *page, struct pf_slot *slot, enum pf_state state, int error);
 
 static inline uint32_t pf_slot_state(const struct pf_slot *slot)
 {

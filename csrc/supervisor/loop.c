@@ -58,8 +58,10 @@ static void on_signals(struct pf_supervisor *supervisor)
 {
     struct signalfd_siginfo info;
     while (read(supervisor->signal_fd, &info, sizeof info) == sizeof info)
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo != SIGCHLD) {
+            pf_page_note(supervisor->page, PF_TRANSITION_SIGNAL, -1, (int)info.ssi_signo);
             pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
+        }
     /* Keepers tell of their children by their sockets; here they, and orphans that outlived their
      * reaper, are only buried. */
     while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -127,6 +129,7 @@ int main(int count, char **words)
         pf_reply(&supervisor, PF_REPLY_READY, -1, &fault);
         return 1;
     }
+    pf_page_note(supervisor.page, PF_TRANSITION_READY, -1, getpid());
     pf_reply(&supervisor, PF_REPLY_READY, -1, NULL);
     while (!pf_shutdown_advance(&supervisor))
         run_once(&supervisor);

@@ -16,6 +16,7 @@ static void take_plan(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS]
 static void handle(struct pf_supervisor *supervisor, const struct pf_message *message,
                    int fds[PF_WIRE_MAX_FDS])
 {
+    pf_page_note(supervisor->page, PF_TRANSITION_REQUEST, message->index, (int)message->kind);
     switch (message->kind) {
     case PF_REQUEST_PLAN:
         take_plan(supervisor, fds);

@@ -17,6 +17,7 @@ void pf_on_client_death(struct pf_supervisor *supervisor)
     if (!supervisor->client_lives)
         return;
     supervisor->client_lives = 0;
+    pf_page_note(supervisor->page, PF_TRANSITION_CLIENT_LOST, -1, 0);
     close(PF_FD_SOCKET);
     close(PF_FD_CLIENT);
     pf_shutdown_begin(supervisor);

@@ -22,6 +22,7 @@
 
 /* A filesystem that was left. */
 struct leftover {
+    struct pf_page *page;
     struct pf_slot *slot;
     int fd;
     int has_thread;
@@ -46,7 +47,9 @@ static int take(struct leftovers *leftovers)
         struct pf_slot *slot = &leftovers->page->slots[i];
         if (pf_state_needs_thaw(pf_slot_state(slot))) {
             int fd = PF_FD_FILESYSTEMS + (int)leftovers->count;
-            leftovers->list[leftovers->count++] = (struct leftover){.slot = slot, .fd = fd};
+            leftovers->list[leftovers->count++] = (struct leftover){.page = leftovers->page,
+                                                                    .slot = slot,
+                                                                    .fd = fd};
         }
     }
     return pf_close_from(PF_FD_FILESYSTEMS + (int)leftovers->count);
@@ -74,9 +77,9 @@ static void *see_to(void *argument)
     struct leftover *leftover = argument;
     /* Its FIFREEZE may return long before the last thread of the owner dies; nobody tells us. */
     while (pf_slot_state(leftover->slot) == PF_STATE_FREEZING && !owner_dies_within(LOOK_MS))
-        pf_thaw_if_frozen(leftover->slot, leftover->fd);
+        pf_thaw_if_frozen(leftover->page, leftover->slot, leftover->fd);
     if (pf_state_needs_thaw(pf_slot_state(leftover->slot)))
-        pf_thaw_left(leftover->slot, leftover->fd);
+        pf_thaw_left(leftover->page, leftover->slot, leftover->fd);
     return NULL;
 }
 
@@ -101,6 +104,8 @@ static void wind_up(struct leftovers *leftovers)
     if (pf_rcu_restore(leftovers->page, rcu_fd) == 0 &&
         pf_page_count_needing_thaw(leftovers->page) == 0)
         pf_page_remove(leftovers->page, PF_FD_DIRECTORY);
+    pf_page_note(leftovers->page, PF_TRANSITION_RECOVERED, -1,
+                 (int)pf_page_count_needing_thaw(leftovers->page));
     free(leftovers->list);
     pf_page_unmap(leftovers->page);
     /* A fork of the embedding process may still have the lock's open file description. */
@@ -116,6 +121,7 @@ int pf_successor_run(void)
         return 1; /* the client does what it can; the page stays for `pyfreeze thaw` */
     leave_parent(leftovers.page);
     atomic_store(&leftovers.page->deadline_ns, 0); /* nobody can promise one any more */
+    pf_page_note(leftovers.page, PF_TRANSITION_RECOVER, -1, getpid());
     pf_lower_oom_score();
     pf_lock_memory();
     see_to_all(&leftovers);

@@ -67,5 +67,6 @@ void pf_level_blame_busy(struct pf_window *window, int op)
             window->page->slots[i].error = ETIMEDOUT;
             window->page->slots[i].op = (uint32_t)op;
             window->fault.index = (int)i;
+            pf_page_note(window->page, PF_TRANSITION_GIVEN_UP, (int)i, ETIMEDOUT);
         }
 }

@@ -34,6 +34,14 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
     return 0;
 }
 
+static void enter(struct pf_window *window, enum pf_window_stage stage)
+{
+    _Static_assert(PF_TRANSITION_WINDOW_SETTLING - PF_TRANSITION_WINDOW_IDLE == PF_WINDOW_SETTLING,
+                   "the kinds are in enum pf_window_stage's order");
+    window->stage = stage;
+    pf_page_note(window->page, PF_TRANSITION_WINDOW_IDLE + stage, -1, (int)window->verdict);
+}
+
 /* ---- beginnings ----------------------------------------------------------------------------- */
 
 static int require_idle(const struct pf_window *window, pf_fault *fault)
@@ -57,7 +65,7 @@ int pf_window_begin_open(struct pf_window *window, pf_fault *fault)
     int result = require_idle(window, fault);
     if (result < 0)
         return result;
-    window->stage = PF_WINDOW_OPENING;
+    enter(window, PF_WINDOW_OPENING);
     window->level = 0;
     window->fault = (pf_fault){.index = -1};
     pf_timer_arm(window->limit_fd, pf_now_ns() + OPEN_LIMIT_NS);
@@ -74,7 +82,7 @@ static void begin_round(struct pf_window *window)
 
 static void begin_flushing(struct pf_window *window, int freeze_follows)
 {
-    window->stage = PF_WINDOW_FLUSHING;
+    enter(window, PF_WINDOW_FLUSHING);
     window->freeze_follows = freeze_follows;
     window->fault = (pf_fault){.index = -1};
     window->round = 0;
@@ -104,7 +112,7 @@ static void begin_freezing(struct pf_window *window)
     atomic_store(&window->page->deadline_ns, deadline);
     pf_timer_arm(window->deadline_fd, deadline);
     pf_timer_arm(window->limit_fd, pf_add_ns(now, window->freeze_timeout_ns));
-    window->stage = PF_WINDOW_FREEZING;
+    enter(window, PF_WINDOW_FREEZING);
     window->level = 0;
     pf_level_post(window, PF_JOB_FREEZE);
 }
@@ -141,7 +149,7 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
     pf_timer_disarm(window->deadline_fd);
     window->thaw_begin_ns = pf_now_ns();
     pf_timer_arm(window->limit_fd, window->thaw_begin_ns + THAW_LIMIT_NS);
-    window->stage = PF_WINDOW_THAWING;
+    enter(window, PF_WINDOW_THAWING);
     /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
      * is set before pf_level_post() looks at the states (see do_freeze() for the other half). */
     for (uint32_t i = 0; i < window->page->count; i++)
@@ -154,7 +162,7 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
 
 static void begin_settling(struct pf_window *window)
 {
-    window->stage = PF_WINDOW_SETTLING;
+    enter(window, PF_WINDOW_SETTLING);
     pf_timer_arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
     for (uint32_t i = 0; i < window->page->count; i++)
         window->workers[i].awaited = 1; /* idle ones are done already */
@@ -173,7 +181,7 @@ static enum pf_window_event close_window(struct pf_window *window)
             }
     atomic_store(&window->page->deadline_ns, 0);
     pf_boost_end(window);
-    window->stage = PF_WINDOW_IDLE;
+    enter(window, PF_WINDOW_IDLE);
     return PF_WINDOW_EVENT_CLOSED;
 }
 
@@ -195,13 +203,13 @@ static enum pf_window_event end_flushing(struct pf_window *window)
         return PF_WINDOW_EVENT_NONE;
     }
     if (window->freeze_follows) {
-        window->stage = PF_WINDOW_AWAITING;
+        enter(window, PF_WINDOW_AWAITING);
         if (!window->awaits_command)
             begin_freezing(window);
         return PF_WINDOW_EVENT_NONE;
     }
     pf_timer_disarm(window->limit_fd);
-    window->stage = PF_WINDOW_IDLE;
+    enter(window, PF_WINDOW_IDLE);
     return PF_WINDOW_EVENT_FLUSHED;
 }
 
@@ -214,7 +222,7 @@ static enum pf_window_event end_opening_level(struct pf_window *window)
     if (pf_level_find_failed(window, PF_OP_OPEN, &window->fault) < 0)
         pf_level_find_failed(window, PF_OP_VERIFY, &window->fault);
     pf_timer_disarm(window->limit_fd);
-    window->stage = PF_WINDOW_IDLE;
+    enter(window, PF_WINDOW_IDLE);
     return PF_WINDOW_EVENT_OPENED;
 }
 
@@ -244,7 +252,7 @@ static enum pf_window_event end_freezing_level(struct pf_window *window)
     }
     pf_rcu_restore(window->page, window->rcu_fd);
     pf_timer_arm(window->limit_fd, pf_now_ns() + LATENCY_LIMIT_NS);
-    window->stage = PF_WINDOW_OPEN;
+    enter(window, PF_WINDOW_OPEN);
     return PF_WINDOW_EVENT_FROZEN;
 }
 
@@ -343,6 +351,7 @@ void pf_window_on_deadline(struct pf_window *window)
 {
     if (!pf_timer_has_fired(window->deadline_fd))
         return;
+    pf_page_note(window->page, PF_TRANSITION_DEADLINE, -1, 0);
     if (window->stage == PF_WINDOW_FREEZING)
         pf_level_blame_busy(window, PF_OP_FREEZE);
     pf_window_give_up(window, PF_VERDICT_EXPIRED);
@@ -352,6 +361,8 @@ void pf_window_on_limit(struct pf_window *window)
 {
     if (!pf_timer_has_fired(window->limit_fd))
         return;
+    if (window->stage != PF_WINDOW_OPEN) /* there it ends only PF_WINDOW_CPU_LATENCY */
+        pf_page_note(window->page, PF_TRANSITION_LIMIT, -1, 0);
     switch (window->stage) {
     case PF_WINDOW_FREEZING:
         pf_level_blame_busy(window, PF_OP_FREEZE);

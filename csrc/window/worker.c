@@ -38,11 +38,11 @@ static int is_worth_telling(struct pf_pool *pool, uint32_t batch)
     return (uint32_t)in_flight == 1;
 }
 
-static void fail_slot(struct pf_slot *slot, const pf_fault *fault)
+static void fail_slot(const struct pf_worker *worker, int op, int error)
 {
-    slot->error = fault->error;
-    slot->op = (uint32_t)fault->op;
-    atomic_store(&slot->state, PF_STATE_FAILED);
+    worker->slot->error = error;
+    worker->slot->op = (uint32_t)op;
+    pf_slot_enter(worker->page, worker->slot, PF_STATE_FAILED, error);
 }
 
 static void do_open(struct pf_worker *worker)
@@ -51,11 +51,11 @@ static void do_open(struct pf_worker *worker)
     int fd = pf_open_mount(pf_page_mount(worker->page, worker->slot), worker->slot->mount_id,
                            &fault);
     if (fd < 0) {
-        fail_slot(worker->slot, &fault);
+        fail_slot(worker, fault.op, fault.error);
         return;
     }
     worker->fd = fd;
-    atomic_store(&worker->slot->state, PF_STATE_OPEN);
+    pf_slot_enter(worker->page, worker->slot, PF_STATE_OPEN, 0);
 }
 
 static void do_flush(struct pf_worker *worker)
@@ -77,25 +77,25 @@ static void do_freeze(struct pf_worker *worker)
     if (atomic_load(&worker->abandoned)) /* given up before it began */
         return;
     slot->freeze_enter_ns = pf_now_ns();
-    atomic_store(&slot->state, PF_STATE_FREEZING);
+    pf_slot_enter(worker->page, slot, PF_STATE_FREEZING, 0);
     int error = ioctl(worker->fd, FIFREEZE, 0) < 0 ? errno : 0;
     slot->freeze_return_ns = pf_now_ns();
     if (error != 0) {
-        fail_slot(slot, &(pf_fault){.op = PF_OP_FREEZE, .error = error});
+        fail_slot(worker, PF_OP_FREEZE, error);
         return;
     }
-    atomic_store(&slot->state, PF_STATE_FROZEN);
+    pf_slot_enter(worker->page, slot, PF_STATE_FROZEN, 0);
     /* The loop sets `abandoned` and then looks at the state; we set the state and then look at
      * `abandoned`. One of us sees the other, so a late freeze is always thawed. Both may: the
      * loop's thaw comes as a job to this same thread and finds nothing left to do. */
     if (atomic_load(&worker->abandoned))
-        pf_thaw(slot, worker->fd);
+        pf_thaw(worker->page, slot, worker->fd);
 }
 
 static void do_thaw(struct pf_worker *worker)
 {
     if (pf_slot_state(worker->slot) == PF_STATE_FROZEN)
-        pf_thaw(worker->slot, worker->fd);
+        pf_thaw(worker->page, worker->slot, worker->fd);
 }
 
 static void *run(void *argument)

@@ -26,10 +26,12 @@ from pyfreeze._model.report import (
     ScriptReport,
     SkippedReport,
     SnapshotReport,
+    TransitionReport,
     WindowReport,
 )
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import NS_PER_MS, window_times
+from pyfreeze._model.transitions import describe_transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +79,25 @@ def make_report(plan: Plan, journal: Journal) -> Report:
         below_required=outcome.below_required,
         still_frozen=list(journal.still_frozen),
         effective=effective(plan),
+        transitions=_transitions(journal, plan) if _went_wrong(journal, outcome) else [],
     )
+
+
+def _went_wrong(journal: Journal, outcome: Outcome) -> bool:
+    clean = outcome.code in (OutcomeCode.APPLICATION_CONSISTENT, OutcomeCode.SUCCESS)
+    return not (outcome.success and clean) or bool(journal.frozen_mounts)
+
+
+def _transitions(journal: Journal, plan: Plan) -> list[TransitionReport]:
+    mounts = [filesystem.mount_point for filesystem in plan.selection.filesystems]
+    return [
+        TransitionReport(
+            t_ms=(one.ns - journal.begin_ns) / NS_PER_MS,
+            kind=one.name,
+            text=describe_transition(one, mounts),
+        )
+        for one in journal.transitions
+    ]
 
 
 def effective(plan: Plan) -> EffectiveReport:

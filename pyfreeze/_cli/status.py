@@ -10,6 +10,7 @@ import click
 
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
+from pyfreeze._model.transitions import describe_transition, transition_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=(
         Example("Every run that is alive, or has left something", "pyfreeze status"),
+        Example("And what each of them did last", "pyfreeze status --verbose"),
         Example(
             "For monitoring: thaw only where something was left",
             "pyfreeze status >/dev/null || pyfreeze thaw",
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool) -> int:
+@click.option(
+    "--verbose", is_flag=True,
+    help="Show what each run did last, of the 512 transitions that its state page keeps.",
+)  # fmt: skip
+def command(as_json: bool, verbose: bool) -> int:
     """Show every run on this machine: alive or dead, since when, and what it has frozen.
 
     It only looks at the runs' state pages, and takes no lock: a live run is not disturbed. Within a
@@ -47,14 +53,15 @@ def command(as_json: bool) -> int:
     status = exits.MAY_BE_FROZEN if left else exits.SUCCESS
     with streams.telling(status, f"may be frozen: {', '.join(left)}" if left else ""):
         if as_json:
-            click.echo(json.dumps(_as_data(runs, left), indent=2))
+            click.echo(json.dumps(_as_data(runs, left, verbose=verbose), indent=2))
         else:
-            for line in [text for run in runs for text in _lines(run)] or ["no run"]:
+            lines = [text for run in runs for text in _lines(run, verbose=verbose)]
+            for line in lines or ["no run"]:
                 click.echo(line)
     return status
 
 
-def _as_data(runs: Sequence[RunStatus], left: list[str]) -> dict[str, object]:
+def _as_data(runs: Sequence[RunStatus], left: list[str], *, verbose: bool) -> dict[str, object]:
     return {
         "version": 1,
         "left_frozen": left,
@@ -65,13 +72,22 @@ def _as_data(runs: Sequence[RunStatus], left: list[str]) -> dict[str, object]:
                 "supervisor": run.supervisor._asdict(),
                 "filesystems": [one._asdict() for one in run.filesystems],
                 "left_frozen": list(run.left_frozen),
+                "transitions": _transitions(run) if verbose else [],
             }
             for run in runs
         ],
     }
 
 
-def _lines(run: RunStatus) -> list[str]:
+def _transitions(run: RunStatus) -> list[dict[str, object]]:
+    mounts = [one.mount for one in run.filesystems]
+    return [
+        {"t_ns": one.ns, "kind": one.name, "text": describe_transition(one, mounts)}
+        for one in run.transitions
+    ]
+
+
+def _lines(run: RunStatus, *, verbose: bool) -> list[str]:
     """A run for people: pure."""
     this = " (this run)" if run.is_this else ""
     begun = f"begun {run.age_s:.1f} s ago"
@@ -85,6 +101,8 @@ def _lines(run: RunStatus) -> list[str]:
         lines.append(f"  {one.mount} ({one.device}): {state}{since}")
     if run.left_frozen:
         lines.append("  thaw it: pyfreeze thaw")
+    if verbose:
+        lines += transition_lines(run.transitions, [one.mount for one in run.filesystems])
     return lines
 
 

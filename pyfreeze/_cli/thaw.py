@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     "--force", is_flag=True,
     help="Thaw what --mount names, whoever froze it. A live run's snapshot of it is spoilt.",
 )  # fmt: skip
-def command(mounts: tuple[str, ...], force: bool) -> int:
+@click.option(
+    "--verbose", is_flag=True,
+    help="Show what each run that was seen to did last, too: its black box.",
+)  # fmt: skip
+def command(mounts: tuple[str, ...], force: bool, verbose: bool) -> int:
     """Thaw what a dead run left frozen, and only that.
 
     A run that is alive thaws for itself: then this does nothing and exits with status 4; --force
@@ -45,7 +49,7 @@ def command(mounts: tuple[str, ...], force: bool) -> int:
     wrong usage. 4: a run is alive. 5: something may still be frozen; it is named.
     """
     if not force:
-        return _thaw_left(mounts)
+        return _thaw_left(mounts, verbose=verbose)
     if not mounts:
         raise click.UsageError(
             "--force: found no --mount, expected the mount points to thaw by force: "
@@ -54,7 +58,7 @@ def command(mounts: tuple[str, ...], force: bool) -> int:
     return _thaw_named(mounts)
 
 
-def _thaw_left(mounts: Sequence[str]) -> int:
+def _thaw_left(mounts: Sequence[str], *, verbose: bool) -> int:
     from pyfreeze._base.paths import STATE_DIRECTORY
     from pyfreeze._recovery.force import named_mounts
     from pyfreeze._recovery.recover import recover
@@ -71,8 +75,9 @@ def _thaw_left(mounts: Sequence[str]) -> int:
         click.echo(f"pyfreeze: {text}", err=True)
     status = exits.MAY_BE_FROZEN if still else exits.SUCCESS
     thawed = [f"thawed {mount} (run {run.run_id})" for run in found for mount in run.thawed]
+    history = [line for run in found for line in (f"run {run.run_id}:", *run.history)]
     with streams.telling(status, "; ".join(thawed)):
-        for line in thawed:
+        for line in [*thawed, *(history if verbose else ())]:
             click.echo(line)
         if not thawed and not any(run.failed for run in found):
             click.echo("nothing to thaw" + "".join(f" on {mount}" for mount in only or ()))

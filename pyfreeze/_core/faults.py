@@ -49,12 +49,20 @@ def from_fault(step: int, step_text: str, number: int, filename: str | None) -> 
         return SupervisorError(_errno.ESRCH, "the supervisor is gone")
     if step in (lib.PF_OP_SPAWN, lib.PF_OP_READY, lib.PF_OP_SETUP):
         return os_error(SupervisorError, number, step_text, filename)
-    if step == lib.PF_OP_VERIFY and number == _errno.ESTALE:
-        what = f"{step_text}: it was unmounted, or something else is mounted there now"
-        return FreezeFailedError(number, what, filename)
-    if step == lib.PF_OP_FREEZE and number == _errno.EBUSY:
-        what = f"{step_text}: somebody else has frozen it already"
-        return FreezeFailedError(number, what, filename)
+    known = {
+        (lib.PF_OP_VERIFY, _errno.ESTALE): (
+            FreezeFailedError, "it was unmounted, or something else is mounted there now",
+        ),
+        (lib.PF_OP_FREEZE, _errno.EBUSY): (
+            FreezeFailedError, "somebody else has frozen it already",
+        ),
+        (lib.PF_OP_PAGE_READ, _errno.EPROTONOSUPPORT): (
+            FreezeError, "another version of pyfreeze made it, whose 'pyfreeze thaw' reads it",
+        ),
+    }.get((step, number))  # fmt: skip
+    if known is not None:
+        kind, reason = known
+        return kind(number, f"{step_text}: {reason}", filename)
     if step == lib.PF_OP_THAW and number == _errno.EPERM:
         return NotPermittedError(number, f"{step_text} needs CAP_SYS_ADMIN (root)", filename)
     if step in (lib.PF_OP_FREEZE, lib.PF_OP_FLUSH, lib.PF_OP_OPEN, lib.PF_OP_VERIFY):

@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from pyfreeze._core.faults import from_fault
-from pyfreeze._core.run import filesystem_times
+from pyfreeze._core.run import filesystem_times, read_transitions
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
     from pyfreeze._model.timeline import FilesystemTimes
+    from pyfreeze._model.transitions import Transition
 
 
 class Record:
@@ -54,6 +55,12 @@ class Record:
             self._check(lib.pf_record_read(self._record, index, out, self._fault))
             rows.append(filesystem_times(out))
         return tuple(rows)
+
+    def transitions(self) -> tuple[Transition, ...]:
+        """The last transitions, the oldest first; a live run's, too."""
+        return read_transitions(
+            lambda after, out: lib.pf_record_transition(self._record, after, out)
+        )
 
     def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
         """Thaw one filesystem through a mount of it."""

@@ -24,10 +24,11 @@ from pyfreeze._core.types import (
 from pyfreeze._model.errors import FreezeError, SupervisorError
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import FilesystemTimes
+from pyfreeze._model.transitions import Transition, TransitionKind
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from pyfreeze._core.types import ChildOptions, Step

@@ -146,6 +146,17 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     """Which plugin, how many filesystems, what kind of snapshot."""
 
 
+class TransitionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the run's black box: something that the supervisor, or the client, noted."""
+
+    t_ms: float
+    """Milliseconds since the run's begin."""
+    kind: str
+    """What it is, in one word: "frozen", "window-thawing", "child-ended"."""
+    text: str
+    """The same in words, with the mount point, child or error that it concerns."""
+
+
 class PluginReport(msgspec.Struct, frozen=True, kw_only=True):
     """One plugin as it was configured, after defaults and caps. Timeouts in seconds."""
 
@@ -230,6 +241,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A lower level than the one that was required."""
     still_frozen: list[str] = []
     """Mount points that may still be frozen."""
+    transitions: list[TransitionReport] = []
+    """The last things that happened, the oldest first; empty where all went well."""
 
     def to_json(self) -> bytes:
         """The report as one JSON object, indented: UTF-8 bytes without a newline at the end."""

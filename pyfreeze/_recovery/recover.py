@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._model.errors import FreezeError, LockedError, StillFrozenError
+from pyfreeze._model.transitions import transition_lines
 from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Recovered(NamedTuple):
     """Mount points that may still be frozen, with the reason."""
     others: tuple[str, ...] = ()
     """Mount points that may still be frozen, since they were not asked for."""
+    history: tuple[str, ...] = ()
+    """What the run and its recovery did last, a line each."""
 
 
 def find_pages(state_directory: str) -> tuple[str, ...]:
@@ -58,9 +61,34 @@ def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Re
     try:
         # Listed again: what was there before the lock may have ended in order meanwhile.
         mounts = tuple(by_mount_point(read_mounts()).values())
-        return tuple(_recover_page(path, mounts, only) for path in find_pages(state_directory))
+        recovered = tuple(_recover_page(path, mounts, only) for path in find_pages(state_directory))
     finally:
         os.close(lock)
+    _log(recovered)
+    return recovered
+
+
+def _log(recovered: Sequence[Recovered]) -> None:
+    seen_to = [found for found in recovered if found.thawed or found.failed]
+    if not seen_to:
+        return
+    import logging  # not on the way to frozen() where there is nothing to tell
+
+    log = logging.getLogger("pyfreeze")
+    for found in seen_to:
+        log.info("run %s, which is dead: %s", found.run_id, describe_recovered(found))
+        for line in found.history:
+            log.info("run %s: %s", found.run_id, line.strip())
+
+
+def describe_recovered(found: Recovered) -> str:
+    """What became of what a dead run left, in words: pure."""
+    texts = []
+    if found.thawed:
+        texts.append(f"had left {', '.join(found.thawed)} frozen, thawed now")
+    if found.failed:
+        texts.append(f"still frozen: {'; '.join(found.failed)}")
+    return "; ".join(texts)
 
 
 def _take_lock(state_directory: str) -> int:
@@ -76,13 +104,17 @@ def _take_lock(state_directory: str) -> int:
         return take_lock(state_directory)
 
 
-def recover_or_refuse(state_directory: str) -> None:
+def recover_or_refuse(state_directory: str) -> list[str]:
     """Recover before a new run; what cannot be thawed stops it.
+
+    Returns:
+        What was thawed, and of which run, a sentence for each.
 
     Raises:
         StillFrozenError: something that an earlier run froze cannot be thawed.
     """
-    failed = [text for found in recover(state_directory) for text in found.failed]
+    recovered = recover(state_directory)
+    failed = [text for found in recovered for text in found.failed]
     if failed:
         error = StillFrozenError(
             errno.EBUSY,
@@ -91,6 +123,11 @@ def recover_or_refuse(state_directory: str) -> None:
         )
         error.mounts = tuple(text.partition(": ")[0] for text in failed)
         raise error
+    return [
+        f"run {found.run_id}, which was killed, {describe_recovered(found)}"
+        for found in recovered
+        if found.thawed
+    ]
 
 
 def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
@@ -112,7 +149,8 @@ def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None
                 record.restore_rcu()
         if not found.failed and not found.others:
             os.unlink(path)
-        return found
+        mounts_of_run = [slot.mount for slot in record.filesystems()]
+        return found._replace(history=tuple(transition_lines(record.transitions(), mounts_of_run)))
     finally:
         record.close()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyfreeze._core.pages import Record
     from pyfreeze._model.states import FilesystemState
     from pyfreeze._model.timeline import FilesystemTimes
+    from pyfreeze._model.transitions import Transition
 
 _NS_PER_S = 1000 * NS_PER_MS
 #: How often a page is read that was found half made; making one takes microseconds.
@@ -64,6 +65,8 @@ class RunStatus(NamedTuple):
     deadline_left_s: float | None
     """Seconds until everything is thawed regardless; negative: overdue; None: no open window."""
     filesystems: tuple[FilesystemStatus, ...]
+    transitions: tuple[Transition, ...]
+    """What it did last, the oldest first."""
 
     @property
     def left_frozen(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStat
         supervisor=ProcessStatus(supervisor, supervisor_state),
         deadline_left_s=(deadline_ns - now_ns) / _NS_PER_S if deadline_ns else None,
         filesystems=tuple(_filesystem(slot, now_ns) for slot in slots),
+        transitions=record.transitions(),
     )
 
 

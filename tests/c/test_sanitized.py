@@ -37,7 +37,7 @@ ENVIRONMENT = {
 SHORT = {MEMORY: "memory", THREADS: "threads"}
 
 #: With which sanitizers a program is built; all others only with the one for memory.
-WITH_THREADS = {"children", "windows", "filesystems"}
+WITH_THREADS = {"blackbox", "children", "windows", "filesystems"}
 #: What the linker is told besides, for a program.
 LINKED = {"childpage": GUARDED, "ring": GUARDED, "page": GUARDED}
 

@@ -178,7 +178,7 @@ static void turn_while_due(void)
     int turns = 0;
     while (has_events(0)) {
         MUST(turns++ < MOST_TURNS);
-        turn(&state);
+        run_once(&state);
     }
 }
 
@@ -271,7 +271,7 @@ static void run_to_its_end(void)
 {
     while (!pf_shutdown_advance(&state)) {
         MUST(has_events(PATIENCE_MS));
-        turn(&state);
+        run_once(&state);
         receive();
     }
     receive();

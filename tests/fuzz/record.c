@@ -10,7 +10,8 @@
  * come past the first checks. */
 enum fix {
     MEND_HEADER = 1, /* magic and size, and the ends of the two texts */
-    MEND_OFFSETS = 2 /* of the paths: into the room behind the slots */
+    MEND_OFFSETS = 2, /* of the paths: into the room behind the slots */
+    MEND_BLACKBOX = 4
 };
 
 int LLVMFuzzerInitialize(int *count, char ***words)
@@ -32,6 +33,15 @@ static void mend_offsets(struct pf_page *page, size_t size)
     }
 }
 
+static void mend_blackbox(struct pf_blackbox *box)
+{
+    box->count = PF_BLACKBOX_CELLS;
+    for (uint32_t i = 0; i < PF_BLACKBOX_CELLS; i++) {
+        box->cells[i].number = i + 1;
+        box->cells[i].kind = 1 + box->cells[i].kind % (PF_TRANSITION_COUNT - 1);
+    }
+}
+
 static void write_page(uint8_t fix, const uint8_t *data, size_t size)
 {
     struct pf_page *page = malloc(size + 1);
@@ -44,6 +54,8 @@ static void write_page(uint8_t fix, const uint8_t *data, size_t size)
     }
     if (size >= sizeof *page && fix & MEND_OFFSETS)
         mend_offsets(page, size);
+    if (size >= sizeof *page && fix & MEND_BLACKBOX)
+        mend_blackbox(&page->blackbox);
     int fd = open(PATH, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     MUST(fd >= 0 && write(fd, page, size) == (ssize_t)size);
     close(fd);
@@ -60,6 +72,12 @@ static void use_record(pf_record *record, const pf_record_header *header)
         MUST(pf_record_read(record, i, &filesystem, &fault) == 0);
         fuzz_read(filesystem.mount);
         MUST(filesystem.level < PF_PAGE_MAX_FILESYSTEMS);
+    }
+    pf_transition transition = {0};
+    for (uint64_t before = 0; pf_record_transition(record, before, &transition);) {
+        MUST(transition.number > before);
+        MUST(transition.kind > PF_TRANSITION_NONE && transition.kind < PF_TRANSITION_COUNT);
+        before = transition.number;
     }
     MUST(pf_record_read(record, header->count, &filesystem, &fault) < 0);
     MUST(pf_record_read(record, UINT32_MAX, &filesystem, &fault) < 0);

@@ -68,7 +68,7 @@ static void write_records(const char *directory)
         const char *name;
         uint8_t fix;
         uint32_t count;
-    } seeds[] = {{"three", 0, 3}, {"fixed", 3, 3}, {"none", 0, 0}};
+    } seeds[] = {{"three", 0, 3}, {"fixed", 7, 3}, {"none", 0, 0}};
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
         pf_fault fault;
         struct pf_page *page;
@@ -79,6 +79,10 @@ static void write_records(const char *directory)
         MUST(fd >= 0 && unlink("seed.state") == 0);
         page->client_pid = 0;
         memset(page->boot_id, '0', PF_ID_SIZE - 4);
+        for (int kind = PF_TRANSITION_CHOSEN; kind < PF_TRANSITION_COUNT; kind++) {
+            pf_page_note(page, (enum pf_transition_kind)kind, kind % 3, kind);
+            page->blackbox.cells[kind - 1].ns = 1000 * (uint64_t)kind;
+        }
         write_seed(directory, seeds[i].name, (const void *const[]){&seeds[i].fix, page},
                    (const size_t[]){1, page->size}, 2);
         pf_page_unmap(page);

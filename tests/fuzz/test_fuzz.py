@@ -41,6 +41,8 @@ WRAPPED = {
 PYTHON_HARNESS = "mountinfo"
 #: How many inputs each is tried with: some seconds' worth.
 RUNS = {"request": 20_000, "handle": 6_000, "receive": 2_000, "record": 2_000, "mountinfo": 10_000}
+#: A state page with its black box, and a little more.
+MAX_LEN = 20_000
 #: Of all inputs, at least this share has to be accepted: others are refused early, and try little.
 ACCEPTED = 1 / 200
 FLAGS = (
@@ -162,7 +164,7 @@ def test_inputs_made_of_it(harness: Harness, tmp_path: Path) -> None:
     short = ("-seed=1", f"-runs={RUNS[harness.name]}")
     limits = ("-seed=0", f"-max_total_time={LONG_S}") if LONG_S else short
     words = (
-        "-max_len=4096",
+        f"-max_len={MAX_LEN}",
         "-print_final_stats=1",
         str(found),
         str(HERE / "corpus" / harness.name),
