@@ -319,14 +319,16 @@ enum pf_transition_kind {
     PF_TRANSITION_WINDOW_SETTLING,
     PF_TRANSITION_DEADLINE, /* the window's has passed */
     PF_TRANSITION_LIMIT, /* the time for the window's stage has passed */
-    PF_TRANSITION_CHILD_FORKED, /* index: a child, also below; value: its attempt */
+    PF_TRANSITION_STEP_BEGUN, /* index: a step, also below; value: enum pf_step_kind */
+    PF_TRANSITION_STEP_ENDED, /* value: enum pf_step_status */
+    PF_TRANSITION_CHILD_FORKED, /* value: its attempt */
     PF_TRANSITION_CHILD_PARKED,
     PF_TRANSITION_CHILD_RELEASED,
     PF_TRANSITION_CHILD_EXITED,
     PF_TRANSITION_CHILD_ENDED, /* nothing is left to wait for; value: wait status */
     PF_TRANSITION_CHILD_FAILED, /* it could not be started; value: errno */
     PF_TRANSITION_READY, /* the supervisor; value: its process id */
-    PF_TRANSITION_REQUEST, /* index: as in the message; value: enum pf_request_kind */
+    PF_TRANSITION_REQUEST, /* value: enum pf_request_kind */
     PF_TRANSITION_SIGNAL, /* to the supervisor; value: its number */
     PF_TRANSITION_CLIENT_LOST, /* seen by the supervisor */
     PF_TRANSITION_LEAVING, /* the supervisor ends what is left, and then itself */

@@ -43,17 +43,18 @@ struct pf_page {
     int32_t client_pid;
     _Atomic int32_t supervisor_pid;
     uint32_t count;
-    _Atomic int32_t rcu_saved;       /* to write back into rcu_expedited, -1: nothing to do */
-    _Atomic uint64_t window_ns;      /* when the window under way was begun, 0: there is none */
-    _Atomic uint64_t deadline_ns;    /* of the window once it is freezing, else 0 */
-    _Atomic uint32_t thawing;        /* the supervisor has begun to thaw: it is not mute */
+    _Atomic int32_t rcu_saved; /* to write back into rcu_expedited, -1: nothing to do */
+    _Atomic uint64_t window_ns; /* when the window under way was begun, 0: there is none */
+    _Atomic uint64_t deadline_ns; /* of the window once it is freezing, else 0 */
+    _Atomic uint32_t thawing; /* the supervisor has begun to thaw: it is not mute */
     uint32_t reserved;
     struct pf_blackbox blackbox;
     struct pf_slot slots[];
 };
 
 _Static_assert(sizeof(struct pf_slot) == 80, "both sides and every later reader agree on it");
-_Static_assert(offsetof(struct pf_page, slots) == 136, "no hidden padding before the slots");
+_Static_assert(offsetof(struct pf_page, slots) == 136 + sizeof(struct pf_blackbox),
+               "no hidden padding before the slots");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
                "a lock inside shared memory would be held by a dead process");
 

@@ -24,8 +24,12 @@ int pf_start_child(struct pf_supervisor *supervisor, uint32_t step, pf_fault *fa
     int result = pf_child_fork(child, &supervisor->heritage, fault);
     if (result == 0)
         result = watch(supervisor, child, step);
-    if (result == 0)
+    if (result == 0) {
+        pf_page_note(supervisor->page, PF_TRANSITION_CHILD_FORKED, (int)step,
+                     (int)child->page->attempts);
         return 0;
+    }
+    pf_page_note(supervisor->page, PF_TRANSITION_CHILD_FAILED, (int)step, -result);
     pf_child_abandon(child, -result);
     return pf_fail_at(fault, PF_OP_CHILD_FORK, (int)step, -result);
 }
@@ -34,6 +38,7 @@ void pf_release_child(struct pf_supervisor *supervisor, uint32_t step)
 {
     struct pf_child *child = supervisor->plan.children[step];
     pf_child_release(child);
+    pf_page_note(supervisor->page, PF_TRANSITION_CHILD_RELEASED, (int)step, 0);
     if (child->pid_fd >= 0)
         (void)!pf_watch(supervisor, child->pid_fd, PF_SOURCE_EXIT, (int)step);
 }
@@ -48,13 +53,18 @@ void pf_on_child(struct pf_supervisor *supervisor, enum pf_source source, int st
         pf_child_on_output(child);
         return;
     }
-    if (source == PF_SOURCE_PARKED)
+    if (source == PF_SOURCE_PARKED) {
         pf_child_on_parked(child);
-    else if (source == PF_SOURCE_EXIT)
+        if (child->is_parked)
+            pf_page_note(supervisor->page, PF_TRANSITION_CHILD_PARKED, step, 0);
+    } else if (source == PF_SOURCE_EXIT) {
         pf_child_on_exit(child);
-    else if (source == PF_SOURCE_TIMER)
+        pf_page_note(supervisor->page, PF_TRANSITION_CHILD_EXITED, step, 0);
+    } else if (source == PF_SOURCE_TIMER)
         event = pf_child_on_timer(child);
     else if (child->control_fd >= 0) /* an event of the same wait may have closed it */
         event = pf_child_on_control(child);
+    if (event == PF_CHILD_EVENT_REPORTED)
+        pf_page_note(supervisor->page, PF_TRANSITION_CHILD_ENDED, step, child->page->wait_status);
     pf_plan_on_child(supervisor, (uint32_t)step, event);
 }

@@ -9,6 +9,7 @@ void pf_shutdown_begin(struct pf_supervisor *supervisor)
     if (supervisor->leaving)
         return;
     supervisor->leaving = 1;
+    pf_page_note(supervisor->page, PF_TRANSITION_LEAVING, -1, 0);
     pf_plan_abort(supervisor, PF_FACT_ABORTED | PF_FACT_ABANDONED);
 }
 

@@ -37,6 +37,8 @@ static void end_step(struct pf_supervisor *supervisor, uint32_t index, int faile
     struct pf_step *step = pf_step_at(supervisor, index);
     step->end_ns = pf_now_ns();
     atomic_store(&step->status, failed ? PF_STATUS_FAILED : PF_STATUS_DONE);
+    pf_page_note(supervisor->page, PF_TRANSITION_STEP_ENDED, (int)index,
+                 failed ? PF_STATUS_FAILED : PF_STATUS_DONE);
     if (failed)
         atomic_fetch_or(&supervisor->plan.page->facts, facts);
     tell_step(supervisor, index);
@@ -216,6 +218,7 @@ void pf_step_begin(struct pf_supervisor *supervisor, uint32_t index)
     supervisor->plan.has_closed = supervisor->plan.has_failed = 0;
     step->begin_ns = pf_now_ns();
     atomic_store(&step->status, PF_STATUS_RUNNING);
+    pf_page_note(supervisor->page, PF_TRANSITION_STEP_BEGUN, (int)index, (int)step->kind);
     tell_step(supervisor, index);
     switch (step->kind) {
     case PF_STEP_OPEN:

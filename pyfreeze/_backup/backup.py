@@ -60,7 +60,8 @@ class Backup:
                 everything was thawed and the post-scripts have run.
         """
         if self.plan.takes_snapshot:
-            recover_or_refuse(self.plan.settings.state_directory)
+            found = recover_or_refuse(self.plan.settings.state_directory)
+            self._note(recovered=tuple(found))
             self._carry_out()
         self.report = make_report(self.plan, self.journal)
         for script, _, _, code, _ in script_ends(self.plan, self._route, self.journal):
@@ -96,7 +97,12 @@ class Backup:
         self._note(was_started=True)
         with run:  # on a second interruption, too: the supervisor thaws, and runs what is pending
             self._follow(run)
-            self._note(steps=run.steps(), facts=run.facts, filesystems=run.filesystems())
+            self._note(
+                steps=run.steps(),
+                facts=run.facts,
+                filesystems=run.filesystems(),
+                transitions=run.transitions(),
+            )
         if self.journal.is_lost:
             self._run_late_posts()
 

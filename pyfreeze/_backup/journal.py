@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyfreeze._core.types import ChildEnd, StepRecord
     from pyfreeze._model.errors import FreezeError
     from pyfreeze._model.timeline import FilesystemTimes
+    from pyfreeze._model.transitions import Transition
     from pyfreeze._snapshot.provider import Call, SnapshotResult
 
 _NOT_FROZEN = (Verdict.FREEZE_FAILED, Verdict.FREEZE_TIMEOUT)
@@ -41,6 +42,10 @@ class Journal(NamedTuple):
     """Whether there was a supervisor."""
     is_lost: bool = False
     """The supervisor was lost."""
+    transitions: tuple[Transition, ...] = ()
+    """The supervisor's black box, where it did not end well."""
+    recovered: tuple[str, ...] = ()
+    """What an earlier run had left, in sentences."""
     interruption: str = ""
     """What interrupted the caller, in a word."""
 

@@ -85,7 +85,7 @@ def make_report(plan: Plan, journal: Journal) -> Report:
 
 def _went_wrong(journal: Journal, outcome: Outcome) -> bool:
     clean = outcome.code in (OutcomeCode.APPLICATION_CONSISTENT, OutcomeCode.SUCCESS)
-    return not (outcome.success and clean) or bool(journal.frozen_mounts)
+    return not (outcome.success and clean) or bool(journal.still_frozen)
 
 
 def _transitions(journal: Journal, plan: Plan) -> list[TransitionReport]:
@@ -141,7 +141,7 @@ def _notes(
 ) -> Iterator[_Note]:
     for problem in problems_of(plan.config):
         yield problem.code, problem.message
-    for notice in (*plan.config.notices, *plan.selection.notices):
+    for notice in (*plan.config.notices, *plan.selection.notices, *journal.recovered):
         yield None, notice
     failure = freeze_failure(route, journal)
     if failure is not None:

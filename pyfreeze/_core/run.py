@@ -53,6 +53,7 @@ _EVENT_KINDS = _members(EventKind, "pf_event_kind", "PF_EVENT_")
 _STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
 _KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_TRANSITION_KINDS = {getattr(lib, f"PF_TRANSITION_{kind.name}"): kind for kind in TransitionKind}
 _CHILD_FLAGS = (
     ("is_numbered", lib.PF_CHILD_NUMBERED),
     ("is_told_outcome", lib.PF_CHILD_OUTCOME),
@@ -354,6 +355,12 @@ class Run:
             rows.append(filesystem_times(out))
         return tuple(rows)
 
+    def transitions(self) -> tuple[Transition, ...]:
+        """The last transitions of the black box, the oldest first."""
+        return read_transitions(
+            lambda after, out: lib.pf_run_transition(self._handle(), after, out)
+        )
+
     # ---- ending ------------------------------------------------------------------------------
 
     def close(self) -> int:
@@ -381,3 +388,12 @@ class Run:
 def new_run_id() -> str:
     """An id that no other run on this machine has: time and randomness, 23 characters."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(4).hex()
+
+
+def read_transitions(read_next: Callable[[int, Any], int]) -> tuple[Transition, ...]:
+    """All transitions that are kept, read one after the other; `read_next` is a function of C."""
+    out = ffi.new("pf_transition *")
+    rows = []
+    while read_next(out.number, out):
+        rows.append(Transition(out.ns, _TRANSITION_KINDS[out.kind], out.index, out.value))
+    return tuple(rows)

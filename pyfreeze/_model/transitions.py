@@ -36,12 +36,14 @@ class TransitionKind(Enum):
     WINDOW_SETTLING = "window: waiting for what was given up"
     DEADLINE = "window: the deadline has passed"
     LIMIT = "window: the time for this stage has passed"
-    CHILD_FORKED = "child {index}: forked, attempt {value}"
-    CHILD_PARKED = "child {index}: parked right before execve"
-    CHILD_RELEASED = "child {index}: released"
-    CHILD_EXITED = "child {index}: exited"
-    CHILD_ENDED = "child {index}: over, {status}"
-    CHILD_FAILED = "child {index}: could not be started{error}"
+    STEP_BEGUN = "step {index}: begun ({step})"
+    STEP_ENDED = "step {index}: {ending}"
+    CHILD_FORKED = "step {index}: child forked, attempt {value}"
+    CHILD_PARKED = "step {index}: child parked right before execve"
+    CHILD_RELEASED = "step {index}: child released"
+    CHILD_EXITED = "step {index}: child exited"
+    CHILD_ENDED = "step {index}: child over, {status}"
+    CHILD_FAILED = "step {index}: child could not be started{error}"
     READY = "supervisor: ready, process {value}"
     REQUEST = "supervisor: asked to {request}"
     SIGNAL = "supervisor: {signal}"
@@ -59,7 +61,11 @@ VERDICTS = (
     "broken", "rescued",
 )  # fmt: skip
 #: In the order of enum pf_request_kind, whose first number is 1.
-REQUESTS = ("", "open", "flush", "freeze", "thaw", "abort", "start a child", "end a child", "leave")
+REQUESTS = ("", "carry out a plan", "proceed", "abort", "leave")
+#: In the order of enum pf_step_kind, whose first number is 1.
+STEPS = ("", "open", "flush", "child", "window", "wait")
+#: In the order of enum pf_step_status.
+ENDINGS = ("pending", "running", "done", "failed", "skipped")
 
 
 class Transition(NamedTuple):
@@ -69,7 +75,7 @@ class Transition(NamedTuple):
     """CLOCK_MONOTONIC."""
     kind: TransitionKind
     subject: int
-    """The number of the filesystem or of the child; -1: none."""
+    """The number of the filesystem or of the step; -1: none."""
     value: int
     """An errno, or what the kind says."""
 
@@ -89,6 +95,8 @@ def describe_transition(transition: Transition, mounts: Sequence[str]) -> str:
         error=f": {os.strerror(value)}" if value else "",
         verdict=_word(VERDICTS, value),
         request=_word(REQUESTS, value),
+        step=_word(STEPS, value),
+        ending=_word(ENDINGS, value),
         signal=_signal(value),
         status=_status(value),
     )

@@ -68,8 +68,11 @@ def test_whatever_its_numbers_are_a_transition_has_words(kind: TransitionKind) -
         (one(TransitionKind.SIGNAL, -1, signal.SIGTERM), "supervisor: SIGTERM"),
         (one(TransitionKind.REQUEST, -1, 4), "supervisor: asked to thaw"),
         (one(TransitionKind.REQUEST, -1, 99), "supervisor: asked to number 99"),
-        (one(TransitionKind.CHILD_ENDED, 3, 2 << 8), "child 3: over, exit status 2"),
-        (one(TransitionKind.CHILD_ENDED, 3, signal.SIGKILL), "child 3: over, ended by SIGKILL"),
+        (one(TransitionKind.CHILD_ENDED, 3, 2 << 8), "step 3: child over, exit status 2"),
+        (
+            one(TransitionKind.CHILD_ENDED, 3, signal.SIGKILL),
+            "step 3: child over, ended by SIGKILL",
+        ),
     ],
 )  # fmt: skip
 def test_words(transition: Transition, text: str) -> None:
