@@ -376,6 +376,7 @@ int pf_record_step(pf_record *record, uint32_t step, pf_step_report *report, pf_
 /* What a step's child executes, and what became of it. -ENOENT: the step has none. */
 int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_child_report *report,
                     pf_fault *fault);
+int pf_record_transition(pf_record *record, uint64_t after, pf_transition *out);
 /* Thaw one filesystem through `mount`, which must have that mount id. */
 int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
                    pf_fault *fault);

@@ -109,6 +109,11 @@ int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_chil
     return 0;
 }
 
+int pf_record_transition(pf_record *record, uint64_t after, pf_transition *out)
+{
+    return pf_blackbox_read(&record->page->blackbox, after, out);
+}
+
 int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
                    pf_fault *fault)
 {

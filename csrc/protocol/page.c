@@ -97,6 +97,8 @@ int pf_page_map(struct pf_page **page, int fd, pf_fault *fault)
 {
     void *map;
     uint64_t size;
+    if (is_of_another_version(fd))
+        return pf_fail(fault, PF_OP_PAGE_READ, EPROTONOSUPPORT);
     int result = pf_statedir_map(fd, sizeof **page, &map, &size);
     if (result < 0)
         return pf_fail(fault, PF_OP_PAGE_READ, -result);

@@ -66,7 +66,7 @@ def test_whatever_its_numbers_are_a_transition_has_words(kind: TransitionKind) -
         (one(TransitionKind.THAWED, 0), "/srv: thawed"),
         (one(TransitionKind.WINDOW_THAWING, -1, EXPIRED), "window: thawing (expired)"),
         (one(TransitionKind.SIGNAL, -1, signal.SIGTERM), "supervisor: SIGTERM"),
-        (one(TransitionKind.REQUEST, -1, 4), "supervisor: asked to thaw"),
+        (one(TransitionKind.REQUEST, -1, 3), "supervisor: asked to abort"),
         (one(TransitionKind.REQUEST, -1, 99), "supervisor: asked to number 99"),
         (one(TransitionKind.CHILD_ENDED, 3, 2 << 8), "step 3: child over, exit status 2"),
         (
