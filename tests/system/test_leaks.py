@@ -21,9 +21,9 @@ from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
 #: After these, whatever is made once has been made: buffers, caches, the allocator's arenas.
-SETTLED = 200
-MANY = 1000
-#: A page lost in each window would be 3,200 KiB, and 400 bytes lost in each more than this.
+SETTLED = 600
+MANY = 1400
+#: Within 800 windows: a page lost in each would be 3,200 KiB, and 400 bytes more than this.
 CLIENT_GROWTH_KIB = 300
 #: Its memory is locked and made in advance.
 SUPERVISOR_GROWTH_KIB = 64
