@@ -13,15 +13,25 @@ static uint64_t aligned(uint64_t size)
     return (size + 7) & ~7ull;
 }
 
+/* Of a plan of `count` steps. */
+static int is_sound(int64_t kind, int64_t after, int has_child, uint32_t count)
+{
+    if (kind < PF_STEP_OPEN || kind > PF_STEP_WAIT || after < -1 || after >= (int64_t)count)
+        return 0;
+    return has_child ? kind == PF_STEP_CHILD || kind == PF_STEP_WINDOW : kind != PF_STEP_CHILD;
+}
+
 static int measure(const pf_plan_options *options, uint64_t *size, pf_fault *fault)
 {
     *size = sizeof(struct pf_plan_page) + options->count * sizeof(struct pf_step);
     if (options->count > PF_PLAN_MAX_STEPS)
         return pf_fail(fault, PF_OP_PLAN, E2BIG);
     for (uint32_t i = 0; i < options->count; i++) {
-        const pf_child_options *child = options->steps[i].child;
+        const pf_step_options *step = &options->steps[i];
+        const pf_child_options *child = step->child;
         uint64_t needed = child ? pf_child_page_size(child) : 0;
-        if (child && needed == 0)
+        if ((child && needed == 0) ||
+            !is_sound(step->kind, step->after, child != NULL, options->count))
             return pf_fail_at(fault, PF_OP_PLAN, (int)i, EINVAL);
         if (needed > PF_CHILD_MAX_BYTES)
             return pf_fail_at(fault, PF_OP_PLAN, (int)i, E2BIG);
@@ -91,31 +101,33 @@ void pf_plan_page_remove(int directory_fd, const char *run_id)
 
 /* ---- the other side -------------------------------------------------------------------------- */
 
-static int plausible_step(struct pf_plan_page *page, uint32_t index)
+/* Whether a child's page is where it has to be: at `*at`, which then moves on behind it. So no two of
+ * them overlap, and what is written into one changes nothing that was checked of another. */
+static int plausible_child(struct pf_plan_page *page, uint32_t index, uint64_t *at)
 {
     const struct pf_step *step = &page->steps[index];
-    uint64_t first = sizeof *page + page->count * sizeof *page->steps;
-    if (step->kind < PF_STEP_OPEN || step->kind > PF_STEP_WAIT ||
-        step->after >= (int64_t)page->count || step->after < -1)
-        return 0;
     if (step->child_offset == 0)
-        return step->kind != PF_STEP_CHILD;
-    return (step->kind == PF_STEP_CHILD || step->kind == PF_STEP_WINDOW) &&
-           step->child_offset % 8 == 0 && step->child_offset >= first &&
-           step->child_offset <= page->size &&
-           step->child_size <= page->size - step->child_offset &&
-           pf_child_page_is_plausible(pf_step_child(page, index), step->child_size);
+        return step->child_size == 0;
+    if (step->child_offset != *at || *at > page->size || step->child_size > page->size - *at ||
+        !pf_child_page_is_plausible(pf_step_child(page, index), step->child_size))
+        return 0;
+    *at += aligned(step->child_size);
+    return 1;
 }
 
 static int plausible(struct pf_plan_page *page, uint64_t size)
 {
+    uint64_t at = sizeof *page + page->count * sizeof *page->steps;
     if (page->magic != PF_PLAN_MAGIC || page->size != size || page->count > PF_PLAN_MAX_STEPS ||
-        sizeof *page + page->count * sizeof *page->steps > size)
+        at > size)
         return 0;
-    for (uint32_t i = 0; i < page->count; i++)
-        if (!plausible_step(page, i))
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct pf_step *step = &page->steps[i];
+        if (!is_sound(step->kind, step->after, step->child_offset != 0, page->count) ||
+            !plausible_child(page, i, &at))
             return 0;
-    return 1;
+    }
+    return at == size;
 }
 
 int pf_plan_page_map(struct pf_plan_page **page, int fd, pf_fault *fault)
@@ -132,6 +144,29 @@ int pf_plan_page_map(struct pf_plan_page **page, int fd, pf_fault *fault)
     }
     *page = map;
     return 0;
+}
+
+static int child_is_fresh(const struct pf_child_page *page)
+{
+    return atomic_load(&page->state) == PF_CHILD_PENDING && atomic_load(&page->exec_error) == 0 &&
+           page->pid == 0 && page->wait_status == 0 && page->attempts == 0 &&
+           page->timed_out == 0 && page->ended_early == 0 && page->unkillable == 0 &&
+           page->start_ns == 0 && page->end_ns == 0 && atomic_load(&page->output_total) == 0;
+}
+
+int pf_plan_page_is_fresh(struct pf_plan_page *page)
+{
+    if (atomic_load(&page->facts) != 0 || atomic_load(&page->is_over) != 0)
+        return 0;
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct pf_step *step = &page->steps[i];
+        const struct pf_child_page *child = pf_step_child(page, i);
+        if (atomic_load(&step->status) != PF_STATUS_PENDING || step->verdict != PF_VERDICT_NONE ||
+            step->fault.error != 0 || step->begin_ns != 0 || step->snapshot_ns != 0 ||
+            step->end_ns != 0 || (child && !child_is_fresh(child)))
+            return 0;
+    }
+    return 1;
 }
 
 void pf_plan_page_unmap(struct pf_plan_page *page)

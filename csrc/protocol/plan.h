@@ -62,6 +62,8 @@ int pf_plan_page_create(struct pf_plan_page **page, int directory_fd, const char
 /* Map one that another process made, after checking every offset and string in it: for reading only,
  * if that is all that the descriptor is for. */
 int pf_plan_page_map(struct pf_plan_page **page, int fd, pf_fault *fault);
+/* Whether nothing has become of any step yet. */
+int pf_plan_page_is_fresh(struct pf_plan_page *page);
 void pf_plan_page_unmap(struct pf_plan_page *page);
 /* Remove its file. */
 void pf_plan_page_remove(int directory_fd, const char *run_id);
