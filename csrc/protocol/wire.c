@@ -63,10 +63,11 @@ int pf_wire_receive(int socket, struct pf_message *message, int fds[PF_WIRE_MAX_
 {
     struct iovec part = {.iov_base = message, .iov_len = sizeof *message};
     union control control;
+    /* Not the whole of it: the padding at its end is room for one descriptor more (scm_max_fds). */
     struct msghdr header = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = control.bytes,
-                            .msg_controllen = sizeof control.bytes};
+                            .msg_controllen = CMSG_LEN(PF_WIRE_MAX_FDS * sizeof(int))};
     for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
         fds[i] = -1;
 

@@ -45,37 +45,37 @@ static int same_file(int fd, int other)
 static void receive_fails(int error)
 {
     struct pf_message message;
-    int fds[PF_WIRE_MAX_FDS] = {7, 7};
+    int fds[PF_WIRE_MAX_FDS] = {7, 7, 7};
     pf_fault fault = {0};
     CHECK_EQ(pf_wire_receive(ends[1], &message, fds, &fault), -error);
     CHECK_EQ(fault.op, PF_OP_RECEIVE);
     CHECK_EQ(fault.error, error);
     CHECK_EQ(fault.index, -1);
-    CHECK_EQ(fds[0], -1);
-    CHECK_EQ(fds[1], -1);
+    for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
+        CHECK_EQ(fds[i], -1);
 }
 
 static void check_round_trip(int count)
 {
     begin();
-    int pipes[2];
-    REQUIRE(pipe(pipes) == 0);
+    int files[PF_WIRE_MAX_FDS];
+    REQUIRE(pipe(files) == 0 && (files[2] = dup(0)) >= 0);
     const struct pf_message sent = some_message((uint64_t)count + 1);
     struct pf_message received;
     int fds[PF_WIRE_MAX_FDS];
     pf_fault fault;
-    CHECK_EQ(pf_wire_send(ends[0], &sent, pipes, count, &fault), 0);
+    CHECK_EQ(pf_wire_send(ends[0], &sent, files, count, &fault), 0);
     CHECK_EQ(pf_wire_receive(ends[1], &received, fds, &fault), 0);
     CHECK_EQ(memcmp(&sent, &received, sizeof sent), 0);
     for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
         CHECK_EQ(fds[i] >= 0, i < count);
         if (fds[i] < 0)
             continue;
-        CHECK(same_file(fds[i], pipes[i]) && (fcntl(fds[i], F_GETFD) & FD_CLOEXEC));
+        CHECK(same_file(fds[i], files[i]) && (fcntl(fds[i], F_GETFD) & FD_CLOEXEC));
         close(fds[i]);
     }
-    close(pipes[0]);
-    close(pipes[1]);
+    for (int i = 0; i < PF_WIRE_MAX_FDS; i++)
+        close(files[i]);
     receive_fails(EAGAIN); /* and never blocks */
     end();
 }
@@ -94,7 +94,7 @@ TEST(queue)
     pf_fault fault;
     REQUIRE(pipe(pipes) == 0);
     for (int i = 0; i < 60; i++) {
-        const struct pf_message sent = {.kind = PF_REQUEST_CHILD, .index = i};
+        const struct pf_message sent = {.kind = PF_REPLY_STEP, .index = i};
         REQUIRE(pf_wire_send(ends[0], &sent, pipes, i % 3, &fault) == 0);
     }
     for (int i = 0; i < 60; i++) {
@@ -133,13 +133,26 @@ static void send_raw(const void *bytes, size_t size, const int *fds, size_t coun
     REQUIRE(sendmsg(ends[0], &header, 0) == (ssize_t)size);
 }
 
+/* Nothing is sent that could not be received. */
+TEST(more_than_allowed)
+{
+    begin();
+    const struct pf_message message = some_message(7);
+    const int many[PF_WIRE_MAX_FDS + 1] = {0};
+    pf_fault fault;
+    CHECK_EQ(pf_wire_send(ends[0], &message, many, PF_WIRE_MAX_FDS + 1, &fault), -EINVAL);
+    CHECK_EQ(fault.op, PF_OP_SEND);
+    receive_fails(EAGAIN);
+    end();
+}
+
 TEST(wrong_lengths)
 {
     char bytes[2 * sizeof(struct pf_message)] = {0};
     for (size_t size = 1; size < sizeof bytes; size++) {
         begin();
-        int fds[2] = {0, 1};
-        send_raw(bytes, size, fds, size % 3);
+        int fds[PF_WIRE_MAX_FDS] = {0, 1, 2};
+        send_raw(bytes, size, fds, size % (PF_WIRE_MAX_FDS + 1));
         if (size == sizeof(struct pf_message)) {
             struct pf_message message;
             int taken[PF_WIRE_MAX_FDS];
@@ -176,11 +189,11 @@ TEST(full_table)
 {
     struct rlimit before;
     REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
-    for (int room = 0; room <= 3; room++) {
+    for (int room = 0; room <= PF_WIRE_MAX_FDS + 1; room++) {
         begin();
         const struct pf_message message = some_message(4);
-        const int sent[2] = {0, 1};
-        send_raw(&message, sizeof message, sent, 2);
+        const int sent[PF_WIRE_MAX_FDS] = {0, 1, 2};
+        send_raw(&message, sizeof message, sent, PF_WIRE_MAX_FDS);
         int lowest = dup(0); /* what is free is contiguous from here on */
         close(lowest);
         struct rlimit tight = {.rlim_cur = (rlim_t)(lowest + room), .rlim_max = before.rlim_max};
@@ -190,9 +203,9 @@ TEST(full_table)
         pf_fault fault;
         int result = pf_wire_receive(ends[1], &received, fds, &fault);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
-        CHECK_EQ(result, room < 2 ? -EMFILE : 0);
+        CHECK_EQ(result, room < PF_WIRE_MAX_FDS ? -EMFILE : 0);
         for (int i = 0; i < PF_WIRE_MAX_FDS; i++) {
-            CHECK_EQ(fds[i] >= 0, room >= 2);
+            CHECK_EQ(fds[i] >= 0, room >= PF_WIRE_MAX_FDS);
             if (fds[i] >= 0)
                 close(fds[i]);
         }
