@@ -62,10 +62,10 @@ int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *f
                                              fault);
     if (plan_fd < 0)
         return plan_fd;
+    pf_guard_end(run); /* of the plan before, which it reads */
     pf_plan_page_unmap(run->plan);
     run->plan = plan;
     run->flush_limit_ns = longest_flush_ns(plan);
-    pf_guard_end(run); /* of a plan before */
     int result = needs_guard(plan) ? pf_guard_start(run, fault) : 0;
     const int fds[PF_WIRE_MAX_FDS] = {plan_fd, options->notify_fd, options->done_fd};
     int has_peer = options->notify_fd >= 0 && options->done_fd >= 0;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "supervisor/state.h"
+#include "supervisor/plan.h"
 
 /* One shot, and none of it until the window is open: what the peer may have written before is no
  * answer yet, and must not keep the loop busy. */
@@ -21,9 +21,11 @@ int pf_peer_take(struct pf_supervisor *supervisor, int *notify_fd, int *done_fd,
 {
     supervisor->notify_fd = pf_keep_fd(notify_fd);
     supervisor->peer_fd = pf_keep_fd(done_fd);
-    if (supervisor->peer_fd >= 0 && watch(supervisor, EPOLL_CTL_ADD, 0) < 0)
-        return pf_fail_errno(fault, PF_OP_PLAN);
-    return 0;
+    if (supervisor->peer_fd < 0 || watch(supervisor, EPOLL_CTL_ADD, 0) == 0)
+        return 0;
+    int result = pf_fail_errno(fault, PF_OP_PLAN);
+    pf_peer_release(supervisor);
+    return result;
 }
 
 void pf_peer_notify(struct pf_supervisor *supervisor, const char *word)
@@ -37,10 +39,20 @@ void pf_peer_notify(struct pf_supervisor *supervisor, const char *word)
         (void)!PF_RETRY(write(supervisor->notify_fd, word, strlen(word)));
 }
 
+/* The end of a pipe (EPOLLHUP) is told whether or not it is asked for: also before the peer was told
+ * anything, while others than the peer are waited for. */
+static int is_awaited(const struct pf_supervisor *supervisor)
+{
+    const struct pf_step *step = pf_step_find_lone(supervisor, PF_STEP_WINDOW);
+    if (!step)
+        step = pf_step_find_lone(supervisor, PF_STEP_WAIT);
+    return supervisor->peer_fd >= 0 && step && (step->flags & PF_STEP_PEER);
+}
+
 void pf_peer_on_answer(struct pf_supervisor *supervisor)
 {
     int bytes = 0;
-    if (supervisor->peer_fd < 0)
+    if (!is_awaited(supervisor))
         return;
     /* Readable with nothing to read is the end of a peer that died without a word: whatever it did,
      * nobody vouches for it. What it said is the client's to read; an eventfd knows no FIONREAD. */

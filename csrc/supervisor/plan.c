@@ -4,6 +4,7 @@
  * in their masks of facts. So nothing here waits for the client, except a step whose purpose that is.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/util.h"
@@ -34,13 +35,28 @@ static int make_child(struct pf_supervisor *supervisor, uint32_t index, pf_fault
     return result < 0 ? pf_fail_at(fault, PF_OP_PLAN, (int)index, -result) : 0;
 }
 
+/* One that cannot be written would be a SIGSEGV. One that tells of something was handed over before:
+ * its pids are no longer those of our children. */
+static int map_page(struct pf_plan *plan, int fd, pf_fault *fault)
+{
+    int access = fcntl(fd, F_GETFL);
+    if (access < 0)
+        return pf_fail_errno(fault, PF_OP_PLAN);
+    if ((access & O_ACCMODE) != O_RDWR)
+        return pf_fail(fault, PF_OP_PLAN, EACCES);
+    int result = pf_plan_page_map(&plan->page, fd, fault);
+    if (result == 0 && !pf_plan_page_is_fresh(plan->page))
+        result = pf_fail(fault, PF_OP_PLAN, EBADMSG);
+    return result;
+}
+
 int pf_plan_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
 {
     struct pf_plan *plan = &supervisor->plan;
     if (plan->page && !plan->is_over)
         return pf_fail(fault, PF_OP_SEQUENCE, EBUSY);
     pf_plan_release(supervisor);
-    int result = pf_plan_page_map(&plan->page, fds[0], fault);
+    int result = map_page(plan, fds[0], fault);
     if (result < 0)
         return result;
     plan->children = calloc(plan->page->count + 1, sizeof(struct pf_child *));
@@ -70,6 +86,9 @@ void pf_plan_release(struct pf_supervisor *supervisor)
 static int is_due(const struct pf_supervisor *supervisor, const struct pf_step *step)
 {
     uint32_t facts = atomic_load(&supervisor->plan.page->facts);
+    /* Nobody is there any more whom it could be for, or who could tell it to proceed. */
+    if (supervisor->leaving && (step->kind == PF_STEP_WINDOW || step->kind == PF_STEP_WAIT))
+        return 0;
     if ((facts & step->skip_if) || (step->only_if && !(facts & step->only_if)))
         return 0;
     if (step->after < 0)

@@ -284,6 +284,9 @@ void pf_plan_on_child(struct pf_supervisor *supervisor, uint32_t step, enum pf_c
 {
     struct pf_child *child = supervisor->plan.children[step];
     if (pf_step_at(supervisor, step)->kind == PF_STEP_WINDOW) {
+        /* What an earlier window's command has left may end now: that is nothing to this window. */
+        if (pf_step_find_lone(supervisor, PF_STEP_WINDOW) != pf_step_at(supervisor, step))
+            return;
         thaw_if_snapshot_ended(supervisor, step);
         if (child->is_parked)
             pf_window_stop_awaiting(&supervisor->window);
