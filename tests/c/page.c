@@ -49,6 +49,8 @@ static void check_content(const struct pf_page *page)
     CHECK_EQ(page->client_pid, getpid());
     CHECK_EQ(page->rcu_saved, -1);
     CHECK_EQ(page->deadline_ns, 0);
+    CHECK_EQ(page->window_ns, 0);
+    CHECK_EQ(page->thawing, 0);
     CHECK_EQ(page->supervisor_pid, 0);
     REQUIRE(page->count == MOUNT_COUNT);
     for (uint32_t i = 0; i < MOUNT_COUNT; i++) {
@@ -137,9 +139,24 @@ static int create(const char *run_id, pf_fault *fault)
     return fd;
 }
 
+TEST(removal)
+{
+    pf_fault fault;
+    struct pf_page *page;
+    pf_start_options options = options_named("gone");
+    int fd = pf_page_create(&page, directory_fd, &options, &fault);
+    REQUIRE(fd >= 0 && create("stays", &fault) == 0);
+    pf_page_remove(page, directory_fd);
+    pf_page_remove(page, directory_fd); /* whoever else has removed it */
+    CHECK(!exists("gone.state") && exists("stays.state"));
+    pf_page_unmap(page);
+    close(fd);
+    remove_file("stays.state");
+}
+
 TEST(names)
 {
-    char name[PF_ID_SIZE + 8];
+    char name[PF_ID_SIZE + sizeof PF_PAGE_SUFFIX];
     char longest[PF_ID_SIZE + 1];
     pf_fault fault;
     memset(longest, 'i', sizeof longest);
@@ -147,8 +164,7 @@ TEST(names)
     CHECK_EQ(create(longest, &fault), -EINVAL);
     longest[PF_ID_SIZE - 1] = '\0';
     CHECK_EQ(create(longest, &fault), 0);
-    pf_page_file_name(name, longest);
-    CHECK_EQ(strlen(name), PF_ID_SIZE - 1 + 6);
+    snprintf(name, sizeof name, "%s" PF_PAGE_SUFFIX, longest);
     CHECK(exists(name));
     remove_file(name);
 
@@ -273,8 +289,6 @@ static int use(const struct image *image)
     length += strlen(page->run_id) + strlen(page->boot_id);
     CHECK(length <= page->size * (page->count + 1));
     CHECK(pf_page_count_needing_thaw(page) <= page->count);
-    char name[PF_ID_SIZE + 8];
-    pf_page_file_name(name, page->run_id);
     pf_page_unmap(page);
     return 0;
 }

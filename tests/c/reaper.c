@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -26,7 +27,25 @@ struct run {
     const char *directory;
     const char *words[3];
     uint32_t flags;
+    int parks;
 };
+
+/* Shared with the reaper and its child, as a part of the plan's file is. */
+static struct pf_child_page *share_page(const pf_child_options *options)
+{
+    uint64_t size = pf_child_page_size(options);
+    struct pf_child_page *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(page != MAP_FAILED);
+    pf_child_page_fill(page, size, options);
+    return page;
+}
+
+static void drop_words(struct kept *kept)
+{
+    free(kept->words.argv);
+    munmap(kept->page, kept->page->size);
+}
 
 static void start(struct kept *kept, const struct run *run)
 {
@@ -39,16 +58,14 @@ static void start(struct kept *kept, const struct run *run)
                                 .flags = run->flags,
                                 .attempts = 1,
                                 .output_bytes = 4096};
+    char *const no_extras[PF_EXTRA_MAX] = {NULL};
     pf_fault fault;
     int control[2], output[2], park[2] = {-1, -1};
-    int page_fd = pf_child_page_create(&kept->page, &options, &fault);
-    REQUIRE(page_fd >= 0);
-    close(page_fd);
-    REQUIRE(pf_child_page_words(kept->page, NULL, &kept->words, &fault) == 0);
+    kept->page = share_page(&options);
+    REQUIRE(pf_child_page_words(kept->page, no_extras, &kept->words, &fault) == 0);
     REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) == 0);
     REQUIRE(pipe2(output, O_CLOEXEC) == 0);
-    REQUIRE(!(run->flags & PF_CHILD_PARKED) ||
-            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) == 0);
+    REQUIRE(!run->parks || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, park) == 0);
     kept->reaper = fork();
     if (kept->reaper == 0)
         pf_reaper_run(&(struct pf_reaper){.words = &kept->words,
@@ -115,8 +132,7 @@ static void finish(struct kept *kept)
     close_once(&kept->control_fd);
     close_once(&kept->output_fd);
     close_once(&kept->park_fd);
-    free(kept->words.argv);
-    pf_child_page_unmap(kept->page);
+    drop_words(kept);
 }
 
 /* ---- plain ends ----------------------------------------------------------------------------- */
@@ -338,8 +354,7 @@ TEST(leave)
     CHECK_EQ(check_bury_all(), 1);
     close_once(&kept.control_fd);
     close_once(&kept.output_fd);
-    free(kept.words.argv);
-    pf_child_page_unmap(kept.page);
+    drop_words(&kept);
     fifo_close(&fifo);
 }
 
@@ -348,7 +363,7 @@ TEST(leave)
 static const struct run *parked_touch(const struct fifo *fifo)
 {
     static struct run run;
-    run = (struct run){.words = {"touch", fifo->path}, .flags = PF_CHILD_PARKED};
+    run = (struct run){.words = {"touch", fifo->path}, .parks = 1};
     return &run;
 }
 
@@ -424,8 +439,7 @@ TEST(two_parked)
     finish(&two);
     close_once(&one.control_fd);
     close_once(&one.output_fd);
-    free(one.words.argv);
-    pf_child_page_unmap(one.page);
+    drop_words(&one);
     fifo_close(&fifo);
 }
 

@@ -4,9 +4,12 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "check.h"
+#include "private.h"
 
 static int open_and_close(const char *path, pf_fault *fault)
 {
@@ -137,6 +140,144 @@ TEST(lock_obstacles)
     CHECK_EQ(pf_statedir_lock(directory_fd, &fault), -EISDIR);
     CHECK_EQ(fault.op, PF_OP_LOCK);
     close(directory_fd);
+}
+
+/* ---- shared files ----------------------------------------------------------------------------- */
+
+static int exists(int directory_fd, const char *name)
+{
+    struct stat status;
+    return fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int open_state(void)
+{
+    pf_fault fault;
+    int directory_fd = pf_statedir_open("state", &fault);
+    REQUIRE(directory_fd >= 0);
+    return directory_fd;
+}
+
+TEST(files)
+{
+    struct stat status;
+    void *made, *mapped;
+    uint64_t size;
+    int directory_fd = open_state();
+    umask(0);
+    int fd = pf_statedir_create(directory_fd, "run", ".page", 5000, &made);
+    REQUIRE(fd >= 0);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    REQUIRE(fstatat(directory_fd, "run.page", &status, 0) == 0);
+    CHECK_EQ(status.st_mode & 07777, 0600);
+    CHECK_EQ(status.st_size, 5000);
+    CHECK(status.st_blocks * 512 >= status.st_size); /* no hole that could be a SIGBUS later */
+    for (int i = 0; i < 5000; i++)
+        CHECK_EQ(((char *)made)[i], 0);
+
+    REQUIRE(pf_statedir_map(fd, 5000, &mapped, &size) == 0);
+    CHECK_EQ(size, 5000);
+    ((char *)mapped)[4999] = 7;
+    CHECK_EQ(((char *)made)[4999], 7); /* one memory */
+    munmap(mapped, size);
+    munmap(made, 5000);
+    close(fd);
+
+    pf_statedir_remove(directory_fd, "run", ".pag"); /* another's */
+    CHECK(exists(directory_fd, "run.page"));
+    pf_statedir_remove(directory_fd, "run", ".page");
+    CHECK(!exists(directory_fd, "run.page"));
+    pf_statedir_remove(directory_fd, "run", ".page"); /* gone already */
+    close(directory_fd);
+}
+
+TEST(file_obstacles)
+{
+    struct stat status;
+    void *map = NULL;
+    int directory_fd = open_state();
+    int fd = openat(directory_fd, "taken.page", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0 && write(fd, "precious", 8) == 8);
+    CHECK_EQ(pf_statedir_create(directory_fd, "taken", ".page", 100, &map), -EEXIST);
+    CHECK_EQ(fstat(fd, &status), 0);
+    CHECK_EQ(status.st_size, 8);
+    CHECK_EQ(status.st_nlink, 1);
+    close(fd);
+
+    REQUIRE(symlinkat("victim", directory_fd, "linked.page") == 0);
+    CHECK_EQ(pf_statedir_create(directory_fd, "linked", ".page", 100, &map), -EEXIST);
+    CHECK(!exists(directory_fd, "victim") && exists(directory_fd, "linked.page"));
+    CHECK_EQ(pf_statedir_create(-1, "run", ".page", 100, &map), -EBADF);
+    /* A size that no file can have leaves none. */
+    CHECK(pf_statedir_create(directory_fd, "huge", ".page", UINT64_MAX, &map) < 0);
+    CHECK_EQ(pf_statedir_create(directory_fd, "nothing", ".page", 0, &map), -EINVAL);
+    CHECK(!exists(directory_fd, "huge.page") && !exists(directory_fd, "nothing.page"));
+    CHECK(map == NULL);
+    close(directory_fd);
+}
+
+/* A sparse file there would be a SIGBUS in the middle of a window. */
+TEST(full)
+{
+    void *map = NULL;
+    struct stat status;
+    if (!private_mounts()) {
+        SKIP("a full tmpfs needs a mount namespace of its own");
+        return;
+    }
+    private_tmpfs("state", "size=64k,mode=0700");
+    int directory_fd = open_state();
+    CHECK_EQ(pf_statedir_create(directory_fd, "large", ".page", 1 << 20, &map), -ENOSPC);
+    CHECK(map == NULL && !exists(directory_fd, "large.page"));
+    int fd = pf_statedir_create(directory_fd, "small", ".page", 4096, &map); /* it took no room */
+    REQUIRE(fd >= 0 && fstat(fd, &status) == 0);
+    munmap(map, 4096);
+    close(fd);
+    close(directory_fd);
+}
+
+static int map_and_unmap(int fd, uint64_t least)
+{
+    void *map;
+    uint64_t size;
+    int result = pf_statedir_map(fd, least, &map, &size);
+    if (result == 0)
+        CHECK(size >= least && munmap(map, size) == 0);
+    return result;
+}
+
+TEST(mapping)
+{
+    void *made, *seen;
+    uint64_t size;
+    int directory_fd = open_state();
+    int fd = pf_statedir_create(directory_fd, "run", ".page", 100, &made);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(map_and_unmap(fd, 100), 0);
+    CHECK_EQ(map_and_unmap(fd, 1), 0);
+    CHECK_EQ(map_and_unmap(fd, 101), -EBADMSG);
+
+    int look = openat(directory_fd, "run.page", O_RDONLY | O_CLOEXEC);
+    REQUIRE(pf_statedir_map(look, 100, &seen, &size) == 0);
+    CHECK_EQ(size, 100);
+    CHECK_EQ(mprotect(seen, size, PROT_READ | PROT_WRITE), -1); /* for reading, and no more */
+    munmap(seen, size);
+    int name = openat(directory_fd, "run.page", O_PATH | O_CLOEXEC);
+    CHECK_EQ(map_and_unmap(name, 100), -EBADF);
+    int blind = openat(directory_fd, "run.page", O_WRONLY | O_CLOEXEC);
+    CHECK_EQ(map_and_unmap(blind, 100), -EACCES);
+
+    int pair[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    int device = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    CHECK_EQ(map_and_unmap(pair[0], 1), -EBADMSG);
+    CHECK_EQ(map_and_unmap(directory_fd, 1), -EBADMSG);
+    CHECK_EQ(map_and_unmap(device, 1), -EBADMSG);
+    CHECK_EQ(map_and_unmap(-1, 1), -EBADF);
+    munmap(made, 100);
+    const int fds[] = {fd, look, name, blind, pair[0], pair[1], device, directory_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        close(fds[i]);
 }
 
 int main(int count, char **words)

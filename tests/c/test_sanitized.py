@@ -39,7 +39,7 @@ SHORT = {MEMORY: "memory", THREADS: "threads"}
 #: With which sanitizers a program is built; all others only with the one for memory.
 WITH_THREADS = {"blackbox", "children", "windows", "filesystems"}
 #: What the linker is told besides, for a program.
-LINKED = {"childpage": GUARDED, "ring": GUARDED, "page": GUARDED}
+LINKED = {"page": GUARDED, "plan": GUARDED}
 
 #: TEST(name), or a header's variant of it, at the beginning of a line.
 CASE = re.compile(r"^TEST\w*\((\w+)\)$", re.MULTILINE)

@@ -15,17 +15,17 @@
 
 static struct pf_run run;
 
-/* As pf_run_request_window() and the supervisor leave it. */
+/* As the supervisor leaves it. */
 static void open_window(uint64_t deadline_ns)
 {
-    atomic_store(&run.requested_ns, pf_now_ns());
+    atomic_store(&run.page->window_ns, pf_now_ns());
     atomic_store(&run.page->deadline_ns, deadline_ns);
 }
 
 static void close_window(void)
 {
     atomic_store(&run.page->deadline_ns, 0);
-    atomic_store(&run.requested_ns, 0);
+    atomic_store(&run.page->window_ns, 0);
 }
 
 /* As the guard and pf_next_message() do. Returns after how long it counts as mute. */
@@ -41,11 +41,43 @@ static uint64_t look_until_mute(void)
     return pf_now_ns() - begin;
 }
 
+/* With no plan, and after one: nobody has to look. */
 TEST(nothing_is_owed)
+{
+    struct pf_plan_page *plan = run.plan;
+    close_window();
+    CHECK(!pf_watchdog_check(&run));
+    run.plan = NULL;
+    CHECK(pf_watchdog_next_look(&run) == UINT64_MAX);
+    run.plan = plan;
+    atomic_store(&plan->is_over, 1);
+    CHECK(pf_watchdog_next_look(&run) == UINT64_MAX);
+    CHECK(!pf_watchdog_check(&run));
+}
+
+/* Between windows nothing is overdue, but nobody tells when one begins. */
+TEST(no_window_yet)
 {
     close_window();
     CHECK(!pf_watchdog_check(&run));
-    CHECK_EQ(pf_watchdog_next_look(&run), UINT64_MAX);
+    CHECK(pf_watchdog_next_look(&run) < pf_now_ns() + PF_NS_PER_S);
+}
+
+/* Until the first FIFREEZE there is no deadline: the flush has its own limit, and then a margin. */
+TEST(not_frozen_yet)
+{
+    open_window(0);
+    CHECK(!pf_watchdog_check(&run));
+    atomic_store(&run.page->window_ns, pf_now_ns() - LONG_AGO_NS);
+    run.flush_limit_ns = 2 * LONG_AGO_NS;
+    CHECK(!pf_watchdog_check(&run));
+    CHECK_EQ(run.overdue_looks, 0);
+    run.flush_limit_ns = UINT64_MAX; /* for ever */
+    CHECK(!pf_watchdog_check(&run));
+    CHECK_EQ(run.overdue_looks, 0);
+    run.flush_limit_ns = 0;
+    CHECK(look_until_mute() >= LEAST_MERCY_NS);
+    close_window();
 }
 
 TEST(in_time)
@@ -100,8 +132,10 @@ int main(int count, char **words)
 {
     check_begin(count, words);
     run.page = calloc(1, sizeof *run.page);
-    REQUIRE(run.page != NULL);
+    run.plan = calloc(1, sizeof *run.plan);
+    REQUIRE(run.page != NULL && run.plan != NULL);
     int status = check_run();
+    free(run.plan);
     free(run.page);
     return status;
 }
