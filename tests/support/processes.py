@@ -86,7 +86,7 @@ def helpers() -> list[int]:
 
 def successors() -> list[int]:
     """Those among them that wait for what a killed supervisor's last thread may have frozen."""
-    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-successor")]
+    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-succes")]
 
 
 def supervisors_of(client: int) -> list[int]:
