@@ -200,8 +200,8 @@ int pf_run_close(pf_run *run, pf_fault *fault)
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost && left == 0) {
-        pf_page_remove(run->page, run->directory_fd);
         pf_plan_page_remove(run->directory_fd, run->page->run_id);
+        pf_page_remove(run->page, run->directory_fd);
     }
     if (goes) {
         /* It is on its way out: only now is the run over. A fork of the embedding process may still

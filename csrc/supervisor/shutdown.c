@@ -62,8 +62,9 @@ static void remove_page(struct pf_supervisor *supervisor)
     if (pf_page_count_needing_thaw(supervisor->page) > 0 ||
         pf_rcu_restore(supervisor->page, supervisor->window.rcu_fd) < 0)
         return; /* it is the record for `pyfreeze thaw` */
-    pf_page_remove(supervisor->page, PF_FD_DIRECTORY);
+    /* The journal first: one without a page counts as left by a run that is gone. */
     pf_plan_page_remove(PF_FD_DIRECTORY, supervisor->page->run_id);
+    pf_page_remove(supervisor->page, PF_FD_DIRECTORY);
 }
 
 int pf_shutdown_advance(struct pf_supervisor *supervisor)

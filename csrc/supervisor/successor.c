@@ -102,8 +102,10 @@ static void wind_up(struct leftovers *leftovers)
 {
     PF_AUTO_FD rcu_fd = pf_rcu_open();
     if (pf_rcu_restore(leftovers->page, rcu_fd) == 0 &&
-        pf_page_count_needing_thaw(leftovers->page) == 0)
+        pf_page_count_needing_thaw(leftovers->page) == 0) {
+        pf_plan_page_remove(PF_FD_DIRECTORY, leftovers->page->run_id);
         pf_page_remove(leftovers->page, PF_FD_DIRECTORY);
+    }
     pf_page_note(leftovers->page, PF_TRANSITION_RECOVERED, -1,
                  (int)pf_page_count_needing_thaw(leftovers->page));
     free(leftovers->list);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyfreeze._mounts.mountinfo import Mount
 
 _SUFFIX = ".state"
+_JOURNAL_SUFFIX = ".journal"
 
 
 class Recovered(NamedTuple):
@@ -35,13 +37,44 @@ class Recovered(NamedTuple):
 
 def find_pages(state_directory: str) -> tuple[str, ...]:
     """The state pages there are, of live and dead runs."""
+    return _find(state_directory, _SUFFIX)
+
+
+def _find(state_directory: str, suffix: str) -> tuple[str, ...]:
     try:
         names = os.listdir(state_directory)
     except OSError:
         return ()
     return tuple(
-        os.path.join(state_directory, name) for name in sorted(names) if name.endswith(_SUFFIX)
+        os.path.join(state_directory, name) for name in sorted(names) if name.endswith(suffix)
     )
+
+
+def _journal_of(page: str) -> str:
+    return page.removesuffix(_SUFFIX) + _JOURNAL_SUFFIX
+
+
+def _find_lone_journals(state_directory: str) -> tuple[str, ...]:
+    """The journals without a state page: no live run has one.
+
+    A run makes its page before its journal and removes it after, so the journals are listed first.
+    """
+    journals = _find(state_directory, _JOURNAL_SUFFIX)
+    owned = {_journal_of(page) for page in find_pages(state_directory)} if journals else set()
+    return tuple(journal for journal in journals if journal not in owned)
+
+
+def _remove(page: str) -> None:
+    """Remove what is left of a run; the page last, as a run does."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_journal_of(page))
+    os.unlink(page)
+
+
+def _remove_lone_journals(state_directory: str) -> None:
+    for journal in _find_lone_journals(state_directory):
+        with contextlib.suppress(FileNotFoundError):  # another recovery was faster
+            os.unlink(journal)
 
 
 def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Recovered, ...]:
@@ -55,6 +88,7 @@ def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Re
     Raises:
         LockedError: a run is alive; nothing was touched.
     """
+    _remove_lone_journals(state_directory)
     if not find_pages(state_directory):
         return ()
     lock = _take_lock(state_directory)
@@ -138,7 +172,7 @@ def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None
     except FreezeError as error:
         if error.errno == errno.EBADMSG:
             # Cut short while it was made: the run had no supervisor yet, so it froze nothing.
-            os.unlink(path)
+            _remove(path)
             return Recovered(os.path.basename(path), (), ())
         raise
     try:
@@ -148,7 +182,7 @@ def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None
             if not found.failed:
                 record.restore_rcu()
         if not found.failed and not found.others:
-            os.unlink(path)
+            _remove(path)
         mounts_of_run = [slot.mount for slot in record.filesystems()]
         return found._replace(history=tuple(transition_lines(record.transitions(), mounts_of_run)))
     finally:

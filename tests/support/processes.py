@@ -147,3 +147,8 @@ AS_NOBODY = (
 def state_pages() -> list[Path]:
     """The state pages that runs of these tests have, or have left."""
     return sorted(Path(STATE_DIRECTORY).glob("*.state"))
+
+
+def journals() -> list[Path]:
+    """The journals beside them."""
+    return sorted(Path(STATE_DIRECTORY).glob("*.journal"))

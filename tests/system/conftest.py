@@ -19,7 +19,7 @@ from tests.support.command import Pyfreeze
 from tests.support.disks import FSTYPES, Disk, Disks, is_written
 from tests.support.machine import Machine
 from tests.support.needs import MUST_WORK, give_up, need
-from tests.support.processes import helpers, state_pages, strangers
+from tests.support.processes import helpers, journals, state_pages, strangers
 from tests.support.script_dir import ScriptDir
 from tests.support.systemd import Systemd
 from tests.support.systemd import missing as systemd_lacks
@@ -73,7 +73,7 @@ def rcu_expedited(able_machine: None) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_left(able_machine: None, rcu_expedited: str) -> Iterator[None]:
-    """After each test: nothing frozen, nothing running, nothing raised, no state page."""
+    """After each test: nothing frozen, running or raised; no state page, no journal."""
     yield
     left = [*_frozen_disks(), *_helpers_left(), *_pages_left()]
     if not holds_within(lambda: _rcu_expedited() == rcu_expedited, 5):
@@ -104,7 +104,7 @@ def _helpers_left() -> list[str]:
 
 
 def _pages_left() -> list[str]:
-    left = state_pages()
+    left = [*state_pages(), *journals()]
     for page in left:
         page.unlink()
     return [page.name for page in left]

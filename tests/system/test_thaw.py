@@ -10,7 +10,7 @@ from tests.support import namespace
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk, Disks
 from tests.support.facts import assert_facts
-from tests.support.processes import AS_NOBODY, state_pages
+from tests.support.processes import AS_NOBODY, journals, state_pages
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
@@ -77,6 +77,34 @@ def test_force_on_what_a_dead_run_left(
     assert_facts(done, exit_status=0, out=f"thawed {ext4.mount_point}\n", err="")
     ext4.assert_writable()
     assert state_pages() == [], "seen to"
+
+
+def test_journal_of_a_dead_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """It stays as long as the state page does, and goes with it."""
+    start(pyfreeze, script_dir, ext4).kill_with_supervisor()
+    assert [path.stem for path in journals()] == [path.stem for path in state_pages()]
+    assert len(journals()) == 1
+    assert pyfreeze("thaw").status == 0
+    assert journals() == []
+
+
+@pytest.mark.parametrize("words", [["thaw"], ["run", "--no-scripts", "--no-freeze", "--", "true"]])
+def test_journal_without_a_state_page(pyfreeze: Pyfreeze, words: list[str]) -> None:
+    """It is nobody's: `thaw` and the next run remove it."""
+    Path(namespace.STATE_DIRECTORY, "left.journal").write_bytes(bytes(4096))
+    done = pyfreeze(*words)
+    assert done.status == 0
+    assert journals() == []
+
+
+def test_journal_of_a_live_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """`thaw` leaves it alone."""
+    running = start(pyfreeze, script_dir, ext4)
+    (journal,) = journals()
+    assert pyfreeze("thaw").status == 4
+    assert journals() == [journal]
+    script_dir.release()
+    assert running.finish().status == 0
 
 
 def test_force_on_a_live_run_says_what_it_spoils(
