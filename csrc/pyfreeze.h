@@ -249,6 +249,8 @@ enum pf_step_status {
 
 typedef struct {
     int kind; /* enum pf_step_kind */
+    uint32_t flags; /* enum pf_step_flag */
+    uint32_t group;
     int status; /* enum pf_step_status */
     int verdict; /* of a window */
     pf_fault fault;

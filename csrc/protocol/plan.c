@@ -185,6 +185,8 @@ void pf_step_read(const struct pf_step *step, pf_step_report *report)
 {
     *report = (pf_step_report){
         .kind = (int)step->kind,
+        .flags = step->flags,
+        .group = step->group,
         .status = (int)atomic_load(&step->status),
         .verdict = step->verdict,
         .fault = step->fault,

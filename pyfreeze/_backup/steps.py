@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyfreeze._backup.outcome import decide_snapshot, may_fall_back
 from pyfreeze._backup.plan import continues
 from pyfreeze._backup.scripts import child_options, post_script, pre_script
-from pyfreeze._core.types import Fact, Step, StepKind
+from pyfreeze._core.types import Fact, Group, Step, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._backup.plan import Plan
     from pyfreeze._backup.scripts import Script
-
-_PRE, _POST = 1, 2
-"""The groups of the scripts: each phase's run side by side."""
 
 
 class ScriptStep(NamedTuple):
@@ -81,7 +78,7 @@ def route_of(plan: Plan, run_id: str) -> Route:
         step = Step(
             StepKind.CHILD,
             child=child_options(script, run_id),
-            group=_PRE,
+            group=Group.PRE_SCRIPTS,
             skip_if=over,
             on_failure=Fact.NONE if continues(plugin) else fatal,
         )
@@ -102,7 +99,7 @@ def route_of(plan: Plan, run_id: str) -> Route:
 
 def _post_step(script: Script, run_id: str, *, after: int = -1, outcome: str | None = None) -> Step:
     child = child_options(script, run_id, outcome)
-    return Step(StepKind.CHILD, child=child, group=_POST, after=after)
+    return Step(StepKind.CHILD, child=child, group=Group.POST_SCRIPTS, after=after)
 
 
 def late_steps(scripts: Sequence[Script], run_id: str, outcome: str) -> tuple[Step, ...]:

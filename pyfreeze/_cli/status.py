@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
 from pyfreeze._model.transitions import describe_transition, transition_lines
@@ -15,7 +16,7 @@ from pyfreeze._model.transitions import describe_transition, transition_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._recovery.status import RunStatus
+    from pyfreeze._recovery.status import RunStatus, RunStep
 
 
 @click.command(
@@ -71,6 +72,7 @@ def _as_data(runs: Sequence[RunStatus], left: list[str], *, verbose: bool) -> di
                 "client": run.client._asdict(),
                 "supervisor": run.supervisor._asdict(),
                 "filesystems": [one._asdict() for one in run.filesystems],
+                "steps": [step._asdict() for step in run.steps],
                 "left_frozen": list(run.left_frozen),
                 "transitions": _transitions(run) if verbose else [],
             }
@@ -99,11 +101,24 @@ def _lines(run: RunStatus, *, verbose: bool) -> list[str]:
         since = "" if one.frozen_s is None else f" for {one.frozen_s:.1f} s"
         state = one.state if run.alive or not one.may_be_frozen else "may be frozen"
         lines.append(f"  {one.mount} ({one.device}): {state}{since}")
+    lines += [f"  {_step(step, run.alive)}" for step in run.steps]
     if run.left_frozen:
         lines.append("  thaw it: pyfreeze thaw")
     if verbose:
         lines += transition_lines(run.transitions, [one.mount for one in run.filesystems])
     return lines
+
+
+def _step(step: RunStep, alive: bool) -> str:
+    name = f"{step.what} {printable(step.path)}" if step.path else step.what
+    if step.begun_s is None:
+        return f"{name}: {step.status}"
+    if step.ended_s is None and not alive:
+        return f"{name}: begun {step.begun_s:.1f} s ago, not ended when the run died"
+    if step.ended_s is None:
+        return f"{name}: {step.status} for {step.begun_s:.1f} s"
+    verdict = f" ({step.verdict})" if step.verdict else ""
+    return f"{name}: {step.status}{verdict} after {step.begun_s - step.ended_s:.1f} s"
 
 
 def _process(process: tuple[int, str]) -> str:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._core.faults import from_fault
-from pyfreeze._core.run import filesystem_times, read_transitions
+from pyfreeze._core.run import (
+    KINDS,
+    STATUSES,
+    VERDICTS,
+    child_end,
+    filesystem_times,
+    read_transitions,
+)
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
+    from pyfreeze._core.types import ChildEnd, StepKind, StepStatus
+    from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._model.transitions import Transition
+
+
+class RecordedStep(NamedTuple):
+    """A step of another run's plan, out of its journal. Times are CLOCK_MONOTONIC ns, 0: never."""
+
+    kind: StepKind
+    status: StepStatus
+    verdict: Verdict
+    """Of a window."""
+    group: int
+    takes_snapshot: bool
+    begin_ns: int
+    end_ns: int
+    path: str | None = None
+    """What its child executes; None: it has no child."""
+    child: ChildEnd | None = None
 
 
 class Record:
@@ -61,6 +87,34 @@ class Record:
         return read_transitions(
             lambda after, out: lib.pf_record_transition(self._record, after, out)
         )
+
+    def steps(self) -> tuple[RecordedStep, ...]:
+        """The steps of the run's plan; none before it was handed over, or if it cannot be read."""
+        return tuple(self._step(index) for index in range(lib.pf_record_step_count(self._record)))
+
+    def _step(self, index: int) -> RecordedStep:
+        out = ffi.new("pf_step_report *")
+        self._check(lib.pf_record_step(self._record, index, out, self._fault))
+        path, child = self._child(index)
+        return RecordedStep(
+            kind=KINDS[out.kind],
+            status=STATUSES[out.status],
+            verdict=VERDICTS[out.verdict],
+            group=out.group,
+            takes_snapshot=bool(out.flags & lib.PF_STEP_SNAPSHOT),
+            begin_ns=out.begin_ns,
+            end_ns=out.end_ns,
+            path=path,
+            child=child,
+        )
+
+    def _child(self, index: int) -> tuple[str | None, ChildEnd | None]:
+        path, out = ffi.new("const char **"), ffi.new("pf_child_report *")
+        result = lib.pf_record_child(self._record, index, path, out, self._fault)
+        if result == -errno.ENOENT:
+            return None, None
+        self._check(result)
+        return os.fsdecode(ffi.string(path[0])), child_end(out)
 
     def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
         """Thaw one filesystem through a mount of it."""

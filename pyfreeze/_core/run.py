@@ -48,12 +48,12 @@ def _members(kind: type[_AnyEnum], name: str, prefix: str) -> dict[int, _AnyEnum
 
 
 _STATES = _members(FilesystemState, "pf_state", "PF_STATE_")
-_VERDICTS = _members(Verdict, "pf_verdict", "PF_VERDICT_")
+VERDICTS = _members(Verdict, "pf_verdict", "PF_VERDICT_")
 _EVENT_KINDS = _members(EventKind, "pf_event_kind", "PF_EVENT_")
-_STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
-_KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
-_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _TRANSITION_KINDS = {getattr(lib, f"PF_TRANSITION_{kind.name}"): kind for kind in TransitionKind}
+STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
+KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
+_KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
 _CHILD_FLAGS = (
     ("is_numbered", lib.PF_CHILD_NUMBERED),
     ("is_told_outcome", lib.PF_CHILD_OUTCOME),
@@ -312,9 +312,9 @@ class Run:
         self._check(lib.pf_run_step(self._handle(), index, out, self._fault))
         has_child = self._steps[index].child is not None
         return StepRecord(
-            kind=_KINDS[out.kind],
-            status=_STATUSES[out.status],
-            verdict=_VERDICTS[out.verdict],
+            kind=KINDS[out.kind],
+            status=STATUSES[out.status],
+            verdict=VERDICTS[out.verdict],
             error=self._error(out.fault),
             begin_ns=out.begin_ns,
             snapshot_ns=out.snapshot_ns,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from enum import Enum, IntFlag, auto
+from enum import Enum, IntEnum, IntFlag, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ class Fact(IntFlag):
     """Nothing is to be frozen any more."""
     NO_SNAPSHOT = 32
     """No snapshot is to be taken any more."""
+
+
+class Group(IntEnum):
+    """Steps that run side by side."""
+
+    NONE = 0
+    """The step runs alone."""
+    PRE_SCRIPTS = 1
+    POST_SCRIPTS = 2
 
 
 class ChildOptions(NamedTuple):
@@ -91,7 +100,7 @@ class Step(NamedTuple):
     """A window's child is let go only when the step is told to proceed."""
     has_peer: bool = False
     """The plan's descriptors tell that it waits, and to proceed."""
-    group: int = 0
+    group: int = Group.NONE
     """Neighbours with the same number but 0, all children, run side by side."""
     skip_if: Fact = Fact.NONE
     """It is skipped if any of these holds."""

@@ -9,14 +9,17 @@ import time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._base.processes import find_supervisor, has_mapped, is_supervisor, state_of
+from pyfreeze._core.types import Group, StepKind
 from pyfreeze._model.errors import FreezeError, NotPermittedError
+from pyfreeze._model.states import Verdict
 from pyfreeze._model.timeline import NS_PER_MS
 from pyfreeze._recovery.recover import find_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from enum import Enum
 
-    from pyfreeze._core.pages import Record
+    from pyfreeze._core.pages import Record, RecordedStep
     from pyfreeze._model.states import FilesystemState
     from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._model.transitions import Transition
@@ -49,6 +52,23 @@ class FilesystemStatus(NamedTuple):
     """Seconds since its FIFREEZE was entered, if it may be frozen."""
 
 
+class RunStep(NamedTuple):
+    """A step of a run's plan. The words are those of `StepKind`, `StepStatus` and `Verdict`."""
+
+    what: str
+    """"open", "flush", "pre-script", "window", "snapshot", "post-script", or "wait"."""
+    status: str
+    """"pending", "running", "done", "failed" or "skipped"; of a dead run as it was then."""
+    path: str | None
+    """What it executes, if anything."""
+    begun_s: float | None
+    """Seconds since it was begun, if it was."""
+    ended_s: float | None
+    """Seconds since it ended, if it has."""
+    verdict: str | None
+    """Of a window that is over: "good", "expired", ..."""
+
+
 class RunStatus(NamedTuple):
     """A run, as its state page shows it."""
 
@@ -67,6 +87,8 @@ class RunStatus(NamedTuple):
     filesystems: tuple[FilesystemStatus, ...]
     transitions: tuple[Transition, ...]
     """What it did last, the oldest first."""
+    steps: tuple[RunStep, ...]
+    """What it does, in this order; none as long as it has no plan."""
 
     @property
     def left_frozen(self) -> tuple[str, ...]:
@@ -147,6 +169,7 @@ def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStat
         deadline_left_s=(deadline_ns - now_ns) / _NS_PER_S if deadline_ns else None,
         filesystems=tuple(_filesystem(slot, now_ns) for slot in slots),
         transitions=record.transitions(),
+        steps=tuple(_step(one, now_ns) for one in record.steps()) if record.same_boot else (),
     )
 
 
@@ -167,3 +190,32 @@ def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
         may_be_frozen=slot.may_be_frozen,
         frozen_s=max(now_ns - entered_ns, 0) / _NS_PER_S if entered_ns else None,
     )
+
+
+def _step(step: RecordedStep, now_ns: int) -> RunStep:
+    return RunStep(
+        what=_what(step),
+        status=_word(step.status),
+        path=step.path,
+        begun_s=_since(step.begin_ns, now_ns),
+        ended_s=_since(step.end_ns, now_ns),
+        verdict=None if step.verdict is Verdict.NONE else _word(step.verdict),
+    )
+
+
+def _what(step: RecordedStep) -> str:
+    if step.group == Group.PRE_SCRIPTS:
+        return "pre-script"
+    if step.group == Group.POST_SCRIPTS:
+        return "post-script"
+    if step.takes_snapshot and step.kind is not StepKind.WINDOW:
+        return "snapshot"
+    return _word(step.kind)
+
+
+def _word(member: Enum) -> str:
+    return member.name.lower().replace("_", "-")
+
+
+def _since(moment_ns: int, now_ns: int) -> float | None:
+    return max(now_ns - moment_ns, 0) / _NS_PER_S if moment_ns else None

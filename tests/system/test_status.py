@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -122,10 +122,75 @@ def test_what_a_dead_run_left(
     assert f"run {run['run_id']}: dead" in table.out
     assert f"{disk.mount_point} " in table.out
     assert "may be frozen for" in table.out
+    (window,) = [step for step in run["steps"] if step["what"] == "window"]
+    assert_facts(window, status="running", ended_s=None, verdict=None)
+    assert re.search(r"window \S+: begun [\d.]+ s ago, not ended when the run died\n", table.out)
     assert "pyfreeze thaw" in table.out
     assert disk.is_frozen(), "a look thaws nothing"
     assert pyfreeze("thaw").status == 0
     assert runs_of(pyfreeze, 0) == []
+
+
+class Held(NamedTuple):
+    """A run that is held in one of its steps, and what is told of each step then."""
+
+    pre: str
+    snapshot: str
+    post: str
+    pre_status: str
+    window_status: str
+    post_status: str
+    verdict: str | None
+
+
+HELD = {
+    "pre-script": Held("held", "free", "free", "running", "pending", "pending", None),
+    "window": Held("free", "held", "free", "done", "running", "pending", None),
+    "post-script": Held("free", "free", "held", "done", "done", "running", "good"),
+}
+
+
+@pytest.mark.parametrize("where", HELD)
+def test_steps_of_a_live_run(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, where: str
+) -> None:
+    """Whoever asks sees which steps are over, which one goes on, and which are to come."""
+    held = HELD[where]
+    free, waiting = script_dir.script("free", "true"), script_dir.waiting_script()
+    pre, snapshot, post = (
+        waiting if one == "held" else free for one in (held.pre, held.snapshot, held.post)
+    )
+    config = script_dir.config(pre, post)
+    running = pyfreeze.start_run([ext4], [snapshot], "--max-window", "300", config=config)
+    wait_until(lambda: script_dir.holds, "it is held")
+    (run,) = runs_of(pyfreeze, 0)
+    steps = {step["what"]: step for step in run["steps"]}
+    assert list(steps) == ["open", "flush", "pre-script", "window", "post-script"]
+    for what in ("open", "flush"):
+        assert_facts(steps[what], status="done", path=None, verdict=None)
+    assert_facts(steps["pre-script"], status=held.pre_status, path=pre)
+    assert_facts(steps["window"], status=held.window_status, path=snapshot, verdict=held.verdict)
+    assert_facts(steps["post-script"], status=held.post_status, path=post)
+    for step in run["steps"]:
+        assert (step["begun_s"] is None) == (step["status"] == "pending")
+        assert (step["ended_s"] is None) == (step["status"] in ("pending", "running"))
+    table = pyfreeze("status").out
+    assert re.search(rf"\n  {where} {waiting}: running for [\d.]+ s\n", table)
+    script_dir.release()
+    assert running.finish().status == 0
+
+
+def test_steps_of_a_failed_run(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
+    """A failed pre-script, and the window that is skipped for it."""
+    pre = script_dir.script("pre", "exit 3")
+    config = script_dir.config(pre, script_dir.waiting_script(), continueBackupOnFailure=False)
+    running = pyfreeze.start_run([ext4], ["true"], "--several-disks", config=config)
+    wait_until(lambda: script_dir.holds, "its post-script runs")
+    table = pyfreeze("status").out
+    assert re.search(rf"\n  pre-script {pre}: failed after [\d.]+ s\n", table)
+    assert re.search(r"\n  window \S*/true: skipped\n", table)
+    script_dir.release()
+    assert running.finish().status == 1
 
 
 def test_dead_run_and_live_run(
@@ -159,7 +224,9 @@ def test_nothing_is_frozen_since_before_the_boot(
     page.write_bytes(content)
     (run,) = runs_of(pyfreeze, 0)
     assert_facts(run, alive=False, left_frozen=[], deadline_left_s=None)
+    assert run["steps"] == []
     page.unlink()
+    page.with_suffix(".journal").unlink()
     ext4.thaw()
 
 
