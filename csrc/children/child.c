@@ -291,7 +291,7 @@ enum pf_child_event pf_child_end(struct pf_child *child)
     switch (child->stage) {
     case PF_STAGE_STARTING:
         /* It reads the end of its socket and exits without having run anything. */
-        child->page->ended_early = 1;
+        child->page->ended_early |= !child->attempt_ended; /* it may have died by itself */
         stop_watching(child, &child->park_fd);
         return end_tree(child);
     case PF_STAGE_RUNNING:
