@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyfreeze._model.timeline import NS_PER_MS
+from pyfreeze._view.words import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,8 @@ def timeline(
     rows = list(dict.fromkeys(span.row for span in spans))
     shown = _longest(spans, rows, most_rows or len(rows))
     label_width = min(max(map(len, shown)), max(width // 3, 12))
-    figure_width = max(len(duration(end_ns - begin_ns)), 8)
+    last = milliseconds((end_ns - begin_ns) / NS_PER_MS)
+    figure_width = max(len(last), 8)
     bar_width = max(width - label_width - figure_width - 6, _NARROWEST_BAR)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -77,8 +79,7 @@ def timeline(
         own = [span for span in spans if span.row == row]
         line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
         label = Text(shorten(row, label_width, unicode=unicode))
-        table.add_row(label, line, duration(_total_ns(own)))
-    last = duration(end_ns - begin_ns)
+        table.add_row(label, line, milliseconds(_total_ns(own) / NS_PER_MS))
     table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
     parts: list[RenderableType] = [Padding(table, _INDENT)]
     if len(shown) < len(rows):
@@ -139,11 +140,3 @@ def shorten(text: str, width: int, *, unicode: bool) -> str:
     mark = "…" if unicode else "..."
     tail = (width - len(mark)) * 2 // 3
     return text[: width - len(mark) - tail] + mark + text[len(text) - tail :]
-
-
-def duration(nanoseconds: int) -> str:
-    """In milliseconds, or seconds where there are many."""
-    ms = nanoseconds / NS_PER_MS
-    if ms >= 10_000:
-        return f"{ms / 1000:.1f} s"
-    return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms"

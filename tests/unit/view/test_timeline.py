@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from pyfreeze._view.spans import Span
-from pyfreeze._view.timeline import bar, duration, shorten, timeline
+from pyfreeze._view.timeline import bar, shorten, timeline
+from pyfreeze._view.words import milliseconds
 
 MS = 1_000_000
 SPANS = (
@@ -35,7 +36,7 @@ def test_a_timeline_fits(width: int, unicode: bool) -> None:
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert [line.split()[0] for line in lines[:3]] == ["shop", "pre-script", "orders"]
-    assert lines[0].rstrip().endswith("49.0 ms")
+    assert lines[0].rstrip().endswith("49.00 ms")
     assert text.isascii() or unicode
 
 
@@ -75,9 +76,8 @@ def test_a_name_is_shortened_in_its_middle(text: str, width: int, unicode: bool)
 
 
 @pytest.mark.parametrize(
-    ("ns", "text"), [(0, "0.00 ms"), (9_994_000, "9.99 ms"), (123_450_000, "123.5 ms"),
-                     (61_000_000_000, "61.0 s")],
-)  # fmt: skip
-def test_durations(ns: int, text: str) -> None:
-    """Three or four digits, in ms or s."""
-    assert duration(ns) == text
+    ("value", "text"),
+    [(None, "-"), (0, "0.00 ms"), (9.994, "9.99 ms"), (123.45, "123.45 ms"), (61_000, "61.00 s")],
+)
+def test_durations(value: float | None, text: str) -> None:
+    assert milliseconds(value) == text
