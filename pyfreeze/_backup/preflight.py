@@ -10,6 +10,8 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._backup.plan import make_plan, problems_of
+from pyfreeze._base.files import read_if_there
+from pyfreeze._base.processes import has_cap_sys_admin
 from pyfreeze._core import run as core
 from pyfreeze._core.run import new_run_id
 from pyfreeze._model.codes import OutcomeCode
@@ -27,7 +29,6 @@ Grade = Literal["ok", "note", "warning", "problem"]
 #: The topic of mounts that a run would not open.
 LEFT_OUT = "left out"
 
-_CAP_SYS_ADMIN = 21
 _CPU_LATENCY = "/dev/cpu_dma_latency"
 _RCU_EXPEDITED = "/sys/kernel/rcu_expedited"
 _RCU_NORMAL = "/sys/kernel/rcu_normal"
@@ -72,9 +73,7 @@ def passes(rows: tuple[Row, ...]) -> bool:
 
 
 def _privileges() -> Iterator[Row]:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        capabilities = next(int(line.split()[1], 16) for line in status if line[:7] == "CapEff:")
-    if capabilities >> _CAP_SYS_ADMIN & 1:
+    if has_cap_sys_admin():
         yield Row("privileges", "ok", "CAP_SYS_ADMIN", "present")
     else:
         yield _problem("privileges", "CAP_SYS_ADMIN", "missing: run this as root")
@@ -88,11 +87,12 @@ def _kernel() -> Iterator[Row]:
     if not os.access(_RCU_EXPEDITED, os.W_OK):
         text = "not writable: freezing works, but takes tens of milliseconds for each filesystem"
         yield Row("kernel", "warning", _RCU_EXPEDITED, text)
-    elif _read(_RCU_NORMAL) == "1":
+    elif read_if_there(_RCU_NORMAL).strip() == "1":
         text = "is 1, so expedited grace periods have no effect: freezing takes longer"
         yield Row("kernel", "warning", _RCU_NORMAL, text)
     else:
-        yield Row("kernel", "ok", _RCU_EXPEDITED, f"can be raised (now {_read(_RCU_EXPEDITED)})")
+        now = read_if_there(_RCU_EXPEDITED).strip()
+        yield Row("kernel", "ok", _RCU_EXPEDITED, f"can be raised (now {now})")
     if os.access(_CPU_LATENCY, os.W_OK):
         yield Row("kernel", "ok", _CPU_LATENCY, "can be held at 0 us")
     else:
@@ -190,8 +190,8 @@ def _listeners() -> Iterator[Row]:
             infos = os.listdir(f"/proc/{pid}/fdinfo")
         except OSError:
             continue  # gone, or not ours to see
-        if any(asks_permission(_read(f"/proc/{pid}/fdinfo/{fd}")) for fd in infos):
-            name = _read(f"/proc/{pid}/comm")
+        if any(asks_permission(read_if_there(f"/proc/{pid}/fdinfo/{fd}")) for fd in infos):
+            name = read_if_there(f"/proc/{pid}/comm").strip()
             text = (
                 "answers fanotify permission events; if it writes to a frozen filesystem, opens "
                 "and execs hang until the window's deadline"
@@ -214,11 +214,3 @@ def asks_permission(fdinfo: str) -> bool:
         except ValueError:
             continue
     return False
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -1,8 +1,10 @@
-"""Which processes a run has: asked of /proc, so that nothing of theirs is touched."""
+"""Which processes a run has, and what this one may do: asked of /proc, so nothing is touched."""
 
 from __future__ import annotations
 
 import os
+
+_CAP_SYS_ADMIN = 21
 
 
 def find_supervisor(run_id: str) -> int:
@@ -48,3 +50,10 @@ def _maps(line: bytes, inode: int, path: bytes) -> bool:
         and fields[4] == str(inode).encode()
         and os.path.basename(fields[5].rstrip()) == os.path.basename(path)
     )
+
+
+def has_cap_sys_admin() -> bool:
+    """Whether this process may mount and freeze: root in a container often may not."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line[:7] == "CapEff:")
+    return bool(effective >> _CAP_SYS_ADMIN & 1)

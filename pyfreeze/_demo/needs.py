@@ -8,13 +8,13 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.processes import has_cap_sys_admin
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo.namespace import mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CAP_SYS_ADMIN = 21
 _LOOP_CONTROL = "/dev/loop-control"
 _PACKAGES = {
     "cp": "coreutils",
@@ -58,14 +58,8 @@ def _which(name: str) -> str | None:
 def _privileges() -> Iterator[Missing]:
     if os.geteuid() != 0:
         yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
-    elif not _may_mount():
+    elif not has_cap_sys_admin():
         yield Missing("CAP_SYS_ADMIN", "root, but not allowed to mount: a container?", None)
-
-
-def _may_mount() -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line[:7] == "CapEff:")
-    return bool(effective >> _CAP_SYS_ADMIN & 1)
 
 
 def _programs() -> Iterator[Missing]:

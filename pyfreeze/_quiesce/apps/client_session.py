@@ -16,12 +16,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _END_OF_ANSWER = "-- pyfreeze: end of the answer --"
 _PR_SET_PDEATHSIG = 1
 #: How long a client whose output has ended may take to end.
@@ -69,7 +69,7 @@ def find_client(given: str, names: Sequence[str]) -> str:
         QuiesceError: there is none.
     """
     for name in [given] if given else names:
-        found = shutil.which(name, path=_PATH)
+        found = shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"])
         if found:
             return found
     wanted = given or " or ".join(names)
@@ -121,12 +121,7 @@ class Session:
                 user=account.uid,
                 group=account.gid,
                 extra_groups=account.groups,
-                env={
-                    "PATH": _PATH,
-                    "LANG": "C.UTF-8",
-                    "HOME": account.home,
-                    **environment,
-                },
+                env={**CLEAN_ENVIRONMENT, "HOME": account.home, **environment},
                 preexec_fn=die_with_the_holder,  # noqa: PLW1509 - there are no threads here
             )
         except (OSError, subprocess.SubprocessError) as error:
