@@ -84,15 +84,10 @@ class CodeLookupError(LookupError):
     `nearest` holds the names that come closest, the best first.
     """
 
-    def __init__(self, text: str, reason: str, nearest: tuple[str, ...]) -> None:
-        super().__init__(text, reason, nearest)
+    def __init__(self, text: str, nearest: tuple[str, ...]) -> None:
+        super().__init__(text, nearest)
         self.text = text
-        self.reason = reason
         self.nearest = nearest
-
-    def __str__(self) -> str:
-        hint = f"; nearest: {', '.join(self.nearest)}" if self.nearest else ""
-        return f"{self.text[:80]!r} {self.reason}{hint}"
 
 
 _LOOK_AT_SCRIPT = (
@@ -316,23 +311,17 @@ CODES: Mapping[int, Code] = MappingProxyType(
 """Every code by its number."""
 
 
-def find(text: str | int) -> tuple[Code, ...]:
+def find(text: str) -> tuple[Code, ...]:
     """Return every code that a number, a name or a documented name stands for, by number.
 
     Upper and lower case, hyphens, underscores and spaces make no difference. Raises
     `CodeLookupError`, with the nearest names, when there is none.
     """
-    if isinstance(text, int):
-        rows = [CODES[text]] if text in CODES else []
-        nearby: tuple[str, ...] = ()
-    else:
-        spelling = _plain(text)
-        rows = [row for row in CODES.values() if _answers_to(row, text.strip(), spelling)]
-        nearby = () if rows else _nearest(spelling)
+    spelling = _plain(text)
+    rows = tuple(row for row in CODES.values() if _answers_to(row, text.strip(), spelling))
     if not rows:
-        # Not str(): that refuses an integer of thousands of digits.
-        raise CodeLookupError(text if isinstance(text, str) else hex(text), "is no code", nearby)
-    return tuple(rows)
+        raise CodeLookupError(text, _nearest(spelling))
+    return rows
 
 
 def _plain(text: str) -> str:
