@@ -9,7 +9,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from pyfreeze._quiesce import rendezvous as hold
+from pyfreeze._quiesce import rendezvous
 from pyfreeze._quiesce.application import all_settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def program() -> tuple[str, ...]:
 def hold_path(application: Application, directory: str) -> str:
     """The holder's directory of the scripts in a directory: each pair has its own."""
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
-    return f"{hold.ROOT}/{application.name}-{digest}"
+    return f"{rendezvous.ROOT}/{application.name}-{digest}"
 
 
 def scripts(application: Application, directory: str) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def scripts(application: Application, directory: str) -> tuple[str, str]:
         "name": application.name,
         "title": application.title,
         "hold": shlex.quote(hold_path(application, directory)),
-        "fifo": hold.FIFO,
+        "fifo": rendezvous.FIFO,
         "program": shlex.join([interpreter, "-I", "-S", main]),
     }
     words = " \\\n    ".join(f'"{one.name}=${one.name}"' for one in settings)
