@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyfreeze._model.codes import Level, OutcomeCode
+from pyfreeze._model.codes import AFTERWARDS, UNTRUSTED, Level, OutcomeCode
 
 
 class ScriptFailure(NamedTuple):
@@ -71,29 +71,6 @@ class Outcome(NamedTuple):
     notes: tuple[OutcomeCode, ...]
     """Further codes that occurred, each once."""
     below_required: bool = False
-
-
-#: Codes that say that a file cannot be trusted to tell what its owner wants.
-UNTRUSTED = frozenset(
-    {
-        OutcomeCode.HOST_CONFIG_BROKEN,
-        OutcomeCode.HOST_CONFIG_NOT_FOUND,
-        OutcomeCode.HOST_CONFIG_MODE,
-        OutcomeCode.HOST_CONFIG_OWNER,
-        OutcomeCode.SCRIPT_CONFIG_BROKEN,
-        OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
-        OutcomeCode.SCRIPT_CONFIG_MODE,
-        OutcomeCode.SCRIPT_CONFIG_OWNER,
-    }
-)
-#: Codes of a post-script that ran: the snapshot has been taken by then.
-AFTERWARDS = frozenset(
-    {
-        OutcomeCode.POST_SCRIPT_FAILED,
-        OutcomeCode.POST_SCRIPT_TIMED_OUT,
-        OutcomeCode.HOST_POST_TIMED_OUT,
-    }
-)
 
 
 def _is_fatal(failure: ScriptFailure) -> bool:

@@ -45,6 +45,28 @@ class OutcomeCode(IntEnum):
     SCRIPT_CONFIG_OWNER = 318
 
 
+#: Codes that say that a file cannot be trusted to tell what its owner wants.
+UNTRUSTED = frozenset(
+    {
+        OutcomeCode.HOST_CONFIG_BROKEN,
+        OutcomeCode.HOST_CONFIG_NOT_FOUND,
+        OutcomeCode.HOST_CONFIG_MODE,
+        OutcomeCode.HOST_CONFIG_OWNER,
+        OutcomeCode.SCRIPT_CONFIG_BROKEN,
+        OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
+        OutcomeCode.SCRIPT_CONFIG_MODE,
+        OutcomeCode.SCRIPT_CONFIG_OWNER,
+    }
+)
+#: Codes of a post-script that ran: the snapshot has been taken by then.
+AFTERWARDS = frozenset(
+    {
+        OutcomeCode.POST_SCRIPT_FAILED,
+        OutcomeCode.POST_SCRIPT_TIMED_OUT,
+        OutcomeCode.HOST_POST_TIMED_OUT,
+    }
+)
+
 #: A consistency level's name, in options and reports.
 LevelName = Literal["none", "crash", "filesystem", "application"]
 #: The weakest first, as `Level` counts them.
@@ -109,8 +131,8 @@ _RAISE_HOST_TIMEOUT = (
     "Find out which plugin's {} is slow, or raise timeoutInSeconds in the plugin host "
     "configuration."
 )
-_MEND_HOST_CONFIG = "Restore the plugin host configuration from its template and set it up again."
-_MEND_SCRIPT_CONFIG = (
+_FIX_HOST_CONFIG = "Restore the plugin host configuration from its template and set it up again."
+_FIX_SCRIPT_CONFIG = (
     "Restore the script configuration from its template ('pyfreeze init' writes one) "
     "and set it up again."
 )
@@ -200,14 +222,14 @@ _ROWS = (
         "FailedPrepostPluginhostConfigParsing",
         "IncorrectPluginhostFile",
         "The plugin host configuration cannot be read or is not valid.",
-        _MEND_HOST_CONFIG,
+        _FIX_HOST_CONFIG,
     ),
     Code(
         OutcomeCode.SCRIPT_CONFIG_BROKEN,
         "FailedPrepostPluginConfigParsing",
         "IncorrectJSONConfigFile",
         "The script configuration cannot be read or is not valid.",
-        _MEND_SCRIPT_CONFIG,
+        _FIX_SCRIPT_CONFIG,
     ),
     Code(
         OutcomeCode.PRE_SCRIPT_INSECURE,
@@ -263,7 +285,7 @@ _ROWS = (
         "FailedPrepostPluginhostConfigNotFound",
         "IncorrectPluginhostFile",
         "There is no plugin host configuration at the path that was named.",
-        "Correct the path, or leave it out to use the default place. " + _MEND_HOST_CONFIG,
+        "Correct the path, or leave it out to use the default place. " + _FIX_HOST_CONFIG,
     ),
     Code(
         OutcomeCode.HOST_CONFIG_MODE,

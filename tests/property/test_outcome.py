@@ -9,15 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyfreeze._backup.outcome import (
-    AFTERWARDS,
-    UNTRUSTED,
     Facts,
     Policy,
     ScriptFailure,
     decide_outcome,
     decide_snapshot,
 )
-from pyfreeze._model.codes import Level, OutcomeCode
+from pyfreeze._model.codes import AFTERWARDS, UNTRUSTED, Level, OutcomeCode
 from tests.support.facts import assert_facts
 
 BEFORE_RUN = [
