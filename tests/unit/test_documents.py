@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import DOCUMENTS, ROOT, all_blocks
+from tests.support.parts import PARTS
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 #: Files of the tree, in backquotes.
@@ -37,6 +38,15 @@ def test_files_that_are_named_exist(document: Path) -> None:
     for name in _NAMED.findall(document.read_text(encoding="utf-8")):
         if name != "bench/results/":  # made by the benchmarks
             assert (ROOT / name).exists(), name
+
+
+def test_a_newcomer_is_told_of_every_room_and_every_part() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [*ROOT.glob("csrc/*/"), *ROOT.glob("pyfreeze/_[a-z]*/")]
+    assert len(rooms) > 20
+    for room in rooms:
+        assert f"`{room.relative_to(ROOT)}/`" in text
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == PARTS
 
 
 def test_every_document_is_in_the_index() -> None:
