@@ -24,6 +24,7 @@ from pyfreeze._config.script_config import parse_script_config
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks
 from tests.support.documents import DOCUMENTS, ROOT, Block, all_blocks, blocks, shown_in
+from tests.support.foreign import FOREIGN
 from tests.support.machine import Machine
 from tests.support.ownroot import OwnRoot, thawed_at_last
 from tests.support.script_dir import ScriptDir
@@ -146,6 +147,7 @@ def _is_for_machine(block: Block) -> bool:
     return re.search(r"\b(lvcreate|lvremove|qemu-nbd|zfs)\b", block.text) is not None
 
 
+@FOREIGN
 def test_commands_for_lvm_and_nbd_and_zfs(machine: Machine) -> None:
     """Those of the recipes, on a machine whose kernel has both, and which has what they suppose."""
     image, volume, volumes, restoring, dataset = (
