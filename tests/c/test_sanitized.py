@@ -63,16 +63,23 @@ NAMES = sorted({name for name, _, _ in CASES})
 
 
 class Builds:
-    """One build for each sanitizer, made when it is first wanted."""
+    """One build for each sanitizer, made when it is first wanted, and tried only once."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
         self._made: dict[str, Build] = {}
+        self._failed: dict[str, str] = {}
 
     def __getitem__(self, sanitizer: str) -> Build:
+        if sanitizer in self._failed:
+            pytest.fail(self._failed[sanitizer], pytrace=False)
         if sanitizer not in self._made:
             build = Build(sanitizer, self._factory.mktemp(f"csrc-{SHORT[sanitizer]}"))
-            build.make()
+            try:
+                build.make()
+            except AssertionError as error:
+                self._failed[sanitizer] = str(error)
+                raise
             self._made[sanitizer] = build
         return self._made[sanitizer]
 
