@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import griffe
 
 from pyfreeze._model.codes import CODES, LEVEL_NAMES
+from pyfreeze._model.options import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 
 #: The headings, and what stands under each; a path is of a module where `__all__` lacks the name.
 CHAPTERS = {
-    "Functions": ("frozen", "backup"),
+    "Functions": ("frozen", "backup", "WindowKeywords"),
     "The window": ("Window", "_mounts.selection.Filesystem", "WindowTimes", "FilesystemTimes"),
     "The snapshot": ("Peer",),
     "The report": (
@@ -116,6 +117,8 @@ def _function(one: griffe.Function) -> list[str]:
 
 
 def _class(one: griffe.Class) -> list[str]:
+    if "TypedDict" in map(str, one.bases):
+        return [f"### {one.name}\n", *_sections(one), *_keywords(one)]
     kind = {"NamedTuple": "a named tuple", "msgspec.Struct": "immutable, made by pyfreeze alone"}
     said = ", ".join(kind.get(base, f"`{base}`") for base in map(str, one.bases))
     parts = [f"### {one.name}\n", *([f"Is: {said}.\n"] if said else []), *_sections(one)]
@@ -133,6 +136,20 @@ def _class(one: griffe.Class) -> list[str]:
     return parts
 
 
+def _keywords(one: griffe.Class) -> list[str]:
+    """The options of a window, which document themselves."""
+    parts = ["| argument | type | default | |\n|---|---|---|---|"]
+    for name, option in WINDOW.items():
+        member = one.members[name]
+        assert isinstance(member, griffe.Attribute)
+        annotation = member.annotation
+        assert isinstance(annotation, griffe.ExprSubscript)
+        assert isinstance(annotation.slice, griffe.ExprTuple)
+        kind = _type(annotation.slice.elements[0])
+        parts.append(f"| `{name}` | {kind} | `{option.default}` | {_cell(option.doc)} |")
+    return [*parts, ""]
+
+
 def _text(one: griffe.Object) -> str:
     return one.docstring.value if one.docstring else ""
 
@@ -147,8 +164,9 @@ def _sections(one: griffe.Class | griffe.Function) -> list[str]:
             assert isinstance(one, griffe.Function)
             parts.append("| argument | type | default | |\n|---|---|---|---|")
             for item in section.value:
-                parameter = one.parameters[item.name]
-                default = "" if parameter.required else f"`{_default(parameter.default)}`"
+                parameter = one.parameters[item.name.lstrip("*")]
+                is_given = parameter.required or item.name.startswith("*")
+                default = "" if is_given else f"`{_default(parameter.default)}`"
                 kind = _type(parameter.annotation)
                 parts.append(f"| `{item.name}` | {kind} | {default} | {_cell(item.description)} |")
             parts.append("")
@@ -180,7 +198,7 @@ def _annotation_in_init(one: griffe.Object, name: str) -> object:
 
 #: Names that stand for something else in the sources.
 _SPELLED = {
-    "core.STATE_DIRECTORY": '"/run/pyfreeze"',
+    "STATE_DIRECTORY": '"/run/pyfreeze"',
     "DEFAULT_SNAPSHOT_TIMEOUT_S": "3600.0",
     "CLEAN_ENVIRONMENT": "PATH, LANG and HOME",
     "Snapshot": "Sequence[str] | Callable[[], object] | Peer",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SupervisorError,
         UsageError,
     )
+    from pyfreeze._model.options import WindowKeywords
     from pyfreeze._model.report import Report
     from pyfreeze._model.timeline import FilesystemTimes, WindowTimes
     from pyfreeze._mounts.mountinfo import MountError
@@ -47,6 +48,7 @@ _HOMES = {
     "SupervisorError": "_model.errors",
     "UsageError": "_model.errors",
     "Window": "_api.window",
+    "WindowKeywords": "_model.options",
     "WindowTimes": "_model.timeline",
     "backup": "_api.backup",
     "frozen": "_api.window",
@@ -67,6 +69,7 @@ __all__ = [
     "SupervisorError",
     "UsageError",
     "Window",
+    "WindowKeywords",
     "WindowTimes",
     "__version__",
     "backup",

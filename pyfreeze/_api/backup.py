@@ -9,15 +9,19 @@ from pyfreeze._backup.plan import make_plan
 from pyfreeze._backup.settings import DEFAULT_SNAPSHOT_TIMEOUT_S, Settings, parse_level
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._model.options import tells_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Unpack
 
     from pyfreeze._model.codes import LevelName
+    from pyfreeze._model.options import WindowKeywords
     from pyfreeze._model.report import Report
     from pyfreeze._snapshot.catalogue import Snapshot
 
 
+@tells_options
 def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     snapshot: Snapshot,
     *,
@@ -26,8 +30,6 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     freeze_config: str | None = None,
     mounts: Sequence[str] = (),
     skip: Sequence[str] = (),
-    max_window: float | None = None,
-    freeze_timeout: float | None = None,
     flush_timeout: float | None = None,
     snapshot_timeout: float = DEFAULT_SNAPSHOT_TIMEOUT_S,
     scripts: bool = True,
@@ -35,14 +37,10 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
     require: LevelName = "none",
     single_disk: bool | None = None,
     crash_fallback: bool = False,
-    expedite: bool = True,
-    realtime: bool = True,
-    cpu_latency: bool = True,
-    parallel: bool = True,
-    flush_rounds: int = 8,
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
     directory: str = "/",
     state_directory: str = STATE_DIRECTORY,
+    **options: Unpack[WindowKeywords],
 ) -> Report:
     """Take an application-consistent backup: pre-scripts, freeze, snapshot, thaw, post-scripts.
 
@@ -66,10 +64,6 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
             /etc/azure/vmbackup.conf, if it is there.
         mounts: mount points to freeze; none: every local filesystem that can be frozen.
         skip: mount points to leave out.
-        max_window: seconds from the first FIFREEZE until everything is thawed regardless; None: as
-            the freeze configuration says, else 10.
-        freeze_timeout: seconds that freezing may take; None: as the freeze configuration says,
-            else 10.
         flush_timeout: seconds for writing dirty data at the beginning; None: as freeze_timeout.
         snapshot_timeout: seconds that the snapshot command may take.
         scripts: whether to run pre-scripts and post-scripts.
@@ -77,16 +71,11 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         require: a lower outcome is an error.
         single_disk: whether the machine counts as one with a single disk; None: look.
         crash_fallback: take a crash-consistent snapshot when freezing fails.
-        expedite: raise rcu_expedited while freezing.
-        realtime: SCHED_FIFO for the supervisor while freezing, when processors are short.
-        cpu_latency: keep the processors out of idle states while freezing (PM QoS), and for at most
-            20 ms of the snapshot.
-        parallel: freeze and thaw all filesystems of a level at once.
-        flush_rounds: how often at most to flush right before the freeze; it ends when rounds stop
-            getting shorter.
         environment: of the snapshot command, beside PYFREEZE_RUN_ID.
         directory: its working directory.
         state_directory: where the state page lives; a tmpfs.
+        **options: see `WindowKeywords`; max_window and freeze_timeout, where they are not given,
+            are as the freeze configuration says.
 
     Returns:
         The report, also of a backup that failed: look at `status` and `consistency`.
@@ -106,8 +95,7 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         freeze_config=freeze_config,
         mounts=tuple(mounts),
         skip=tuple(skip),
-        max_window_s=max_window,
-        freeze_timeout_s=freeze_timeout,
+        window=options,
         flush_timeout_s=flush_timeout,
         snapshot_timeout_s=snapshot_timeout,
         scripts=scripts,
@@ -115,11 +103,6 @@ def backup(  # noqa: PLR0913 - the options of a backup, all by keyword
         require=parse_level(require),
         single_disk=single_disk,
         crash_fallback=crash_fallback,
-        expedite=expedite,
-        realtime=realtime,
-        cpu_latency=cpu_latency,
-        parallel=parallel,
-        flush_rounds=flush_rounds,
         environment=environment,
         directory=directory,
         state_directory=state_directory,

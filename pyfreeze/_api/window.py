@@ -19,7 +19,7 @@ from pyfreeze._model.errors import (
     SupervisorError,
     UsageError,
 )
-from pyfreeze._model.options import Flush, WindowOptions, check_seconds
+from pyfreeze._model.options import check_window, resolve, tells_options
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import window_times
 from pyfreeze._mounts.choose import choose, targets
@@ -28,8 +28,10 @@ from pyfreeze._recovery.recover import recover_or_refuse
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
+    from typing import Unpack
 
     from pyfreeze._core.types import Event
+    from pyfreeze._model.options import WindowKeywords, WindowOptions
     from pyfreeze._model.timeline import WindowTimes
     from pyfreeze._mounts.selection import Filesystem
 
@@ -87,8 +89,6 @@ class Window:
         options: WindowOptions,
         state_directory: str,
     ) -> None:
-        check_seconds("max_window", options.max_window_s)
-        check_seconds("freeze_timeout", options.freeze_timeout_s)
         if isinstance(paths, (str, bytes)):
             raise UsageError(errno.EINVAL, f"paths: found {paths!r}, expected a list of paths")
         self._only = tuple(os.fspath(path) for path in paths)
@@ -161,17 +161,12 @@ def _steps(options: WindowOptions) -> tuple[Step, ...]:
     return opening, Step(StepKind.WINDOW, window=options, skip_if=Fact.UNFREEZABLE | Fact.ABORTED)
 
 
-def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
+@tells_options
+def frozen(
     paths: Iterable[str | os.PathLike[str]],
     *,
-    max_window: float = 10.0,
-    freeze_timeout: float = 10.0,
-    flush_rounds: int = 8,
-    expedite: bool = True,
-    realtime: bool = True,
-    cpu_latency: bool = True,
-    parallel: bool = True,
     state_directory: str = STATE_DIRECTORY,
+    **options: Unpack[WindowKeywords],
 ) -> Window:
     """Freeze filesystems around a `with` block, and thaw them whatever happens in it.
 
@@ -188,18 +183,8 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
 
     Args:
         paths: mount points of the filesystems, at least one; symlinks are followed.
-        max_window: seconds from the first FIFREEZE until everything is thawed regardless.
-        freeze_timeout: seconds that all FIFREEZEs together may take, and the flush before them.
-        flush_rounds: how often at most to flush beforehand; it ends when rounds stop getting
-            shorter.
-        expedite: raise rcu_expedited while freezing: freezes in tenths of a millisecond instead of
-            tens of milliseconds, and interrupts every processor for a moment.
-        realtime: run the supervisor's threads under SCHED_FIFO meanwhile, when there are fewer
-            processors than threads that want one.
-        cpu_latency: keep the processors out of idle states meanwhile (PM QoS), and for at most
-            20 ms of the block: a wake-up takes microseconds then.
-        parallel: freeze and thaw all filesystems of a level at once.
         state_directory: where the state page lives; a tmpfs.
+        **options: see `WindowKeywords`.
 
     Returns:
         The window: its `filesystems`, and after the block its `times`.
@@ -216,13 +201,5 @@ def frozen(  # noqa: PLR0913 - the options of a window, all by keyword
         StillFrozenError: something could not be thawed, or hangs; or an earlier run left something
             that cannot be thawed.
     """
-    options = WindowOptions(
-        max_window_s=max_window,
-        freeze_timeout_s=freeze_timeout,
-        flush=Flush(rounds=flush_rounds, limit_s=freeze_timeout),
-        expedite=expedite,
-        realtime=realtime,
-        cpu_latency=cpu_latency,
-        parallel=parallel,
-    )
-    return Window(paths, options, state_directory)
+    check_window("frozen", options)
+    return Window(paths, resolve(options), state_directory)

@@ -9,7 +9,7 @@ from pyfreeze._backup.outcome import Policy, ScriptFailure, decide_snapshot
 from pyfreeze._backup.settings import check
 from pyfreeze._config.load import load
 from pyfreeze._model.errors import UsageError
-from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._model.options import Flush, WindowKeywords, WindowOptions, resolve
 from pyfreeze._mounts.choose import choose, has_single_disk
 from pyfreeze._mounts.selection import Selection
 from pyfreeze._snapshot.catalogue import provider_of
@@ -71,7 +71,10 @@ def make_plan(settings: Settings) -> Plan:
     if single_disk is None:
         # Only a fatal script failure asks; block devices are not looked at for nothing.
         single_disk = not all_continue and has_single_disk()
-    freeze_timeout_s = settings.freeze_timeout_s or config.freeze.safe_freeze_wait_s
+    configured = WindowKeywords(
+        max_window=config.freeze.timeout_s, freeze_timeout=config.freeze.safe_freeze_wait_s
+    )
+    window = resolve(configured, settings.window)
     return Plan(
         settings=settings,
         provider=provider,
@@ -86,17 +89,9 @@ def make_plan(settings: Settings) -> Plan:
             crash_fallback=settings.crash_fallback,
             require=settings.require,
         ),
-        window=WindowOptions(
-            max_window_s=settings.max_window_s or config.freeze.timeout_s,
-            freeze_timeout_s=freeze_timeout_s,
-            flush=Flush(rounds=settings.flush_rounds, limit_s=freeze_timeout_s),
-            expedite=settings.expedite,
-            realtime=settings.realtime,
-            cpu_latency=settings.cpu_latency,
-            parallel=settings.parallel,
-        ),
+        window=window,
         writeback=Flush(
-            rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or freeze_timeout_s
+            rounds=2, spend_s=60.0, limit_s=settings.flush_timeout_s or window.freeze_timeout_s
         ),
     )
 

@@ -10,7 +10,7 @@ from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._model.codes import LEVEL_NAMES, Level
 from pyfreeze._model.errors import UsageError
-from pyfreeze._model.options import check_seconds
+from pyfreeze._model.options import WindowKeywords, check_seconds, check_window
 from pyfreeze._snapshot.peer import Peer, check_peer
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Settings(NamedTuple):
     freeze_config: str | None = None
     mounts: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    max_window_s: float | None = None
-    freeze_timeout_s: float | None = None
+    window: WindowKeywords = WindowKeywords()
+    """As far as it was asked for."""
     flush_timeout_s: float | None = None
     """For writing the bulk of dirty data at the beginning; None: as long as freezing may take."""
     snapshot_timeout_s: float = DEFAULT_SNAPSHOT_TIMEOUT_S
@@ -40,11 +40,6 @@ class Settings(NamedTuple):
     require: Level = Level.NONE
     single_disk: bool | None = None
     crash_fallback: bool = False
-    expedite: bool = True
-    realtime: bool = True
-    cpu_latency: bool = True
-    parallel: bool = True
-    flush_rounds: int = 8
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT
     directory: str = "/"
     state_directory: str = STATE_DIRECTORY
@@ -56,9 +51,8 @@ def check(settings: Settings) -> Settings:
     Raises:
         UsageError: naming the option, what was found and what was expected.
     """
+    check_window("backup", settings.window)
     for name, seconds in (
-        ("max_window", settings.max_window_s),
-        ("freeze_timeout", settings.freeze_timeout_s),
         ("flush_timeout", settings.flush_timeout_s),
         ("snapshot_timeout", settings.snapshot_timeout_s),
     ):

@@ -39,15 +39,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         "notices": [*plan.config.notices, *plan.selection.notices],
         "pre_scripts": [_script(pre_script(plugin)) for plugin in scripts],
         "post_scripts": [_script(post_script(plugin)) for plugin in scripts],
-        "window": {
-            "max_window_s": plan.window.max_window_s,
-            "freeze_timeout_s": plan.window.freeze_timeout_s,
-            "expedite": plan.window.expedite,
-            "realtime": plan.window.realtime,
-            "cpu_latency": plan.window.cpu_latency,
-            "parallel": plan.window.parallel,
-            "flush_rounds": plan.window.flush.rounds,
-        },
+        "window": plan.window.as_data(),
         "filesystems": [
             {
                 "mount": f.mount_point,

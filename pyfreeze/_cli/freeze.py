@@ -14,13 +14,15 @@ import click
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Command, Example
-from pyfreeze._cli.types import Count, MountPoint, Seconds
+from pyfreeze._cli.types import MountPoint
+from pyfreeze._cli.window import window_options
 from pyfreeze._model.errors import InconsistentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._api.window import Window
+    from pyfreeze._model.options import WindowKeywords
 
 _STDIN = 0
 _STDOUT = 1
@@ -50,32 +52,8 @@ _EXAMPLES = (
     "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True, required=True,
     help="Freeze this mount point; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--max-window", type=Seconds(), required=True,
-    help="Thaw after so many seconds from the first freeze, whatever happens.",
-)  # fmt: skip
-@click.option(
-    "--freeze-timeout", type=Seconds(), default=10.0, show_default=True,
-    help="Seconds that freezing may take.",
-)  # fmt: skip
-@click.option(
-    "--no-expedite", is_flag=True, help="Leave rcu_expedited alone: freezing takes far longer."
-)
-@click.option("--no-realtime", is_flag=True, help="Never use SCHED_FIFO while freezing.")
-@click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
-@click.option(
-    "--flush-rounds", type=Count(100), default=8, show_default=True,
-    help="Flush at most so often right before freezing; it ends when rounds get no shorter.",
-)  # fmt: skip
-def command(  # noqa: PLR0913 - one parameter for each option
-    mounts: tuple[str, ...],
-    max_window: float,
-    freeze_timeout: float,
-    no_expedite: bool,
-    no_realtime: bool,
-    no_parallel: bool,
-    flush_rounds: int,
-) -> int:
+@window_options(required=["max_window"])
+def command(mounts: tuple[str, ...], window: WindowKeywords) -> int:
     """Freeze filesystems, and stay until they are thawed again: nothing is left frozen.
 
     As soon as everything is frozen, a line that begins with "frozen" is printed. Everything is
@@ -88,22 +66,16 @@ def command(  # noqa: PLR0913 - one parameter for each option
     may still be frozen. 128+n: ended by signal n, after thawing.
     """
     from pyfreeze._api.window import frozen
+    from pyfreeze._model.options import resolve
 
-    window = frozen(
-        mounts,
-        max_window=max_window,
-        freeze_timeout=freeze_timeout,
-        flush_rounds=flush_rounds,
-        expedite=not no_expedite,
-        realtime=not no_realtime,
-        parallel=not no_parallel,
-    )
+    guarded = frozen(mounts, **window)
+    max_window = resolve(window).max_window_s
     _check_output(mounts)
     answers = _answers(_STDIN)
     try:
-        with window:
+        with guarded:
             until = time.monotonic() + max_window
-            click.echo(_frozen_line(window, max_window, answers=answers))
+            click.echo(_frozen_line(guarded, max_window, answers=answers))
             answered = _wait(until, answers=answers)
         if not answered:  # the supervisor was asked to thaw before it saw its own deadline
             raise InconsistentError(errno.ETIMEDOUT, "expired")
@@ -112,9 +84,9 @@ def command(  # noqa: PLR0913 - one parameter for each option
             raise
         text = f"--max-window: expired after {max_window:g} s without a word to thaw; all is thawed"
         raise InconsistentError(errno.ETIMEDOUT, text) from None
-    assert window.times is not None
+    assert guarded.times is not None
     with streams.telling(exits.SUCCESS, "thawed"):
-        click.echo(f"thawed after {(window.times.window_ms or 0.0) / 1000:.3f} s")
+        click.echo(f"thawed after {(guarded.times.window_ms or 0.0) / 1000:.3f} s")
     return exits.SUCCESS
 
 

@@ -13,12 +13,14 @@ from pyfreeze._cli.command import Command, Example
 from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
-from pyfreeze._cli.types import Count, File, MountPoint, OneOf, Seconds
+from pyfreeze._cli.types import File, MountPoint, OneOf, Seconds
+from pyfreeze._cli.window import window_options
 from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from pyfreeze._backup.backup import Backup
+    from pyfreeze._model.options import WindowKeywords
     from pyfreeze._model.report import Report
 
 
@@ -63,13 +65,7 @@ _EXAMPLES = (
     "--skip", type=MountPoint(), metavar="PATH", multiple=True,
     help="Leave this mount point out; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--max-window", type=Seconds(),
-    help="Thaw after so many seconds from the first freeze, whatever happens. Default: 10.",
-)  # fmt: skip
-@click.option(
-    "--freeze-timeout", type=Seconds(), help="Seconds that freezing may take. Default: 10."
-)
+@window_options()
 @click.option(
     "--flush-timeout", type=Seconds(),
     help="Seconds for writing dirty data at the beginning. Default: as --freeze-timeout.",
@@ -93,18 +89,6 @@ _EXAMPLES = (
     help="When freezing fails, take a crash-consistent snapshot all the same.",
 )  # fmt: skip
 @click.option(
-    "--no-expedite", is_flag=True, help="Leave rcu_expedited alone: freezing takes far longer."
-)
-@click.option("--no-realtime", is_flag=True, help="Never use SCHED_FIFO while freezing.")
-@click.option(
-    "--no-cpu-latency", is_flag=True, help="Let processors idle deeply while freezing (see PM QoS)."
-)
-@click.option("--no-parallel", is_flag=True, help="Freeze one filesystem after another.")
-@click.option(
-    "--flush-rounds", type=Count(100), default=8, show_default=True,
-    help="Flush at most so often right before freezing; it ends when rounds get no shorter.",
-)  # fmt: skip
-@click.option(
     "--report", type=File(), metavar="FILE",
     help="Draw the whole report into this file, as its name ends: .html or .svg.",
 )  # fmt: skip
@@ -126,8 +110,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     freeze_config: str | None,
     mounts: tuple[str, ...],
     skip: tuple[str, ...],
-    max_window: float | None,
-    freeze_timeout: float | None,
+    window: WindowKeywords,
     flush_timeout: float | None,
     snapshot_timeout: float,
     no_scripts: bool,
@@ -135,11 +118,6 @@ def command(  # noqa: PLR0913 - one parameter for each option
     require: str | None,
     single_disk: bool | None,
     crash_fallback: bool,
-    no_expedite: bool,
-    no_realtime: bool,
-    no_cpu_latency: bool,
-    no_parallel: bool,
-    flush_rounds: int,
     report: str | None,
     trace: str | None,
     metrics: str | None,
@@ -167,8 +145,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
                 freeze_config=freeze_config,
                 mounts=mounts,
                 skip=skip,
-                max_window_s=max_window,
-                freeze_timeout_s=freeze_timeout,
+                window=window,
                 flush_timeout_s=flush_timeout,
                 snapshot_timeout_s=snapshot_timeout,
                 scripts=not no_scripts,
@@ -176,11 +153,6 @@ def command(  # noqa: PLR0913 - one parameter for each option
                 require=parse_level(require or "none"),
                 single_disk=single_disk,
                 crash_fallback=crash_fallback,
-                expedite=not no_expedite,
-                realtime=not no_realtime,
-                cpu_latency=not no_cpu_latency,
-                parallel=not no_parallel,
-                flush_rounds=flush_rounds,
                 environment=dict(os.environ),
                 directory=_working_directory(),
             )

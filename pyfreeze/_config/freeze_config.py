@@ -10,22 +10,24 @@ from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
 from pyfreeze._config.problems import MIN_TIMEOUT_S, Parsed
 from pyfreeze._model.codes import OutcomeCode
+from pyfreeze._model.options import resolve
 
 SECTION = "SnapshotThread"
 
 _KEYS = ("timeout", "MountsToSkip", "SafeFreezeWaitInSeconds")
 _MAX_S = 86_400.0  # a day: beyond any use, and far from what a nanosecond counter can hold
 _NEAR_MISS = 0.8
+_DEFAULT = resolve()
 
 
 class FreezeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long filesystems may be frozen, and which are not to be."""
 
-    timeout_s: float = 10.0
+    timeout_s: float = _DEFAULT.max_window_s
     """Seconds a filesystem may stay frozen, counted from the first freeze."""
     mounts_to_skip: tuple[str, ...] = ()
     """Mount points, without a slash at the end."""
-    safe_freeze_wait_s: float = 10.0
+    safe_freeze_wait_s: float = _DEFAULT.freeze_timeout_s
     """Seconds that freezing all of them may take."""
 
 

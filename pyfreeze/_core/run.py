@@ -22,6 +22,7 @@ from pyfreeze._core.types import (
     StepStatus,
 )
 from pyfreeze._model.errors import FreezeError, SupervisorError
+from pyfreeze._model.options import WINDOW, Duration, Flush, Switch
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import FilesystemTimes
 from pyfreeze._model.transitions import Transition, TransitionKind
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pyfreeze._core.types import ChildOptions, Step
-    from pyfreeze._model.options import Target
+    from pyfreeze._model.options import Target, WindowOptions
 
 PROGRAM = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pyfreeze-supervisor"
@@ -66,12 +67,6 @@ _STEP_FLAGS = (
     ("holds", lib.PF_STEP_HOLD),
     ("has_peer", lib.PF_STEP_PEER),
 )
-_WINDOW_FLAGS = (
-    ("expedite", lib.PF_WINDOW_EXPEDITE),
-    ("realtime", lib.PF_WINDOW_REALTIME),
-    ("parallel", lib.PF_WINDOW_PARALLEL),
-    ("cpu_latency", lib.PF_WINDOW_CPU_LATENCY),
-)
 
 
 def _flags(options: object, table: tuple[tuple[str, int], ...]) -> int:
@@ -81,6 +76,26 @@ def _flags(options: object, table: tuple[tuple[str, int], ...]) -> int:
 
 def _ns(seconds: float) -> int:
     return int(seconds * 1e9)
+
+
+def _fill_flush(out: Any, flush: Flush) -> None:
+    out.rounds = flush.rounds
+    out.spend_ns = _ns(flush.spend_s)
+    out.limit_ns = _ns(flush.limit_s)
+
+
+def _fill_options(out: Any, window: WindowOptions) -> None:
+    """Each option by its name: a switch is a flag, anything else a field."""
+    _fill_flush(out.flush, Flush(rounds=0, limit_s=window.freeze_timeout_s))
+    for name, value in window.values.items():
+        option = WINDOW[name]
+        if isinstance(option, Switch):
+            out.flags |= getattr(lib, f"PF_WINDOW_{name.upper()}") if value else 0
+        elif isinstance(option, Duration):
+            setattr(out, f"{name}_ns", _ns(value))
+        else:
+            struct, _, field = option.field.rpartition(".")
+            setattr(getattr(out, struct) if struct else out, field, value)
 
 
 def filesystem_times(out: Any) -> FilesystemTimes:
@@ -133,18 +148,11 @@ def _fill_step(row: Any, step: Step) -> list[Any]:
 
 
 def _fill_window(row: Any, step: Step) -> None:
-    window = step.window
-    flush = window.flush if window is not None else step.flush
-    if flush is not None:
-        row.flush.rounds = flush.rounds
-        row.flush.spend_ns = _ns(flush.spend_s)
-        row.flush.limit_ns = _ns(flush.limit_s)
-    if window is None:
-        row.max_window_ns = _ns(step.limit_s)
-    else:
-        row.max_window_ns = _ns(window.max_window_s)
-        row.freeze_timeout_ns = _ns(window.freeze_timeout_s)
-        row.flags = _flags(window, _WINDOW_FLAGS)
+    if step.flush is not None:
+        _fill_flush(row.flush, step.flush)
+    row.max_window_ns = _ns(step.limit_s)
+    if step.window is not None:
+        _fill_options(row, step.window)
 
 
 def _child_options(child: ChildOptions, kept: list[Any]) -> Any:

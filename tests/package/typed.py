@@ -12,7 +12,7 @@ from pathlib import Path
 USE = """\
 from __future__ import annotations
 
-from typing import Literal, assert_type
+from typing import Literal, Unpack, assert_type
 
 import pyfreeze
 
@@ -33,7 +33,12 @@ def window(paths: list[str]) -> float | None:
     return times.window_ms
 
 
+def handed_on(**options: Unpack[pyfreeze.WindowKeywords]) -> pyfreeze.Window:
+    return pyfreeze.frozen(["/srv"], **options)
+
+
 def backups() -> None:
+    handed_on(max_window=None, expedite=False, flush_rounds=0)
     report = pyfreeze.backup(["lvcreate", "-s"], mounts=["/srv"], require="application")
     assert_type(report, pyfreeze.Report)
     assert_type(report.status, Literal["success", "error"])
@@ -60,13 +65,14 @@ def errors() -> str:
 #: Each line but the imports is wrong, and mypy says so in these words of its own.
 MISUSE = """\
 import pyfreeze
-from pyfreeze._core.types import EventKind
+from pyfreeze._core.types import EventKind, StepKind, StepRecord, StepStatus
 from pyfreeze._model.states import FilesystemState, Verdict
-from pyfreeze._snapshot.provider import SnapshotResult
 
 pyfreeze.frozen()  # call-arg
-pyfreeze.frozen(["/srv"], 2.0)  # call-arg
+pyfreeze.frozen(["/srv"], 2.0)  # call-arg, arg-type
 pyfreeze.frozen(["/srv"], max_window="2")  # arg-type
+pyfreeze.frozen(["/srv"], expedit=False)  # call-arg
+pyfreeze.backup(["true"], parallel="no")  # arg-type
 pyfreeze.backup(7)  # arg-type
 pyfreeze.backup(["true"], scripts=1.5)  # arg-type
 pyfreeze.backup(["true"], max_windows=2)  # call-arg
@@ -78,9 +84,9 @@ pyfreeze.backup(["true"]).status == "sucess"  # comparison-overlap
 pyfreeze.backup(["true"]).consistency == "crashed"  # comparison-overlap
 Verdict.EXPIERD  # attr-defined
 Verdict.EXPIRED == "expired"  # comparison-overlap
-SnapshotResult("command", "good", None, "", 0, 0)  # arg-type
-EventKind.FROZN  # attr-defined
-EventKind.FROZEN == 4  # comparison-overlap
+StepRecord(StepKind.WINDOW, StepStatus.DONE, "good")  # arg-type
+EventKind.ENDD  # attr-defined
+EventKind.ENDED == 4  # comparison-overlap
 FilesystemState.THAWD  # attr-defined
 """
 
@@ -107,7 +113,7 @@ def main(mypy: str, python: str) -> None:
     ):
         found.setdefault(int(number), set()).add(code)
     for number, line in enumerate(MISUSE.splitlines(), start=1):
-        expected = {code} if (code := line.partition("# ")[2]) else set()
+        expected = set(re.findall(r"[\w-]+", line.partition("# ")[2]))
         if found.get(number, set()) != expected:
             sys.exit(f"mypy does not find what is wrong in {line!r}:\n{said}")
     print("mypy --strict: the types are those of the documentation, and misuse is found")

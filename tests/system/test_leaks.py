@@ -10,7 +10,7 @@ import pytest
 
 from pyfreeze._core import run as core
 from pyfreeze._core.types import EventKind, Step, StepKind
-from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._model.options import resolve
 from pyfreeze._model.states import Verdict
 from pyfreeze._mounts.choose import choose, targets
 from tests.support.disks import Disk
@@ -27,8 +27,6 @@ MANY = 1400
 CLIENT_GROWTH_KIB = 300
 #: Its memory is locked and made in advance.
 SUPERVISOR_GROWTH_KIB = 64
-#: Nothing but FIFREEZE and FITHAW: it is about how often, not about how well.
-BARE = Flush(rounds=0)
 
 
 class Held(NamedTuple):
@@ -75,7 +73,7 @@ def test_one_window_used_again_and_again(ext4: Disk) -> None:
 def test_one_supervisor_for_all_windows(ext4: Disk) -> None:
     """Neither process holds more after a thousand windows than after a few."""
     chosen = targets(choose(STATE_DIRECTORY, only=[ext4.mount_point]))
-    options = WindowOptions(max_window_s=30, freeze_timeout_s=20, flush=BARE)
+    options = resolve({"max_window": 30, "freeze_timeout": 20, "flush_rounds": 0})
     held_before, before = held_by(os.getpid()), children()
     with core.Run(chosen, "leaks") as run:
         run.request_plan([Step(StepKind.OPEN)])

@@ -24,8 +24,8 @@ def test_commands_that_are_none(snapshot: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("max_window", Settings(snapshot=["true"], max_window_s=-1)),
-        ("freeze_timeout", Settings(snapshot=["true"], freeze_timeout_s=-1)),
+        ("max_window", Settings(snapshot=["true"], window={"max_window": -1})),
+        ("freeze_timeout", Settings(snapshot=["true"], window={"freeze_timeout": -1})),
         ("flush_timeout", Settings(snapshot=["true"], flush_timeout_s=-1)),
         ("snapshot_timeout", Settings(snapshot=["true"], snapshot_timeout_s=-1)),
     ],
