@@ -94,8 +94,11 @@ def resolve(package: griffe.Module, path: str) -> griffe.Class | griffe.Function
 
 
 def public_members(one: griffe.Class) -> Iterator[griffe.Attribute | griffe.Function]:
-    """A class's own fields, properties and methods, without those that Python calls."""
-    for name, member in one.members.items():
+    """A class's fields, properties and methods, inherited ones too, but none that Python calls."""
+    members: dict[str, griffe.Object | griffe.Alias] = {}
+    for base in (*reversed(one.mro()), one):
+        members |= base.members
+    for name, member in members.items():
         if not name.startswith("_") and isinstance(member, griffe.Attribute | griffe.Function):
             yield member
 
@@ -119,7 +122,8 @@ def _function(one: griffe.Function) -> list[str]:
 def _class(one: griffe.Class) -> list[str]:
     if "TypedDict" in map(str, one.bases):
         return [f"### {one.name}\n", *_sections(one), *_keywords(one)]
-    kind = {"NamedTuple": "a named tuple", "msgspec.Struct": "immutable, made by pyfreeze alone"}
+    made = "immutable, made by pyfreeze alone"
+    kind = {"NamedTuple": "a named tuple", "msgspec.Struct": made, "AnyReport": made}
     said = ", ".join(kind.get(base, f"`{base}`") for base in map(str, one.bases))
     parts = [f"### {one.name}\n", *([f"Is: {said}.\n"] if said else []), *_sections(one)]
     members = list(public_members(one))

@@ -12,6 +12,7 @@ import click
 
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Command, Example
+from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,14 +93,15 @@ def _tell_missing(lacking: Sequence[Missing], *, as_json: bool) -> None:
         package = f" (Debian package: {one.package})" if one.package else ""
         click.echo(f"  {one.name:<{width}}  {one.found}{package}", err=True)
     if as_json:
+        from pyfreeze._model.report import refused
+
         failure = {
-            "version": 1,
-            "run_id": None,
-            "status": "error",
-            "consistency": "none",
-            "message": f"missing: {names}",
+            **refused(OutcomeCode.ERROR, f"missing: {names}").to_builtins(),
             "holds": False,
             "proofs": [],
+            "writer": None,
+            "timeline": [],
+            "kept": [],
             "missing": [one._asdict() for one in lacking],
         }
         click.echo(json.dumps(failure, indent=2))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from pyfreeze._model.report import Report
+    from pyfreeze._model.report import AnyReport, Report
 
 SUCCESS = 0
 FAILED = 1
@@ -91,8 +91,11 @@ def status_of_error(error: BaseException) -> int:
     return FAILED
 
 
-def code_of_error(error: BaseException) -> OutcomeCode:
-    """The outcome code for an error that left no report."""
-    if isinstance(error, SupervisorError):
-        return OutcomeCode.SUPERVISOR_NOT_FOUND
-    return OutcomeCode.ERROR
+def report_of_error(error: BaseException, message: str) -> AnyReport:
+    """The report of an error that left none."""
+    from pyfreeze._model.report import refused
+
+    missing = isinstance(error, SupervisorError)
+    code = OutcomeCode.SUPERVISOR_NOT_FOUND if missing else OutcomeCode.ERROR
+    still_frozen = error.mounts if isinstance(error, StillFrozenError) else ()
+    return refused(code, message, still_frozen)

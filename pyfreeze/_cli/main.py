@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -88,21 +87,16 @@ def _run(arguments: Sequence[str]) -> int:
         with exits.signals_end_in_order():
             result = pyfreeze.main(list(arguments), prog_name="pyfreeze", standalone_mode=False)
         return result if isinstance(result, int) else exits.SUCCESS
-    except click.ClickException as error:
-        return _fail(
-            arguments, message_of(error, _command_in(arguments)), OutcomeCode.ERROR, exits.USAGE
-        )
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.ClickException as error:
+        return _fail(arguments, error, message_of(error, _command_in(arguments)), exits.USAGE)
     except exits.EndedBySignal as error:
-        return _fail(
-            arguments, f"ended by {error}", OutcomeCode.ERROR, exits.status_of_error(error)
-        )
-    except MemoryError:
-        return _fail(arguments, "out of memory", OutcomeCode.ERROR, exits.FAILED)
+        return _fail(arguments, error, f"ended by {error}")
+    except MemoryError as error:
+        return _fail(arguments, error, "out of memory")
     except (OSError, ValueError) as error:
-        code = exits.code_of_error(error)
-        return _fail(arguments, _words(error, arguments), code, exits.status_of_error(error))
+        return _fail(arguments, error, _words(error, arguments))
 
 
 def _words(error: OSError | ValueError, arguments: Sequence[str]) -> str:
@@ -120,29 +114,16 @@ def _words(error: OSError | ValueError, arguments: Sequence[str]) -> str:
     return str(error) or type(error).__name__
 
 
-def _fail(arguments: Sequence[str], text: str, code: int, status: int) -> int:
-    """Tell an error that left no report: a line, and with --json the object all the same."""
+def _fail(
+    arguments: Sequence[str], error: BaseException, text: str, status: int | None = None
+) -> int:
+    """Tell an error that left no report: a line, and with --json its report all the same."""
     line = " ".join(text.split())
     click.echo(f"pyfreeze: {line}", err=True)
+    status = exits.status_of_error(error) if status is None else status
     if _wants_json(arguments):
-        row = CODES[OutcomeCode(code)]
-        failure: dict[str, object] = {
-            "version": 1,
-            "run_id": None,
-            "status": "error",
-            "consistency": "none",
-            "code": code,
-            "name": row.name,
-            "message": line,
-            "action": row.action,
-            "notes": [],
-            "scripts": [],
-            "window": None,
-            "snapshot": None,
-            "events": [],
-        }
         with streams.telling(status, ""):
-            click.echo(json.dumps(failure, indent=2))
+            click.echo(exits.report_of_error(error, line).to_json())
     return status
 
 

@@ -13,7 +13,7 @@ from pyfreeze._base.files import check_target, read_if_there, save
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
-    from pyfreeze._model.report import Report
+    from pyfreeze._model.report import AnyReport, Report
 
 _PICTURES = (".html", ".svg")
 #: For a collector that is not root.
@@ -66,18 +66,14 @@ class Outputs(NamedTuple):
                 failures.append(f"{path}: not written: {error.strerror}")
         return failures
 
-    def write_refusal(self, code: int) -> None:
+    def write_refusal(self, report: AnyReport) -> None:
         """Let the metrics tell of a run that was refused: nobody looks at a night's messages."""
         if self.metrics is None or find_spec("prometheus_client") is None:
             return
-        from pyfreeze._view.metrics import as_metrics_of_refusal
-
         # What refused it may be this very file, and is told already.
         with contextlib.suppress(OSError):
             check_target(self.metrics)
-            before = read_if_there(self.metrics)
-            content = as_metrics_of_refusal(code, now_s=time.time(), before=before)
-            save(self.metrics, content, mode=_METRICS_MODE)
+            save(self.metrics, self._metrics(report), mode=_METRICS_MODE)
 
     def _picture(self, report: Report) -> str:
         from pyfreeze._view.page import as_html, as_svg
@@ -90,7 +86,7 @@ class Outputs(NamedTuple):
 
         return as_trace(report)
 
-    def _metrics(self, report: Report) -> str:
+    def _metrics(self, report: AnyReport) -> str:
         from pyfreeze._view.metrics import as_metrics
 
         assert self.metrics is not None

@@ -168,7 +168,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
             status = _perform(backup)
     except (OSError, exits.EndedBySignal) as error:
         if not dry_run:
-            outputs.write_refusal(exits.code_of_error(error))
+            outputs.write_refusal(exits.report_of_error(error, str(error)))
         raise
     assert backup.report is not None
     failures = outputs.write(backup.report)

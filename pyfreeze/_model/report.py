@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from pyfreeze._model.codes import LevelName  # noqa: TC001 - msgspec looks types up
+from pyfreeze._base.text import shown
+from pyfreeze._model.codes import CODES, LevelName, OutcomeCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class NoteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,16 +207,17 @@ class EffectiveReport(msgspec.Struct, frozen=True, kw_only=True):
     """Each plugin that was configured, also one whose files could not be used."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole backup, as `backup()` returns it and `pyfreeze run --json` prints it.
+class AnyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` prints, whatever came of it: also of a run that was refused.
 
-    Look at `status` first, then at `consistency` and `code`.
+    A run is refused before anything is run or frozen: for wrong usage, another run's lock, a signal
+    that came too early. What is then not known yet is None.
     """
 
     version: int = 1
     """Of this form; a new field does not change it."""
-    run_id: str
-    """Unique on the machine; scripts and snapshot commands have it as PYFREEZE_RUN_ID."""
+    run_id: str | None
+    """None where the run was refused."""
     status: Literal["success", "error"]
     """Whether the backup is one, as strong as was required."""
     consistency: LevelName
@@ -229,16 +234,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Further codes, and notices."""
     scripts: list[ScriptReport]
     """Each script that was started, in the order of their starts."""
-    window: WindowReport
-    """The freeze window; its times are None where nothing was frozen."""
+    window: WindowReport | None
+    """None where the run was refused."""
     snapshot: SnapshotReport | None
     """What took the snapshot; None where it did not come to that."""
     events: list[EventReport]
     """The timeline."""
-    effective: EffectiveReport
-    """The settings that held."""
+    effective: EffectiveReport | None
+    """None where the run was refused."""
     below_required: bool = False
-    """A lower level than the one that was required."""
+    """A lower level than the one that was required; False where the run was refused."""
     still_frozen: list[str] = []
     """Mount points that may still be frozen."""
     transitions: list[TransitionReport] = []
@@ -252,3 +257,39 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """The report as plain dicts and lists, with the keys of `to_json()`."""
         built: dict[str, Any] = msgspec.to_builtins(self)
         return built
+
+
+class Report(AnyReport, frozen=True, kw_only=True):
+    """The whole backup, as `backup()` returns it and `pyfreeze run --json` prints it.
+
+    Look at `status` first, then at `consistency` and `code`. A refusal of the command is printed
+    with the same keys; there `run_id`, `window`, `snapshot` and `effective` are null.
+    """
+
+    run_id: str
+    """Unique on the machine; scripts and snapshot commands have it as PYFREEZE_RUN_ID."""
+    window: WindowReport
+    """The freeze window; its times are None where nothing was frozen."""
+    effective: EffectiveReport
+    """The settings that held."""
+
+
+def refused(code: OutcomeCode, message: str, still_frozen: Sequence[str] = ()) -> AnyReport:
+    """The report of a run that was refused, or never came to its beginning."""
+    row = CODES[code]
+    return AnyReport(
+        run_id=None,
+        status="error",
+        consistency="none",
+        code=code,
+        name=row.name,
+        message=shown(message),
+        action=row.action,
+        notes=[],
+        scripts=[],
+        window=None,
+        snapshot=None,
+        events=[],
+        effective=None,
+        still_frozen=[shown(mount) for mount in still_frozen],
+    )

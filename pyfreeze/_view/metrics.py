@@ -16,17 +16,17 @@ from pyfreeze._model.codes import LEVEL_NAMES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._model.report import FilesystemReport, Report, ScriptReport
+    from pyfreeze._model.report import AnyReport, FilesystemReport, ScriptReport, WindowReport
 
 _LAST_SUCCESS = "pyfreeze_last_success_timestamp_seconds"
 _MS_PER_S = 1000.0
 
 
-def as_metrics(report: Report, *, now_s: float, before: str = "") -> str:
+def as_metrics(report: AnyReport, *, now_s: float, before: str = "") -> str:
     """The metrics file's content.
 
     Args:
-        report: what came of the run.
+        report: what came of the run, also of one that was refused.
         now_s: the time of its end, in seconds since the epoch.
         before: what the file held so far: it knows of the last success. Anything else is ignored.
     """
@@ -34,31 +34,21 @@ def as_metrics(report: Report, *, now_s: float, before: str = "") -> str:
     is_good = report.status == "success"
     _add_times(metrics, now_s, now_s if is_good else _last_success(before))
     _add_outcome(metrics, report.code, report.consistency, is_good=is_good)
-    metrics.one(
-        "pyfreeze_run_duration_seconds",
-        "From the run's begin to the end of its last step.",
-        max((e.t_ms + e.duration_ms for e in report.events), default=0.0) / _MS_PER_S,
-    )
+    metrics.one("pyfreeze_possibly_frozen_filesystems",
+                "How many filesystems may still be frozen.", len(report.still_frozen))  # fmt: skip
+    if report.run_id is not None:
+        metrics.one(
+            "pyfreeze_run_duration_seconds",
+            "From the run's begin to the end of its last step.",
+            max((e.t_ms + e.duration_ms for e in report.events), default=0.0) / _MS_PER_S,
+        )
     if report.snapshot is not None:
         metrics.seconds("pyfreeze_snapshot_duration_seconds", "What took the snapshot, by itself.",
                         report.snapshot.duration_ms)  # fmt: skip
-    _add_window(metrics, report)
-    _add_filesystems(metrics, report.window.filesystems)
+    if report.window is not None:
+        _add_window(metrics, report.window)
+        _add_filesystems(metrics, report.window.filesystems)
     _add_scripts(metrics, report.scripts)
-    return generate_latest(metrics.registry).decode()
-
-
-def as_metrics_of_refusal(code: int, *, now_s: float, before: str = "") -> str:
-    """The metrics file's content after a run that was refused before it had anything to report.
-
-    Args:
-        code: the outcome code.
-        now_s: the time, in seconds since the epoch.
-        before: what the file held so far, as for `as_metrics`.
-    """
-    metrics = _Metrics()
-    _add_times(metrics, now_s, _last_success(before))
-    _add_outcome(metrics, code, "none", is_good=False)
     return generate_latest(metrics.registry).decode()
 
 
@@ -106,8 +96,7 @@ def _add_outcome(metrics: _Metrics, code: int, consistency: str, *, is_good: boo
     )
 
 
-def _add_window(metrics: _Metrics, report: Report) -> None:
-    window = report.window
+def _add_window(metrics: _Metrics, window: WindowReport) -> None:
     metrics.seconds("pyfreeze_window_seconds",
                     "From the first FIFREEZE's entry to the last FITHAW's return.",
                     window.window_ms)  # fmt: skip
@@ -120,8 +109,6 @@ def _add_window(metrics: _Metrics, report: Report) -> None:
                 window.max_window_s)  # fmt: skip
     metrics.one("pyfreeze_window_expired", "Whether it lasted longer, and was thawed.",
                 window.expired)  # fmt: skip
-    metrics.one("pyfreeze_possibly_frozen_filesystems",
-                "How many filesystems may still be frozen.", len(report.still_frozen))  # fmt: skip
 
 
 def _add_filesystems(metrics: _Metrics, filesystems: Sequence[FilesystemReport]) -> None:

@@ -123,17 +123,19 @@ def test_a_run_that_was_refused_is_no_success(
 ) -> None:
     """A timer's run that is refused every night: its metrics are all that anybody looks at."""
     path = script_dir.path("metrics.prom")
-    assert pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status == 0
+    good = pyfreeze.run([ext4], ["true"], "--metrics", str(path))
+    assert good.status == 0
     before = metrics_of(path)
     if why == "locked":
         running = pyfreeze.start_run([ext4], [script_dir.waiting_script()])
         wait_until(lambda: script_dir.holds, "another run's snapshot is being taken")
-        status = pyfreeze.run([ext4], ["true"], "--metrics", str(path)).status
+        done = pyfreeze.run([ext4], ["true"], "--metrics", str(path))
         script_dir.release()
         assert running.finish().status == 0
     else:
-        status = pyfreeze.run([ext4], ["/no/such/program"], "--metrics", str(path)).status
-    assert status == {"usage": 2, "locked": 4}[why]
+        done = pyfreeze.run([ext4], ["/no/such/program"], "--metrics", str(path))
+    assert done.status == {"usage": 2, "locked": 4}[why]
+    assert list(done.report) == list(good.report)
     check_metrics(path)
     after = metrics_of(path)
     assert (after["pyfreeze_run_success",], after["pyfreeze_run_code",]) == (0, 2)
