@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pyfreeze._base.text import shown
 from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import LockedError, StillFrozenError, SupervisorError, UsageError
 
@@ -98,4 +99,4 @@ def report_of_error(error: BaseException, message: str) -> AnyReport:
     missing = isinstance(error, SupervisorError)
     code = OutcomeCode.SUPERVISOR_NOT_FOUND if missing else OutcomeCode.ERROR
     still_frozen = error.mounts if isinstance(error, StillFrozenError) else ()
-    return refused(code, message, still_frozen)
+    return refused(code, shown(message), [shown(mount) for mount in still_frozen])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from pyfreeze._base.text import shown
 from pyfreeze._model.codes import CODES, LevelName, OutcomeCode
 
 if TYPE_CHECKING:
@@ -275,7 +274,7 @@ class Report(AnyReport, frozen=True, kw_only=True):
 
 
 def refused(code: OutcomeCode, message: str, still_frozen: Sequence[str] = ()) -> AnyReport:
-    """The report of a run that was refused, or never came to its beginning."""
+    """The report of a run that was refused, or never came to its beginning; both texts printable."""
     row = CODES[code]
     return AnyReport(
         run_id=None,
@@ -283,7 +282,7 @@ def refused(code: OutcomeCode, message: str, still_frozen: Sequence[str] = ()) -
         consistency="none",
         code=code,
         name=row.name,
-        message=shown(message),
+        message=message,
         action=row.action,
         notes=[],
         scripts=[],
@@ -291,5 +290,5 @@ def refused(code: OutcomeCode, message: str, still_frozen: Sequence[str] = ()) -
         snapshot=None,
         events=[],
         effective=None,
-        still_frozen=[shown(mount) for mount in still_frozen],
+        still_frozen=list(still_frozen),
     )

@@ -23,7 +23,7 @@ from pyfreeze._core.types import (
     StepKind,
     StepStatus,
 )
-from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._model.options import Flush, resolve
 from pyfreeze._model.states import Verdict
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import helpers
@@ -116,8 +116,10 @@ def steps_with_fates(draw: st.DrawFn, count: int) -> tuple[Step, Fate]:
     step = Step(
         kind,
         child=child,
-        flush=Flush() if kind is StepKind.FLUSH else None,
-        window=WindowOptions(limit_s, _LONG_S, Flush()) if kind is StepKind.WINDOW else None,
+        flush=Flush(8) if kind is StepKind.FLUSH else None,
+        window=resolve({"max_window": limit_s, "freeze_timeout": _LONG_S})
+        if kind is StepKind.WINDOW
+        else None,
         limit_s=limit_s if kind is StepKind.WAIT else 0.0,
         takes_snapshot=draw(st.booleans()),
         holds=kind is StepKind.WINDOW and has_child and draw(st.booleans()),
@@ -301,7 +303,7 @@ def test_what_one_window_leaves_running_does_not_end_the_next(script_dir: Script
     held = script_dir.waiting_script()
     command = _child(Fate.SUCCEEDS, attempts=1, told=False, outlives=False, numbered=False)
     command = command._replace(argv=("sh", "-c", f"'{held}' & exit 0"))
-    options = WindowOptions(_LONG_S, _LONG_S, Flush())
+    options = resolve({"max_window": _LONG_S, "freeze_timeout": _LONG_S})
     window = Step(StepKind.WINDOW, window=options)
     with Run((), new_run_id(), STATE_DIRECTORY) as run:
         run.request_plan([window._replace(child=command), window])
