@@ -20,7 +20,8 @@ def find_programs() -> Path | None:
     if not _PROGRAMS.exists():
         _PROGRAMS.mkdir()
         libraries = fetched / "usr/lib/x86_64-linux-gnu"
-        loader = [str(fetched / "lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries)]
+        # Not in lib64: whether that is at / or below /usr depends on who has unpacked it.
+        loader = [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries)]
         for program in ("sbin/mysqld", "bin/mysql", "bin/mysqlcheck"):
             path = _PROGRAMS / Path(program).name
             words = shlex.join([*loader, str(fetched / "usr" / program)])
