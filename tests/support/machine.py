@@ -55,15 +55,21 @@ mount -t sysfs none /sys
 mount -t tmpfs -o mode=755 none /run
 cd /run
 mkdir -p lib/modules lock root share upper volumes work zfs
+# By mount(2): a directory alone is no option that fsconfig(2) would take for a hostfs.
+LIBMOUNT_FORCE_MOUNT2=always
+export LIBMOUNT_FORCE_MOUNT2
 mount -t hostfs -o "$share" none share
 mount -t hostfs -o /usr/lib/uml/modules none lib/modules
 modprobe --dirname=/run loop
+if [ -n "$volumes" ]; then
+    mount -t hostfs -o "$volumes" none volumes
+fi
+unset LIBMOUNT_FORCE_MOUNT2
 cd /
 if [ -n "$volumes" ]; then
     for module in overlay dm-snapshot fuse nbd raid1; do
         modprobe --dirname=/run "$module"
     done
-    mount -t hostfs -o "$volumes" none /run/volumes
     layers=lowerdir=/run/volumes:/,upperdir=/run/upper,workdir=/run/work
     mount -t overlay -o "$layers" none /run/root
     cd /run/root
