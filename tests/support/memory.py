@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.support.waiting import wait_until
@@ -21,8 +21,8 @@ class MemoryGroup:
             "cgroup2", "", "memory.max"
         )
         assert limit, "no memory controller"
-        self._group = mount_point / f"pyfreeze-tests-{os.getpid()}"
-        self._group.mkdir()
+        # All mounts show the same groups, and another session's process may have our number.
+        self._group = Path(tempfile.mkdtemp(prefix="pyfreeze-tests-", dir=mount_point))
         (self._group / limit).write_text(str(limit_mib * _MIB), encoding="ascii")
 
     def _mount(self, fstype: str, options: str, limit: str) -> str:

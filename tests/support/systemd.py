@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.support.disks import tool
@@ -94,7 +95,7 @@ class Systemd:
         self._units = script_dir.path("systemd-units")
         self._units.mkdir()
         self._groups = Path(ROOT, f"control-groups{next(_numbers)}")
-        self._group = self._groups / f"pyfreeze-tests-{os.getpid()}"
+        self._group = self._groups
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
         for name, lines in _TARGETS.items():
@@ -117,7 +118,8 @@ class Systemd:
         subprocess.run(
             ["mount", "-t", "cgroup2", "none", str(self._groups)], check=True, timeout=_HANG_S
         )
-        self._group.mkdir()
+        # All mounts show the same groups, and another session's process may have our number.
+        self._group = Path(tempfile.mkdtemp(prefix="pyfreeze-tests-", dir=self._groups))
         program = next(path for path in _PROGRAMS if os.path.exists(path))
         places = {
             "R": run,
@@ -199,6 +201,10 @@ class Systemd:
     def show(self, unit: str, key: str) -> str:
         """A property's value."""
         return self.ask("show", f"--property={key}", "--value", unit).stdout.strip()
+
+    def group(self, unit: str) -> Path:
+        """A running unit's control group."""
+        return Path(f"{self._group}{self.show(unit, 'ControlGroup')}")
 
     def main_pid(self, unit: str) -> int:
         """A unit's main process, by its number outside."""
