@@ -13,7 +13,7 @@ from pyfreeze._base.files import replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_UNITS = ("pyfreeze@.service", "pyfreeze@.timer", "pyfreeze-thaw.service")
+_UNITS = ("pyfreeze@.service", "pyfreeze@.timer", "pyfreeze-thaw@.service", "pyfreeze-thaw.service")
 _CONFIGURATION = "/etc/pyfreeze"
 
 

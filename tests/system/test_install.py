@@ -25,6 +25,7 @@ _SHARED = {
     "lib/systemd/system/pyfreeze@.service",
     "lib/systemd/system/pyfreeze@.timer",
     "lib/systemd/system/pyfreeze-thaw.service",
+    "lib/systemd/system/pyfreeze-thaw@.service",
 }
 
 
@@ -68,9 +69,11 @@ def test_the_program_is_the_one_that_installs(script_dir: ScriptDir, pyfreeze: P
     from tests.support.units import PROGRAM as OURS
 
     assert pyfreeze("install", "--root", str(script_dir.directory)).status == 0
-    unit = script_dir.read("usr/local/lib/systemd/system/pyfreeze@.service")
+    units = "usr/local/lib/systemd/system"
+    unit = script_dir.read(f"{units}/pyfreeze@.service")
     assert f"\nExecStart={OURS} run $PYFREEZE_RUN\n" in unit
-    assert f"'while {OURS} thaw;" in unit
+    for name in ("pyfreeze@.service", "pyfreeze-thaw@.service"):
+        assert f"'while {OURS} thaw;" in script_dir.read(f"{units}/{name}")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ from tests.support.units import PROGRAM, UNITS, Unit
 from tests.support.waiting import wait_until
 
 INSTANCE = "shop"
-SERVICES = ("pyfreeze@.service", "pyfreeze-thaw.service")
 #: Ten times what `systemd-analyze security` says of them: 10 is without any confinement.
-EXPOSURE = {"pyfreeze@.service": 67, "pyfreeze-thaw.service": 38}
+EXPOSURE = {"pyfreeze@.service": 67, "pyfreeze-thaw.service": 38, "pyfreeze-thaw@.service": 38}
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +47,14 @@ def installed(pyfreeze: Pyfreeze, root: Path) -> list[Path]:
 
 def test_units_are_well_formed(analyze: str, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     paths = installed(pyfreeze, script_dir.directory)
-    assert len(paths) == 3
+    assert len(paths) == 4
     for path in paths:
         commands = re.findall(r"^Exec\w+=.*$", path.read_text("utf-8"), flags=re.MULTILINE)
         assert all(f"{PROGRAM} " in line for line in commands)
     assert tool(analyze, "verify", "--man=no", *map(str, paths)) == ""
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", EXPOSURE)
 def test_exposure_does_not_grow(analyze: str, name: str) -> None:
     threshold = f"--threshold={EXPOSURE[name]}"
     tool(analyze, "security", "--offline=true", "--no-pager", threshold, str(UNITS / name))
@@ -63,6 +62,8 @@ def test_exposure_does_not_grow(analyze: str, name: str) -> None:
 
 #: Where the unit is run; its own is asked for below.
 SERVICE = f"pyfreeze@{INSTANCE}.service"
+#: What is started when that fails.
+THAW = f"pyfreeze-thaw@{INSTANCE}.service"
 
 
 class Scheduled:
@@ -79,11 +80,12 @@ class Scheduled:
         guard(shlex.split(words), "/", {})
         file = self._place.path(f"{INSTANCE}.conf")
         file.write_text(f'# A comment\nPYFREEZE_RUN="{words}"\n', encoding="utf-8")
-        where = "\n".join(
-            f"Standard{stream}=append:{self._place.path(stream.lower())}"
-            for stream in ("Output", "Error")
-        )
-        self.systemd.add(f"{SERVICE}.d/output.conf", f"[Service]\n{where}\n")
+        for unit, prefix in ((SERVICE, ""), (THAW, "thaw-")):
+            where = "\n".join(
+                f"Standard{stream}=append:{self._place.path(prefix + stream.lower())}"
+                for stream in ("Output", "Error")
+            )
+            self.systemd.add(f"{unit}.d/output.conf", f"[Service]\n{where}\n")
         self.systemd.boot()
         self.systemd.sh(
             f"{PROGRAM} install; install -m 600 {file} /etc/pyfreeze; systemctl daemon-reload"
@@ -98,9 +100,25 @@ class Scheduled:
     def wait_for_end(self) -> None:
         wait_until(lambda: self.state in ("inactive", "failed"), "the unit ends")
 
+    def wait_for_thaw(self) -> None:
+        """Until the unit that failed, and what that has started, have ended."""
+        wait_until(lambda: self.state == "failed", "the unit fails")
+        wait_until(lambda: not self._thaw_job, "what has to thaw has done so")
+        assert self.systemd.show(THAW, "Result") == "success"
+
     @property
     def state(self) -> str:
         return self.systemd.show(SERVICE, "ActiveState")
+
+    @property
+    def _thaw_job(self) -> str:
+        """One that waits or goes on; empty: it has ended."""
+        return self.systemd.ask("list-jobs", "--no-legend", THAW).stdout
+
+    @property
+    def thaw_state(self) -> str:
+        """Of the unit that is started when this one fails."""
+        return self.systemd.show(THAW, "ActiveState")
 
     @property
     def out(self) -> str:
@@ -110,6 +128,11 @@ class Scheduled:
     @property
     def err(self) -> str:
         return self._place.read("error")
+
+    @property
+    def thaw_err(self) -> str:
+        """Of the unit that is started when this one fails."""
+        return self._place.read("thaw-error") if self._place.exists("thaw-error") else ""
 
     @property
     def report(self) -> dict[str, Any]:
@@ -203,13 +226,76 @@ def test_client_and_supervisor_killed(
     disk.assert_writable()
 
 
-def test_all_of_it_killed_at_once(disk: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
-    """As by an administrator's `systemctl kill`, or by the kernel where memory is short."""
+def kill_by_systemd(scheduled: Scheduled) -> None:
+    """As an administrator does."""
+    scheduled.systemd.do("kill", "--signal=SIGKILL", SERVICE)
+
+
+def kill_by_kernel(scheduled: Scheduled) -> None:
+    """As systemd-oomd and container managers do."""
+    (scheduled.systemd.group(SERVICE) / "cgroup.kill").write_text("1", encoding="ascii")
+
+
+def stop_in_vain(scheduled: Scheduled) -> None:
+    """As one whose client does not end in its time: see the drop-in below."""
+    scheduled.systemd.do("stop", SERVICE)
+
+
+KILLS: dict[str, Callable[[Scheduled], None]] = {
+    "systemctl kill": kill_by_systemd,
+    "cgroup.kill": kill_by_kernel,
+    "stop": stop_in_vain,
+}
+
+
+@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS)
+def test_all_of_it_killed_at_once(
+    disk: Disk, script_dir: ScriptDir, scheduled: Scheduled, kill: Callable[[Scheduled], None]
+) -> None:
+    """What newer kernels start into a control group that was killed dies at once."""
+    # With an administrator's mode a stop can end so; with ours, only the client is killed.
+    lines = "KillMode=mixed\nKillSignal=SIGURG\nTimeoutStopSec=1"
+    scheduled.systemd.add(f"{SERVICE}.d/stop.conf", f"[Service]\n{lines}\n")
     scheduled.boot([disk], script_dir.config(), script_dir.blocking_command())
     scheduled.start()
-    scheduled.systemd.do("kill", "--signal=SIGKILL", SERVICE)
-    scheduled.wait_for_end()
+    assert disk.is_frozen()
+    kill(scheduled)
+    scheduled.wait_for_thaw()
     disk.assert_writable()
+    assert not state_pages()
+
+
+def test_killed_at_once_again_and_again(
+    ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled
+) -> None:
+    """More often than systemd starts a unit by default: five times in ten seconds."""
+    scheduled.systemd.add(f"{SERVICE}.d/often.conf", "[Unit]\nStartLimitIntervalSec=0\n")
+    scheduled.boot([ext4], script_dir.config(), script_dir.blocking_command())
+    for _ in range(7):
+        script_dir.blocking_command()
+        scheduled.start()
+        kill_by_kernel(scheduled)
+        scheduled.wait_for_thaw()
+        ext4.assert_writable()
+        script_dir.path("stay.pid").unlink()
+        script_dir.path("detached.pid").unlink()
+
+
+def test_stop_whose_time_passes(ext4: Disk, script_dir: ScriptDir, scheduled: Scheduled) -> None:
+    """The client alone is killed; the post-script that it waited for goes on."""
+    script_dir.waiting_script()
+    post = script_dir.script("post", '. "$D/held"; touch "$D/whole"')
+    scheduled.systemd.add(f"{SERVICE}.d/stop.conf", "[Service]\nTimeoutStopSec=1\n")
+    scheduled.boot([ext4], script_dir.config(None, post), script_dir.blocking_command())
+    scheduled.start()
+    scheduled.systemd.do("stop", SERVICE)
+    assert (scheduled.state, script_dir.holds) == ("failed", True)
+    ext4.assert_writable()
+    wait_until(lambda: "another run" in scheduled.thaw_err, "`thaw` is told of the run")
+    assert scheduled.thaw_state == "activating"
+    script_dir.release()
+    scheduled.wait_for_thaw()
+    assert script_dir.exists("whole")
     assert not state_pages()
 
 
@@ -236,8 +322,9 @@ def test_one_that_the_lock_refused_waits_for_nobody(
     scheduled.boot([ext4], script_dir.config(), ["true"])
     assert scheduled.systemd.ask("start", SERVICE).returncode != 0
     assert scheduled.systemd.show(SERVICE, "ExecMainStatus") == "4"
-    assert scheduled.state == "failed"
-    assert script_dir.outcomes == []
+    assert (scheduled.state, script_dir.outcomes) == ("failed", [])
+    scheduled.wait_for_thaw()
+    assert "another run" in scheduled.thaw_err
     script_dir.release()
     assert running.finish().status == 0
 
