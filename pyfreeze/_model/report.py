@@ -274,7 +274,7 @@ class Report(AnyReport, frozen=True, kw_only=True):
 
 
 def refused(code: OutcomeCode, message: str, still_frozen: Sequence[str] = ()) -> AnyReport:
-    """The report of a run that was refused, or never came to its beginning; both texts printable."""
+    """The report of a run that was refused, or never began. The texts are printable already."""
     row = CODES[code]
     return AnyReport(
         run_id=None,
