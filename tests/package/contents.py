@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 #: Of no use without git.
-_ONLY_IN_GIT = {".ci/run", ".gitignore"}
+_ONLY_IN_GIT = {".ci/bare-system", ".ci/run", ".gitignore"}
 
 
 def main(wheel_path: str, source: Path, unpacked: Path) -> None:
