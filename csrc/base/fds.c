@@ -21,7 +21,7 @@ int pf_close_from(int first)
 int pf_close_all_but(const int *keep, int count)
 {
     unsigned from = 3;
-    for (;;) { /* the smallest kept descriptor at or above `from`: there are only a few */
+    for (;;) { /* find the smallest kept descriptor at or above `from`; the list is short */
         unsigned next = UINT_MAX;
         for (int i = 0; i < count; i++)
             if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)

@@ -9,7 +9,8 @@
 
 #include "base/util.h"
 
-/* Lowering needs CAP_SYS_RESOURCE; without it the supervisor is merely small. */
+/* Lowering the score needs CAP_SYS_RESOURCE. Without it the supervisor is small, and so an unlikely
+ * victim. */
 int pf_lower_oom_score(void)
 {
     char text[16] = "0";
@@ -28,8 +29,8 @@ static int may_lock_without_limit(void)
     return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_IPC_LOCK);
 }
 
-/* Where RLIMIT_MEMLOCK binds, MCL_FUTURE would make later mappings fail, those of scripts' pages
- * above all: then what is there now is locked if it fits, and else it goes on unlocked. */
+/* Without CAP_IPC_LOCK, RLIMIT_MEMLOCK limits MCL_FUTURE, and later mappings (of scripts' pages)
+ * would fail. Then lock only the present pages. If they exceed the limit, run unlocked. */
 void pf_lock_memory(void)
 {
     (void)!mlockall(MCL_CURRENT | (may_lock_without_limit() ? MCL_FUTURE : 0));

@@ -1,10 +1,13 @@
-/* harden.h - what keeps a process that holds something frozen from being killed or paged out. */
+/* harden.h - protection of a process that holds a filesystem frozen: from the OOM killer, and from
+ * page faults. */
 #ifndef PF_HARDEN_H
 #define PF_HARDEN_H
 
-/* The OOM killer must find somebody else while something is frozen. Returns the score before. */
+/* Set oom_score_adj to -1000, so that the OOM killer takes another process. Returns the value
+ * before. */
 int pf_lower_oom_score(void);
-/* No page of ours may have to be read from, or make room on, a frozen filesystem. */
+/* Lock all pages in memory: a page fault would read from a frozen filesystem, reclaim would write
+ * to it. */
 void pf_lock_memory(void);
 
 #endif

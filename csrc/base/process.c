@@ -25,7 +25,8 @@ struct table {
     size_t room;
 };
 
-/* Fields of /proc/PID/stat after the command, which is in parentheses and may hold anything. */
+/* In /proc/PID/stat the command is in parentheses and may contain parentheses itself: read the
+ * fields after the last one. */
 static int read_process(int proc_fd, pid_t pid, struct process *out)
 {
     char path[32], text[512];
@@ -33,7 +34,7 @@ static int read_process(int proc_fd, pid_t pid, struct process *out)
     PF_AUTO_FD fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : PF_RETRY(read(fd, text, sizeof text - 1));
     if (length <= 0)
-        return 0; /* gone meanwhile */
+        return 0; /* the process has ended meanwhile */
     text[length] = '\0';
     const char *after = strrchr(text, ')');
     *out = (struct process){.pid = pid};
@@ -84,7 +85,8 @@ static int is_below(const struct table *table, pid_t parent, pid_t root)
     return row && row->below;
 }
 
-/* A child may have a smaller number than its parent (they wrap), hence until nothing changes. */
+/* Process ids wrap, so a child may have a smaller id than its parent. Repeat until nothing
+ * changes. */
 static void mark(struct table *table, pid_t root)
 {
     if (table->count > 0) /* else there is no array to give */

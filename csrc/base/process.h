@@ -5,8 +5,8 @@
 
 /* The scheduler's state of a process, a letter; 0: /proc does not say. */
 char pf_process_state(pid_t pid);
-/* Send `signal` to every living process below `root` that is not in the process group `except`
- * (0: none is excepted). Returns how many there were, zombies not counted, or -errno. */
+/* Send `signal` to every living descendant of `root` outside the process group `except` (0: to all
+ * of them). Returns the number of living descendants (no zombies), or -errno. */
 int pf_tree_signal(pid_t root, int signal, pid_t except);
 
 #endif

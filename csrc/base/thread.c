@@ -3,7 +3,8 @@
 
 #include <limits.h>
 
-/* Locked memory counts whole, so stacks are small: no thread of ours formats or recurses. */
+/* mlockall() locks a stack's whole size. Our threads neither format text nor recurse, so a small
+ * one does. */
 #define STACK_BYTES ((size_t)32 * 1024)
 
 int pf_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)

@@ -3,7 +3,8 @@
 #define PF_THREAD_H
 #include <pthread.h>
 
-/* A thread with a small stack, as all stacks are locked in memory. Returns 0 or an errno value. */
+/* Start a thread with a small stack, because mlockall() locks all of it. Returns 0 or an errno
+ * value. */
 int pf_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 #endif

@@ -9,7 +9,7 @@ int pf_timer_create(void)
     return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
-/* timerfd_settime() fails only for a bad descriptor or a bad time, and we have neither. */
+/* timerfd_settime() fails only for a bad descriptor or an invalid time. */
 static void set(int timer_fd, uint64_t at_ns)
 {
     struct itimerspec when = {.it_value = pf_timespec(at_ns)};
@@ -18,7 +18,7 @@ static void set(int timer_fd, uint64_t at_ns)
 
 void pf_timer_arm(int timer_fd, uint64_t at_ns)
 {
-    set(timer_fd, at_ns > 0 ? at_ns : 1); /* 0 would disarm */
+    set(timer_fd, at_ns > 0 ? at_ns : 1); /* an it_value of 0 disarms */
 }
 
 void pf_timer_disarm(int timer_fd)

@@ -3,12 +3,13 @@
 #define PF_TIMER_H
 #include <stdint.h>
 
-/* A descriptor, or -1 with errno. */
+/* Returns a descriptor, or -1 with errno. */
 int pf_timer_create(void);
-/* A moment in the past fires at once. */
+/* With a time in the past the timer fires at once. */
 void pf_timer_arm(int timer_fd, uint64_t at_ns);
 void pf_timer_disarm(int timer_fd);
-/* Whether it has fired since it was armed; an event of the same turn may have set it anew. */
+/* Whether the timer has fired since it was armed. epoll_wait() may return an event of a timer that
+ * an earlier event of the same call has armed anew. */
 int pf_timer_has_fired(int timer_fd);
 
 #endif

@@ -1,4 +1,4 @@
-/* util.h - descriptors that close themselves, the clock, and retries of interrupted calls. */
+/* util.h - descriptors closed at the end of their scope, the clock, and retries after EINTR. */
 #ifndef PF_UTIL_H
 #define PF_UTIL_H
 #include <errno.h>
@@ -21,7 +21,7 @@ static inline void pf_close_fd(int *fd)
 
 #define PF_AUTO_FD __attribute__((cleanup(pf_close_fd))) int
 
-/* Hand a PF_AUTO_FD's descriptor on: it is no longer closed here. */
+/* Take the descriptor out of a PF_AUTO_FD: the caller closes it now. */
 static inline int pf_keep_fd(int *fd)
 {
     int kept = *fd;
@@ -36,7 +36,7 @@ static inline uint64_t pf_now_ns(void)
     return (uint64_t)now.tv_sec * PF_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* A duration of "for ever" added to a moment is still for ever. */
+/* Saturating: UINT64_MAX means for ever. */
 static inline uint64_t pf_add_ns(uint64_t moment, uint64_t duration)
 {
     return duration > UINT64_MAX - moment ? UINT64_MAX : moment + duration;

@@ -14,7 +14,7 @@ int pf_latency_open(void)
 
 static void request(int fd, int32_t latency_us)
 {
-    if (fd >= 0) /* whatever becomes of it, freezing goes on */
+    if (fd >= 0) /* a failed request costs time only */
         (void)!PF_RETRY(write(fd, &latency_us, sizeof latency_us));
 }
 

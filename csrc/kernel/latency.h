@@ -1,14 +1,14 @@
-/* latency.h - processors that wake at once while freezing: PM QoS' CPU latency.
+/* latency.h - PM QoS: a CPU latency request, so that idle processors wake at once.
  *
- * A freeze is a chain of wake-ups, of workers and of kernel threads: for the grace periods, for the
- * block device. A processor that idles deeply is late for each of them; held at 0 microseconds, it
- * waits in a loop instead (CPUIDLE_STATE_POLL). The kernel drops the request with the descriptor, so
- * there is nothing to put back after a kill.
+ * A freeze wakes many threads in turn: our workers, and kernel threads for the grace periods and
+ * the block device. A processor in a deep idle state takes long to wake for each of them. Under a
+ * request of 0 microseconds an idle processor polls (CPUIDLE_STATE_POLL). The kernel drops the
+ * request when the descriptor is closed, so a killed process leaves nothing to put back.
  */
 #ifndef PF_LATENCY_H
 #define PF_LATENCY_H
 
-/* A descriptor for the request, or -1 where there is none: nothing but time is lost. */
+/* Returns a descriptor for the request, or -1: then freezing takes longer. */
 int pf_latency_open(void);
 void pf_latency_hold(int fd);
 void pf_latency_release(int fd);

@@ -8,8 +8,8 @@
 
 #include "base/util.h"
 
-/* "0.00 0.17 0.61 1/310 4711": the fourth is nr_running() of this moment, with us among them. The
- * averages before it say what was, minutes ago. */
+/* "0.00 0.17 0.61 1/310 4711": the fourth field begins with the present nr_running(), which counts
+ * us. The averages before it are of the last minutes. */
 static long count_running(void)
 {
     char text[64] = {0};

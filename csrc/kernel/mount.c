@@ -12,9 +12,9 @@ int pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault)
     if (fd < 0)
         return pf_fail_errno(fault, PF_OP_OPEN);
 
-    /* The mount's id, not st_dev: btrfs gives every subvolume an anonymous device of its own, which
-     * mountinfo does not show. Between the look-up and this open something may have been mounted
-     * over the path, or the filesystem unmounted; then the id differs. */
+    /* The mount's id differs if somebody has unmounted the filesystem, or mounted another one over
+     * the path, since the mount table was read. st_dev would not do: btrfs gives each subvolume an
+     * anonymous device of its own, which mountinfo does not show. */
     struct statx status;
     if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0)
         return pf_fail_errno(fault, PF_OP_VERIFY);

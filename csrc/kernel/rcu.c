@@ -12,7 +12,7 @@ int pf_rcu_open(void)
 
 static int write_value(int fd, int32_t value)
 {
-    /* The attribute is an int; only 0 and small counts occur. One digit needs no formatting. */
+    /* The attribute is an int, in practice 0 or 1: one digit, written without formatting. */
     char text[2] = {(char)('0' + value), '\n'};
     return PF_RETRY(pwrite(fd, text, sizeof text, 0)) == sizeof text ? 0 : -errno;
 }
@@ -22,9 +22,10 @@ void pf_rcu_raise(struct pf_page *page, int fd)
     char text[4] = {0};
     if (fd < 0 || PF_RETRY(pread(fd, text, sizeof text - 1, 0)) <= 0)
         return;
-    if (text[0] != '0') /* raised already: by the administrator, or as a boot parameter */
+    if (text[0] != '0') /* set by the administrator, or by a boot parameter */
         return;
-    /* Remembered first: whoever finds the page after a kill knows that it may be raised. */
+    /* Saved before it is written: after a kill, recovery finds in the page that it may be
+     * raised. */
     atomic_store(&page->rcu_saved, 0);
     if (write_value(fd, 1) < 0)
         atomic_store(&page->rcu_saved, -1);
