@@ -1,4 +1,4 @@
-/* child.h - the supervisor's view of one script or snapshot command, over all its attempts. */
+/* child.h - one script or snapshot command of the supervisor, over all its attempts. */
 #ifndef PF_CHILD_H
 #define PF_CHILD_H
 #include <sys/types.h>
@@ -8,11 +8,11 @@
 
 enum pf_child_stage {
     PF_STAGE_PENDING, /* nothing runs yet */
-    PF_STAGE_STARTING,  /* forked, right before execve */
+    PF_STAGE_STARTING, /* forked, right before execve */
     PF_STAGE_RUNNING,
-    PF_STAGE_LINGERING,    /* succeeded; its reaper minds what it left running */
-    PF_STAGE_ENDING,  /* SIGTERM is sent to all that is left */
-    PF_STAGE_KILLING, /* SIGKILL too */
+    PF_STAGE_LINGERING, /* succeeded; its reaper watches what it has left running */
+    PF_STAGE_ENDING, /* SIGTERM was sent to all that is left */
+    PF_STAGE_KILLING, /* SIGKILL was sent, too */
     PF_STAGE_OVER
 };
 
@@ -23,35 +23,36 @@ struct pf_child {
     char attempt[PF_EXTRA_BYTES]; /* PYFREEZE_ATTEMPT=n */
     char outcome[PF_EXTRA_BYTES]; /* PYFREEZE_OUTCOME=word */
     pid_t reaper;
-    int epoll_fd;   /* where the caller watches control_fd and output_fd */
+    int epoll_fd;   /* in which the caller watches control_fd and output_fd */
     int pid_fd;     /* of a parked child that was let go: readable as soon as it has exited */
-    int control_fd; /* of the reaper; its end means that nothing of the tree is left */
+    int control_fd; /* the reaper's socket; at its end no process of the tree is left */
     int output_fd;
     int park_fd; /* readable once it is parked */
     int timer_fd;
     uint64_t deadline_ns; /* for all attempts together */
     int parks;
-    int is_parked;        /* parked, right before execve: it said so */
-    int has_exited;       /* seen by pid_fd, before its reaper could tell */
-    int attempt_ended;    /* the child itself has ended; something of its tree may be left */
+    int is_parked;        /* it has said that it waits right before execve */
+    int has_exited;       /* known by pid_fd, before its reaper has reported it */
+    int attempt_ended;    /* the child itself has ended; processes of its tree may be left */
 };
 
-/* What a step of a child's life means to the rest of the supervisor. */
+/* What the supervisor has to do after something has happened to a child. */
 enum pf_child_event {
     PF_CHILD_EVENT_NONE,
-    PF_CHILD_EVENT_REPORTED, /* it is over, or as good as: tell the client */
+    PF_CHILD_EVENT_REPORTED, /* it has ended, or cannot be ended: report it */
     PF_CHILD_EVENT_AGAIN     /* its attempt failed and another one is due: pf_child_fork() */
 };
 
-/* Of a page in the plan; `parks`: it is forked to wait right before execve. Nothing runs yet. */
+/* Prepare a child from its page in the plan; nothing runs yet. `parks`: it will wait right before
+ * execve. */
 int pf_child_init(struct pf_child *child, struct pf_child_page *page, int parks, pf_fault *fault);
-/* Fork the reaper and the next attempt; one that parks then waits for pf_child_release(). The caller
- * watches control_fd and output_fd. */
+/* Fork the reaper, which forks the next attempt. A child that parks then waits for
+ * pf_child_release(). The caller watches control_fd and output_fd. */
 int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf_fault *fault);
-/* What its park_fd has to tell: that it is waiting, or that it is gone; then control_fd tells. */
+/* Read park_fd: the child is parked, or has ended, of which control_fd tells more. */
 void pf_child_on_parked(struct pf_child *child);
-/* Let a parked child execve, then open pid_fd for the caller to watch: inside the window its
- * reaper's word would be one hop too many. */
+/* Let a parked child execve, then open pid_fd for the caller to watch: its reaper's report would
+ * come later, and in the window that counts. */
 void pf_child_release(struct pf_child *child);
 void pf_child_on_exit(struct pf_child *child);
 
@@ -59,10 +60,11 @@ enum pf_child_event pf_child_on_control(struct pf_child *child);
 enum pf_child_event pf_child_on_timer(struct pf_child *child);
 void pf_child_on_output(struct pf_child *child);
 
-/* SIGTERM, grace, SIGKILL to what is left of it; event comes from on_control and on_timer. */
+/* SIGTERM, then after the grace SIGKILL, to all that is left of it. pf_child_on_control() and
+ * pf_child_on_timer() return the event. */
 enum pf_child_event pf_child_end(struct pf_child *child);
-/* It cannot be started or watched: its reaper ends it, and here it is over, as one whose execve
- * failed. The page itself says so: the client may look there before it hears of it. */
+/* Give up a child that cannot be started or watched: its reaper ends it, and its page says that
+ * execve failed with `error`. The client may read the page before it is told. */
 void pf_child_abandon(struct pf_child *child, int error);
 void pf_child_free(struct pf_child *child);
 

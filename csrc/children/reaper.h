@@ -1,9 +1,9 @@
-/* reaper.h - one small process between the supervisor and each child it runs.
+/* reaper.h - a small process between the supervisor and each child that it runs.
  *
- * A reaper is a child subreaper, so everything that a script starts, however it detaches itself
- * (setsid, double fork), stays below its reaper: which process belongs to which script needs no
- * cgroup and no guess, also with several scripts side by side. It is also a kill switch: when the
- * supervisor dies, the reaper's socket ends, and it kills what is below it.
+ * A reaper is a child subreaper (PR_SET_CHILD_SUBREAPER). A process that a script starts stays
+ * below the reaper, even after setsid() or a double fork. So each process belongs to a known
+ * script, without a cgroup, also with several scripts side by side. When the supervisor dies, the
+ * reaper's socket ends, and the reaper kills what is below it.
  */
 #ifndef PF_REAPER_H
 #define PF_REAPER_H
@@ -15,20 +15,21 @@
 enum pf_reaper_command {
     PF_REAPER_TERMINATE = 'T', /* SIGTERM to the whole tree */
     PF_REAPER_KILL = 'K',      /* SIGKILL, until nothing is left */
-    PF_REAPER_LEAVE = 'L'      /* leave what still runs to itself */
+    PF_REAPER_LEAVE = 'L'      /* exit, and let what still runs go on */
 };
 
-/* Told once, when the child itself has ended. The reaper exits, and its socket ends, when nothing
- * of the tree is left. */
+/* Sent once, when the child itself has ended. The reaper exits, and its socket ends, when no
+ * process of the tree is left. */
 struct pf_reaper_report {
     int32_t wait_status;
     uint64_t ended_ns;
 };
 
-/* What the supervisor has changed for itself, as it was before: its children get it back. */
+/* The values before the supervisor changed them for itself: its children get these. */
 struct pf_heritage {
     int oom_score_adj;
-    struct rlimit descriptors; /* RLIMIT_NOFILE; a hard limit of 0: it is unchanged */
+    struct rlimit
+        descriptors; /* RLIMIT_NOFILE; a hard limit of 0: the supervisor has not changed it */
 };
 
 struct pf_reaper {
@@ -36,10 +37,10 @@ struct pf_reaper {
     struct pf_child_page *page;
     int control_fd;
     int output_fd; /* the child's stdout and stderr */
-    int drain_fd; /* their other end: read by the supervisor, and by the reaper once it is told to
-                     leave, so that a service that was started does not die of SIGPIPE */
-    int park_fd; /* a socket: the child says there that it is parked, right before execve, and
-                    goes when it has read one byte; -1: it need not wait */
+    int drain_fd; /* the pipe's other end, which the supervisor reads. After PF_REAPER_LEAVE the
+                     reaper reads it, so that a started service does not die of SIGPIPE */
+    int park_fd; /* a socket: a parked child writes one byte to it right before execve, and goes on
+                    when it has read one; -1: the child does not wait */
     struct pf_heritage heritage;
 };
 

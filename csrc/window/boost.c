@@ -12,7 +12,7 @@ static void set_realtime(struct pf_window *window, int realtime)
     if (window->is_realtime == realtime)
         return;
     window->is_realtime = realtime;
-    /* What is forked meanwhile, scripts above all, must not inherit it. */
+    /* SCHED_RESET_ON_FORK: children, such as scripts, must not inherit SCHED_FIFO. */
     struct sched_param parameters = {.sched_priority = realtime ? 1 : 0};
     sched_setscheduler(0, (realtime ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &parameters);
     for (uint32_t i = 0; i < window->page->count; i++)

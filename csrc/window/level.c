@@ -23,7 +23,7 @@ uint32_t pf_level_post(struct pf_window *window, enum pf_job job)
     if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) && !(window->flags & PF_WINDOW_PARALLEL))
         most = 1;
     for (uint32_t n = 0; n < count; n++) {
-        /* Thawed in reverse: it matters only one at a time. */
+        /* Thawing goes in reverse, which matters only without PF_WINDOW_PARALLEL. */
         struct pf_worker *worker = &window->workers[job == PF_JOB_THAW ? count - 1 - n : n];
         worker->awaited = posted < most && worker->slot->level == window->level &&
                           wants(worker, job);

@@ -8,11 +8,11 @@ enum pf_window_stage {
     PF_WINDOW_IDLE,
     PF_WINDOW_OPENING,
     PF_WINDOW_FLUSHING,
-    PF_WINDOW_AWAITING, /* flushed; the snapshot command is not parked yet */
+    PF_WINDOW_AWAITING, /* flushed, and waiting until the snapshot command is parked */
     PF_WINDOW_FREEZING,
     PF_WINDOW_OPEN, /* all frozen together */
     PF_WINDOW_THAWING,
-    PF_WINDOW_SETTLING /* thawed; a FIFREEZE that was given up may be about to return */
+    PF_WINDOW_SETTLING /* thawed, and waiting a moment for a FIFREEZE that was given up */
 };
 
 struct pf_window {
@@ -27,15 +27,15 @@ struct pf_window {
     enum pf_window_stage stage;
     uint32_t level;
     enum pf_verdict verdict;
-    pf_fault fault; /* what made the verdict, or a stage fail */
+    pf_fault fault; /* why the verdict is not good, or a stage has failed */
 
-    int freeze_follows; /* this flush is a window's */
+    int freeze_follows; /* the flush is part of a window */
     int awaits_command; /* the snapshot command is still on its way to being parked */
     pf_flush_options flush;
     uint32_t round;
     uint64_t flush_begin_ns;
     uint64_t round_begin_ns;
-    uint64_t round_before_ns; /* how long the round before took */
+    uint64_t round_before_ns; /* how long the last round took */
     uint64_t thaw_begin_ns;
 
     uint64_t max_window_ns;

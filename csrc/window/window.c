@@ -10,12 +10,12 @@
 
 #define OPEN_LIMIT_NS (10 * PF_NS_PER_S)
 #define THAW_LIMIT_NS (10 * PF_NS_PER_S)
-/* For a FIFREEZE that was given up but does not hang: it returns within this, also if its grace
+/* A FIFREEZE that was given up, and does not hang, returns within this time, even if its grace
  * periods are no longer expedited. */
 #define SETTLE_LIMIT_NS (150 * PF_NS_PER_MS)
-/* A snapshot that takes longer is not worth processors that idle in a loop. */
+/* In a longer snapshot processors do not poll: a late wake-up would cost less. */
 #define LATENCY_LIMIT_NS (20 * PF_NS_PER_MS)
-/* A round of syncfs this short has nothing left to gain from another one. */
+/* After a round of syncfs as short as this, another one would gain nothing. */
 #define CONVERGED_NS (300 * 1000ull)
 
 int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,
@@ -106,8 +106,8 @@ static void begin_freezing(struct pf_window *window)
 {
     pf_boost_begin(window);
     uint64_t now = pf_now_ns();
-    /* Both before the first FIFREEZE: the deadline counts from it, and the client, which reads it
-     * from the page, must be able to hold us to it. */
+    /* Before the first FIFREEZE, from which the deadline counts. The client reads it in the page,
+     * and kills a supervisor that misses it. */
     uint64_t deadline = pf_add_ns(now, window->max_window_ns);
     atomic_store(&window->page->deadline_ns, deadline);
     pf_timer_arm(window->deadline_fd, deadline);
@@ -150,8 +150,8 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
     window->thaw_begin_ns = pf_now_ns();
     pf_timer_arm(window->limit_fd, window->thaw_begin_ns + THAW_LIMIT_NS);
     enter(window, PF_WINDOW_THAWING);
-    /* Nobody waits for a FIFREEZE that still hangs: its worker thaws whatever comes of it. The flag
-     * is set before pf_level_post() looks at the states (see do_freeze() for the other half). */
+    /* If a FIFREEZE still hangs, its own worker thaws the filesystem when it returns. The flag is
+     * set before pf_level_post() looks at the states; do_freeze() has the other half. */
     for (uint32_t i = 0; i < window->page->count; i++)
         if (pf_worker_busy(&window->workers[i]))
             atomic_store(&window->workers[i].abandoned, 1);
@@ -165,7 +165,7 @@ static void begin_settling(struct pf_window *window)
     enter(window, PF_WINDOW_SETTLING);
     pf_timer_arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
     for (uint32_t i = 0; i < window->page->count; i++)
-        window->workers[i].awaited = 1; /* idle ones are done already */
+        window->workers[i].awaited = 1; /* idle workers count as done */
 }
 
 static enum pf_window_event close_window(struct pf_window *window)
@@ -228,7 +228,7 @@ static enum pf_window_event end_opening_level(struct pf_window *window)
 
 static enum pf_window_event end_flushing_level(struct pf_window *window)
 {
-    /* What lies on another filesystem first: flushing it dirties the one below. */
+    /* A filesystem on another one comes first: flushing it dirties the one below. */
     if (window->flush.rounds > 0 && ++window->level < window->levels)
         pf_level_post(window, PF_JOB_FLUSH);
     else if (window->flush.rounds > 0 && !finish_round(window))
@@ -361,7 +361,7 @@ void pf_window_on_limit(struct pf_window *window)
 {
     if (!pf_timer_has_fired(window->limit_fd))
         return;
-    if (window->stage != PF_WINDOW_OPEN) /* there it ends only PF_WINDOW_CPU_LATENCY */
+    if (window->stage != PF_WINDOW_OPEN) /* in that stage the limit ends only the boost */
         pf_page_note(window->page, PF_TRANSITION_LIMIT, -1, 0);
     switch (window->stage) {
     case PF_WINDOW_FREEZING:
@@ -372,10 +372,10 @@ void pf_window_on_limit(struct pf_window *window)
         pf_level_blame_busy(window, PF_OP_FLUSH);
         if (window->freeze_follows)
             pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
-        window->flush.rounds = 0; /* and without freezing: no further level, no further round */
+        window->flush.rounds = 0; /* begin no further level and no further round */
         pf_level_stop_waiting(window);
         break;
-    case PF_WINDOW_AWAITING: /* still flush.limit_ns: its working directory may hang */
+    case PF_WINDOW_AWAITING: /* flush.limit_ns is still armed: a chdir() of the command may hang */
         pf_fail(&window->fault, PF_OP_CHILD_FORK, ETIMEDOUT);
         pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
         break;
@@ -384,7 +384,7 @@ void pf_window_on_limit(struct pf_window *window)
         window->level = window->levels - 1;
         pf_level_stop_waiting(window);
         break;
-    case PF_WINDOW_THAWING: /* the levels above it are tried all the same */
+    case PF_WINDOW_THAWING: /* go on with the next level */
         pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
         pf_level_stop_waiting(window);
         break;

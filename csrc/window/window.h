@@ -1,5 +1,5 @@
-/* window.h - opening, flushing, freezing and thawing all filesystems of a run: a state machine that
- * the loop drives with the workers' ends and two timers. */
+/* window.h - opening, flushing, freezing and thawing all filesystems of a run. A state machine: the
+ * loop drives it when workers have ended and when one of two timers fires. */
 #ifndef PF_WINDOW_H
 #define PF_WINDOW_H
 #include "window/state.h"
@@ -15,30 +15,30 @@ enum pf_window_event {
 int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,
                    pf_fault *fault);
 
-/* Each begins a stage; 0, or -errno for a request out of order. */
+/* Begin a stage. Returns 0, or -errno for a request out of order. */
 int pf_window_begin_open(struct pf_window *window, pf_fault *fault);
 int pf_window_begin_flush(struct pf_window *window, pf_fault *fault);
 int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault);
 
-/* Go on as far as the workers allow; to be called until it returns PF_WINDOW_EVENT_NONE. */
+/* Go on until a worker has to be waited for. Call again until it returns PF_WINDOW_EVENT_NONE. */
 enum pf_window_event pf_window_advance(struct pf_window *window);
 /* The snapshot command is parked. */
 void pf_window_stop_awaiting(struct pf_window *window);
-/* The snapshot command has ended: if that was on its way to being parked, nothing is frozen for it. */
+/* The snapshot command has ended. If it was not parked yet, nothing is frozen. */
 void pf_window_lose_command(struct pf_window *window);
-/* The snapshot has ended well, the peer has answered: thaw. Late is PF_VERDICT_EXPIRED. */
+/* The snapshot has been taken: thaw. After the deadline the verdict is PF_VERDICT_EXPIRED. */
 void pf_window_finish(struct pf_window *window);
-/* Give up and thaw what is frozen; the first reason given stays the verdict. */
+/* Give up, and thaw what is frozen. The first verdict given stays. */
 void pf_window_give_up(struct pf_window *window, enum pf_verdict verdict);
 
-/* End an opening or a flush with what has been done so far: nobody needs it any more. */
+/* End an opening or a flush at once; the rest of it is not done. */
 void pf_window_cut_short(struct pf_window *window);
 
 void pf_window_on_deadline(struct pf_window *window);
 void pf_window_on_limit(struct pf_window *window);
 
 int pf_window_is_idle(const struct pf_window *window);
-/* A worker still hangs in the kernel, or a filesystem could not be thawed. */
+/* Whether a worker still hangs in the kernel. */
 int pf_window_is_pending(const struct pf_window *window);
 
 #endif

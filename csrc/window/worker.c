@@ -21,14 +21,14 @@ static void wait_for_job(struct pf_worker *worker, uint32_t seen)
         uint32_t wakeups = atomic_load(&worker->pool->wakeups);
         if (atomic_load(&worker->posted) != seen)
             return;
-        /* EAGAIN: it changed before we slept; EINTR cannot be, every signal is blocked. */
+        /* EAGAIN: `wakeups` has changed. EINTR cannot occur: every signal is blocked. */
         syscall(SYS_futex, &worker->pool->wakeups, FUTEX_WAIT_PRIVATE, wakeups, NULL, NULL, 0);
     }
 }
 
-/* Whether the loop is to hear of a job's end: of the last one of its batch, and of each one whose
- * batch is over, because it hung and was given up. */
-static int is_worth_telling(struct pf_pool *pool, uint32_t batch)
+/* Count one job of a batch as ended. Returns whether to wake the loop: at the last job of the
+ * present batch, and at a job of an earlier batch, which had hung. */
+static int end_job(struct pf_pool *pool, uint32_t batch)
 {
     uint64_t in_flight = atomic_load(&pool->in_flight);
     do {
@@ -74,7 +74,7 @@ static void do_flush(struct pf_worker *worker)
 static void do_freeze(struct pf_worker *worker)
 {
     struct pf_slot *slot = worker->slot;
-    if (atomic_load(&worker->abandoned)) /* given up before it began */
+    if (atomic_load(&worker->abandoned)) /* the loop has given up before the freeze began */
         return;
     slot->freeze_enter_ns = pf_now_ns();
     pf_slot_enter(worker->page, slot, PF_STATE_FREEZING, 0);
@@ -85,9 +85,9 @@ static void do_freeze(struct pf_worker *worker)
         return;
     }
     pf_slot_enter(worker->page, slot, PF_STATE_FROZEN, 0);
-    /* The loop sets `abandoned` and then looks at the state; we set the state and then look at
-     * `abandoned`. One of us sees the other, so a late freeze is always thawed. Both may: the
-     * loop's thaw comes as a job to this same thread and finds nothing left to do. */
+    /* The loop sets `abandoned` and then looks at the state. The worker sets the state and then
+     * looks at `abandoned`. At least one of them sees the other's store, so a late freeze is always
+     * thawed. If both do, the loop's job reaches this same thread and finds nothing to thaw. */
     if (atomic_load(&worker->abandoned))
         pf_thaw(worker->page, slot, worker->fd);
 }
@@ -103,7 +103,7 @@ static void *run(void *argument)
     struct pf_worker *worker = argument;
     for (uint32_t seen = 0;; seen++) {
         wait_for_job(worker, seen);
-        uint32_t batch = worker->batch; /* a next one may be given while this one ends */
+        uint32_t batch = worker->batch; /* the loop may post the next batch while this job ends */
         switch (worker->job) {
         case PF_JOB_OPEN:
             do_open(worker);
@@ -122,8 +122,8 @@ static void *run(void *argument)
         }
         atomic_store(&worker->done, seen + 1);
         uint64_t one = 1;
-        /* Cannot fail: the counter never comes near its maximum. */
-        if (is_worth_telling(worker->pool, batch))
+        /* Cannot fail: the eventfd's counter never comes near its maximum. */
+        if (end_job(worker->pool, batch))
             (void)!PF_RETRY(write(worker->pool->done_fd, &one, sizeof one));
     }
     return NULL;
@@ -161,7 +161,8 @@ void pf_workers_post(struct pf_worker *workers, uint32_t count, enum pf_job job)
     if (awaited == 0)
         return;
     atomic_fetch_add(&pool->wakeups, 1);
-    /* It fails for a bad address only; but a wake-up that is lost would be waited for. */
+    /* FUTEX_WAKE fails only for a bad address. The loop would wait for ever for a lost wake-up, so
+     * it is retried all the same. */
     for (int attempt = 0; attempt < WAKE_ATTEMPTS; attempt++)
         if (syscall(SYS_futex, &pool->wakeups, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0) >= 0)
             break;
