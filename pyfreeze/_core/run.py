@@ -98,19 +98,17 @@ def _fill_options(out: Any, window: WindowOptions) -> None:
             setattr(getattr(out, struct) if struct else out, field, value)
 
 
+def _fields(out: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(out, name) for name in names.split()}
+
+
 def filesystem_times(out: Any) -> FilesystemTimes:
     return FilesystemTimes(
         mount=os.fsdecode(ffi.string(out.mount)),
         device=(out.device_major, out.device_minor),
-        level=out.level,
         state=_STATES[out.state],
-        error=out.error,
-        flush_rounds=out.flush_rounds,
-        flush_ns=out.flush_ns,
-        freeze_enter_ns=out.freeze_enter_ns,
-        freeze_return_ns=out.freeze_return_ns,
-        thaw_enter_ns=out.thaw_enter_ns,
-        thaw_return_ns=out.thaw_return_ns,
+        **_fields(out, "level error flush_rounds flush_ns freeze_enter_ns freeze_return_ns"),
+        **_fields(out, "thaw_enter_ns thaw_return_ns"),
     )
 
 
@@ -120,16 +118,12 @@ def child_end(out: Any) -> ChildEnd:
     ran = ended and out.exec_error == 0 and out.start_ns != 0
     return ChildEnd(
         ended=ended,
-        attempts=out.attempts,
         exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if ran and os.WIFSIGNALED(status) else None,
-        exec_error=out.exec_error,
         timed_out=bool(out.timed_out),
         ended_early=bool(out.ended_early),
         unkillable=bool(out.unkillable),
-        start_ns=out.start_ns,
-        end_ns=out.end_ns,
-        output_total=out.output_total,
+        **_fields(out, "attempts exec_error start_ns end_ns output_total"),
     )
 
 

@@ -5,34 +5,23 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pyfreeze._core.types import Step, StepKind
-from pyfreeze._snapshot.provider import Call, SnapshotResult
+from pyfreeze._snapshot.provider import Call, Provider, SnapshotResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.options import WindowOptions
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
 
-class CallableProvider:
+class CallableProvider(Provider):
     """The supervisor waits for it, in the window until the deadline."""
 
     kind = "callable"
-    peer = None
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
-
-    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
-        """A window that waits."""
-        return Step(StepKind.WINDOW, window=window, takes_snapshot=True)
-
-    def unfrozen_step(self, run_id: str) -> Step:
-        """A wait without a limit, as the function's own time is its own affair."""
-        return Step(StepKind.WAIT, takes_snapshot=True)
 
     def call(self) -> Call:
         """Call it; whatever ordinary exception it raises is a failed snapshot."""

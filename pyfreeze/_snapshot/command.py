@@ -8,15 +8,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
-from pyfreeze._core.types import ChildEnd, ChildOptions, Step, StepKind, describe
+from pyfreeze._core.types import ChildEnd, ChildOptions, describe
 from pyfreeze._model.errors import UsageError
-from pyfreeze._snapshot.provider import SnapshotResult
+from pyfreeze._snapshot.provider import Provider, SnapshotResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.options import WindowOptions
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
@@ -44,7 +43,7 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
     return os.path.join(directory, found)
 
 
-class CommandProvider:
+class CommandProvider(Provider):
     """The supervisor parks it before the freeze, lets it go in the window, and thaws at its end.
 
     Raises:
@@ -52,7 +51,6 @@ class CommandProvider:
     """
 
     kind = "command"
-    peer = None
 
     def __init__(
         self,
@@ -61,33 +59,19 @@ class CommandProvider:
         directory: str,
         timeout_s: float,
     ) -> None:
-        self._argv = tuple(argv)
-        self._path = find_program(argv[0], environment, directory)
-        self._environment = environment
-        self._directory = directory
-        self._timeout_s = timeout_s
-
-    def _child(self, run_id: str) -> ChildOptions:
-        return ChildOptions(
-            argv=self._argv,
-            path=self._path,
-            environment={**self._environment, "PYFREEZE_RUN_ID": run_id},
-            directory=self._directory,
-            timeout_s=self._timeout_s,
+        self._options = ChildOptions(
+            argv=tuple(argv),
+            path=find_program(argv[0], environment, directory),
+            environment=environment,
+            directory=directory,
+            timeout_s=timeout_s,
             may_leave=True,
         )
 
-    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
-        """A window with it as its child."""
-        child = self._child(run_id)
-        return Step(StepKind.WINDOW, child=child, window=window, takes_snapshot=True)
-
-    def unfrozen_step(self, run_id: str) -> Step:
-        """It alone."""
-        return Step(StepKind.CHILD, child=self._child(run_id), takes_snapshot=True)
-
-    def call(self) -> None:
-        """Nothing of this process is waited for."""
+    def child(self, run_id: str) -> ChildOptions:
+        """The command, which is told the run's id."""
+        environment = {**self._options.environment, "PYFREEZE_RUN_ID": run_id}
+        return self._options._replace(environment=environment)
 
     def result(
         self,
@@ -102,10 +86,10 @@ class CommandProvider:
         return SnapshotResult(
             kind=self.kind,
             verdict=verdict,
-            failure=describe(end, self._timeout_s),
+            failure=describe(end, self._options.timeout_s),
             begin_ns=end.start_ns,
             end_ns=end.end_ns,
             end=end,
             output=record.output,
-            argv=self._argv,
+            argv=tuple(self._options.argv),
         )

@@ -6,16 +6,14 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._core.types import Step, StepKind
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.timeline import window_times
-from pyfreeze._snapshot.provider import SnapshotResult
+from pyfreeze._snapshot.provider import Provider, SnapshotResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.options import WindowOptions
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
@@ -51,25 +49,14 @@ def check_peer(peer: Peer) -> None:
             raise UsageError(errno.EBADF, text) from error
 
 
-class PeerProvider:
+class PeerProvider(Provider):
     """The supervisor itself tells the peer, and hears its answer."""
 
     kind = "peer"
 
     def __init__(self, peer: Peer, timeout_s: float) -> None:
         self.peer = (peer.notify_fd, peer.done_fd)
-        self._timeout_s = timeout_s
-
-    def frozen_step(self, window: WindowOptions, run_id: str) -> Step:
-        """A window that waits for the peer's answer."""
-        return Step(StepKind.WINDOW, window=window, takes_snapshot=True, has_peer=True)
-
-    def unfrozen_step(self, run_id: str) -> Step:
-        """A wait for it, as long as a snapshot may take."""
-        return Step(StepKind.WAIT, limit_s=self._timeout_s, takes_snapshot=True, has_peer=True)
-
-    def call(self) -> None:
-        """Nothing of this process is waited for."""
+        self.limit_s = timeout_s
 
     def result(
         self,
@@ -81,7 +68,7 @@ class PeerProvider:
         """Its time in a window is all of it that everything was frozen together."""
         if verdict is None:
             late = record.error is not None and record.error.errno == errno.ETIMEDOUT
-            failure = f"did not answer within {self._timeout_s:g} s" if late else ""
+            failure = f"did not answer within {self.limit_s:g} s" if late else ""
             return SnapshotResult(self.kind, None, failure, record.begin_ns, record.end_ns)
         times = window_times(filesystems)
         return SnapshotResult(self.kind, verdict, "", times.frozen_ns, times.thaw_ns)
