@@ -160,7 +160,7 @@ class Backup:
         if not pending:
             return
         posts = [self._route.post[number] for number in pending]
-        outcome = outcome_word(self.plan, self._route, self.journal)
+        outcome = outcome_word(self._route, self.journal)
         run_id = self.journal.run_id + "-post"
         steps = late_steps([post.script for post in posts], self.journal.run_id, outcome)
         # Without the lock: a thread of the lost one that hangs in FIFREEZE still holds it.

@@ -135,15 +135,19 @@ def snapshot_result(plan: Plan, route: Route, journal: Journal) -> SnapshotResul
     return plan.provider.result(record, verdict, journal.call, journal.filesystems)
 
 
-def outcome_word(plan: Plan, route: Route, journal: Journal) -> str:
-    """What the post-scripts of a lost run are told, as PYFREEZE_OUTCOME."""
-    taken = snapshot_result(plan, route, journal)
-    if journal.interruption and taken is None:
+def outcome_word(route: Route, journal: Journal) -> str:
+    """What the post-scripts of a lost run are told, as PYFREEZE_OUTCOME.
+
+    The rules are the supervisor's own: pf_plan_outcome() of csrc/supervisor/plan.c.
+    """
+    records = (record_of(journal, step) for step in (route.window, route.unfrozen))
+    begun = [record for record in records if record is not None and record.snapshot_ns]
+    is_unheard = bool(journal.interruption) and not any(record.is_over for record in begun)
+    if journal.facts & Fact.INTERRUPTED or is_unheard:
         return "interrupted"
-    if taken is None or not taken.begin_ns:
+    if not begun:
         return "none"
-    good = taken.verdict in (Verdict.GOOD, None) and not taken.failure
-    return "success" if good else "failed"
+    return "success" if begun[-1].status is StepStatus.DONE else "failed"
 
 
 def pending_posts(route: Route, journal: Journal) -> tuple[int, ...]:

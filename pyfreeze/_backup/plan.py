@@ -80,7 +80,7 @@ def make_plan(settings: Settings) -> Plan:
         provider=provider,
         config=config,
         plugins=plugins,
-        failures=tuple(_failures(config)),
+        failures=failures_of(config),
         selection=selection,
         policy=Policy(
             freeze=freeze,
@@ -129,7 +129,7 @@ def _wants_freeze(plugin: Plugin) -> bool:
     return plugin.config is None or plugin.config.fs_freeze_enabled
 
 
-def _failures(config: LoadedConfig) -> list[ScriptFailure]:
+def failures_of(config: LoadedConfig) -> tuple[ScriptFailure, ...]:
     """What of the configuration keeps scripts from running."""
     failures = [ScriptFailure(p.code, True) for p in config.problems if not p.is_note]
     failures += [
@@ -138,4 +138,4 @@ def _failures(config: LoadedConfig) -> list[ScriptFailure]:
         for problem in plugin.problems
         if not problem.is_note
     ]
-    return failures
+    return tuple(failures)

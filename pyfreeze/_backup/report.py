@@ -51,6 +51,7 @@ class Event(NamedTuple):
 
     begin_ns: int
     end_ns: int
+    """Its beginning, if it has no end: its supervisor was lost, or a FIFREEZE never returned."""
     what: str
     detail: str
 
@@ -174,8 +175,9 @@ def _script(one: ScriptEnd) -> ScriptReport:
 
 
 def events_of(plan: Plan, journal: Journal) -> list[Event]:
-    """The timeline, by the beginnings."""
-    return sorted(_events(plan, journal))
+    """The timeline, by the beginnings; without what could not even be forked."""
+    begun = (event for event in _events(plan, journal) if event.begin_ns)
+    return sorted(one._replace(end_ns=max(one.begin_ns, one.end_ns)) for one in begun)
 
 
 def _events(plan: Plan, journal: Journal) -> Iterator[Event]:
@@ -186,7 +188,7 @@ def _events(plan: Plan, journal: Journal) -> Iterator[Event]:
         yield Event(writeback.begin_ns, writeback.end_ns, "writeback", "")
     for script, end, *_ in script_ends(plan, route, journal):
         yield Event(end.start_ns, end.end_ns, f"{script.phase}-script", script.plugin)
-    if taken is not None and taken.begin_ns:
+    if taken is not None:
         yield Event(taken.begin_ns, taken.end_ns, "snapshot", taken.kind)
     window = record_of(journal, route.window)
     times = window_times(journal.filesystems)
@@ -313,11 +315,17 @@ def _snapshot(taken: SnapshotResult | None) -> SnapshotReport | None:
         exit_status=end.exit_status if end else None,
         signal=end.signal if end else None,
         timed_out=end.timed_out if end else False,
-        duration_ms=(taken.end_ns - taken.begin_ns) / NS_PER_MS if taken.begin_ns else None,
+        duration_ms=_duration_ms(taken),
         output=text,
         output_dropped_bytes=dropped,
         message=taken.failure,
     )
+
+
+def _duration_ms(taken: SnapshotResult) -> float | None:
+    if not taken.begin_ns or not taken.end_ns:  # it never began, or was lost with its supervisor
+        return None
+    return max(taken.end_ns - taken.begin_ns, 0) / NS_PER_MS
 
 
 def _event(event: Event, begin_ns: int) -> EventReport:

@@ -30,6 +30,8 @@ class Fate(Enum):
     TIMES_OUT = auto()
     STAYS = auto()
     """It goes on until the run is given up."""
+    UNFORKED = auto()
+    """Its child cannot be forked."""
     UNSTARTED = auto()
     """Its child fails before execve: a window's before it is parked."""
     UNEXECUTED = auto()
@@ -164,7 +166,7 @@ class _Model:
         """What a step that goes on has in the journal meanwhile."""
         step, record = self._steps[index], self._records[index]
         is_window = step.kind is StepKind.WINDOW
-        never = (Fate.UNSTARTED, Fate.FREEZE_FAILED, Fate.FREEZE_TIMED_OUT)
+        never = (Fate.UNFORKED, Fate.UNSTARTED, Fate.FREEZE_FAILED, Fate.FREEZE_TIMED_OUT)
         is_let_go = not is_window or self._fates[index] not in never
         if is_window and step.holds and self._fates[index] in (Fate.STAYS, Fate.FAILS):
             is_let_go = step.child is None  # it waits, or is told that all of it has failed
@@ -174,8 +176,8 @@ class _Model:
         output = b""
         if step.child is not None and step.child.is_told_outcome:
             self._outcome = self._outcome or self._word()
-            output = self._outcome.encode() if self._fates[index] is not Fate.UNSTARTED else b""
-        if step.child is not None and is_let_go:
+            output = self._outcome.encode() if self._runs(index) else b""
+        if step.child is not None and is_let_go and self._fates[index] is not Fate.UNFORKED:
             child = _unstarted()._replace(attempts=1, start_ns=self._tick())
             record = record._replace(child=child, output=output)
         elif step.child is not None:
@@ -183,6 +185,9 @@ class _Model:
         if step.kind is StepKind.WAIT or (is_window and is_let_go):
             record = record._replace(snapshot_ns=self._tick())
         self._records[index] = record
+
+    def _runs(self, index: int) -> bool:
+        return self._fates[index] not in (Fate.UNFORKED, Fate.UNSTARTED, Fate.UNEXECUTED)
 
     def _word(self) -> str:
         word = "none"
@@ -239,7 +244,7 @@ class _Model:
         early = fate is Fate.STAYS or (is_window and fate in by_window)
         early |= is_window and step.holds and fate is Fate.FAILS
         killed = early or fate is Fate.TIMES_OUT
-        unexecuted = fate in (Fate.UNSTARTED, Fate.UNEXECUTED)
+        unexecuted = fate in (Fate.UNFORKED, Fate.UNSTARTED, Fate.UNEXECUTED)
         status = 1 if fate is Fate.FAILS or (fate is Fate.RECOVERS and attempts < 2) else 0
         return started._replace(
             ended=True,
@@ -249,7 +254,7 @@ class _Model:
             exec_error=errno.ENOENT if unexecuted else 0,
             timed_out=fate is Fate.TIMES_OUT,
             ended_early=early,
-            end_ns=self._tick(),
+            end_ns=0 if fate is Fate.UNFORKED else self._tick(),
         )
 
 
@@ -269,6 +274,7 @@ def _verdict(step: Step, fate: Fate) -> Verdict:
     return {
         Fate.STAYS: Verdict.ABORTED,
         Fate.SIGNALLED: Verdict.ABORTED,
+        Fate.UNFORKED: Verdict.FREEZE_FAILED,
         Fate.UNSTARTED: Verdict.FREEZE_FAILED,
         Fate.FREEZE_FAILED: Verdict.FREEZE_FAILED,
         Fate.FREEZE_TIMED_OUT: Verdict.FREEZE_TIMEOUT,
