@@ -1,5 +1,5 @@
-/* childpage.h - the memory that client, supervisor and reaper share about one child: what to run,
- * what became of it, and the last of its output. A part of the plan's file, made by the client. */
+/* childpage.h - shared memory of client, supervisor and reaper about one child: what to run, how it
+ * ended, and the last of its output. The client makes it, as a part of the plan's file. */
 #ifndef PF_CHILDPAGE_H
 #define PF_CHILDPAGE_H
 #include <stdatomic.h>
@@ -39,7 +39,8 @@ struct pf_child_page {
 
 _Static_assert(sizeof(struct pf_child_page) % 8 == 0, "the strings follow without padding");
 
-/* What the strings of a page say, ready for execve. `argv` and `envp` are one allocation. */
+/* A page's strings as execve takes them. `argv` and `envp` are one allocation, to be freed by
+ * `argv`. */
 struct pf_child_words {
     const char *path;
     const char *directory;
@@ -51,13 +52,13 @@ struct pf_child_words {
 #define PF_EXTRA_BYTES 32
 #define PF_EXTRA_MAX 2
 
-/* How many bytes the page for `options` takes; 0: there is nothing to run, or no attempt. */
+/* Returns the size of the page for `options`; 0: there is no program to run, or no attempt. */
 uint64_t pf_child_page_size(const pf_child_options *options);
-/* Write it into memory of that size, all zeros. */
+/* Write the page into memory of that size, which is zero before. */
 void pf_child_page_fill(struct pf_child_page *page, uint64_t size, const pf_child_options *options);
-/* Whether every offset and string of a page that another process wrote holds. */
+/* Whether every offset and string is within the page, which another process has written. */
 int pf_child_page_is_plausible(const struct pf_child_page *page, uint64_t size);
-/* Point into the page's strings; each of `extras` that is not NULL becomes one more variable. */
+/* Point `words` at the page's strings. Each of `extras` but NULL becomes one more variable. */
 int pf_child_page_words(struct pf_child_page *page, char *const extras[PF_EXTRA_MAX],
                         struct pf_child_words *words, pf_fault *fault);
 

@@ -1,4 +1,5 @@
-/* fault.h - how failures travel: -errno as the value, and where in a caller-owned pf_fault. */
+/* fault.h - how a function fails: it returns -errno, and says what failed in a pf_fault of its
+ * caller's. */
 #ifndef PF_FAULT_H
 #define PF_FAULT_H
 #include <errno.h>

@@ -5,16 +5,18 @@
 
 #define PF_LOCK_NAME "lock"
 
-/* Open the state directory, made if it is not there; it must be ours and nobody else's to write. */
+/* Open the state directory, and make it if it is missing. It must belong to us, and nobody else may
+ * write to it. */
 int pf_statedir_open(const char *path, pf_fault *fault);
-/* Take the lock, without waiting: EWOULDBLOCK when another run has it. Returns its descriptor. */
+/* Take the lock without waiting; EWOULDBLOCK: another run has it. Returns the descriptor. */
 int pf_statedir_lock(int directory_fd, pf_fault *fault);
 
-/* Make the file RUN_ID SUFFIX, whole, and map it. Returns its descriptor, or -errno. */
+/* Make the file RUN_ID SUFFIX, allocate all of it, and map it. Returns the descriptor, or
+ * -errno. */
 int pf_statedir_create(int directory_fd, const char *run_id, const char *suffix, uint64_t size,
                        void **map);
-/* Map a file that another process made, of at least that size: for reading only, if that is all that
- * the descriptor is for. -EBADMSG: it cannot be one. */
+/* Map a file of at least `least` bytes that another process made; for reading only, if the
+ * descriptor is for reading only. -EBADMSG: the file cannot be one of ours. */
 int pf_statedir_map(int fd, uint64_t least, void **map, uint64_t *size);
 void pf_statedir_remove(int directory_fd, const char *run_id, const char *suffix);
 

@@ -1,10 +1,10 @@
-/* wire.h - the messages between client and supervisor: small, of fixed size, over SOCK_SEQPACKET.
- * The plan, what became of it, and the filesystems are in shared memory. */
+/* wire.h - the messages between client and supervisor, of one small size, over SOCK_SEQPACKET. The
+ * plan, its journal and the filesystems' states are in shared memory. */
 #ifndef PF_WIRE_H
 #define PF_WIRE_H
 #include "protocol/fault.h"
 
-/* What the supervisor finds open. */
+/* The descriptors that the supervisor is started with. */
 enum pf_inherited {
     PF_FD_SOCKET = 3,
     PF_FD_PAGE,
@@ -14,9 +14,9 @@ enum pf_inherited {
     PF_FD_END
 };
 
-/* The program's other role, its second argument; the first is the run's id in both. A successor finds
- * a pipe in the socket's place, for its word that all is done, and the lost supervisor's pidfd in the
- * client's. Then come the filesystems of the page that need a thaw, in their order. */
+/* The program's other role, in its second argument; the first is the run's id. A successor has a
+ * pipe in the socket's place, to which it writes when all is done, and the lost supervisor's pidfd
+ * in the client's place. The filesystems that need a thaw follow, in the page's order. */
 #define PF_ROLE_SUCCESSOR "successor"
 #define PF_FD_DONE PF_FD_SOCKET
 #define PF_FD_OWNER PF_FD_CLIENT
@@ -32,13 +32,13 @@ enum pf_request_kind {
 enum pf_reply_kind {
     PF_REPLY_READY = 101,
     PF_REPLY_DESCRIPTOR, /* of filesystem `index`, so that the client can thaw it too */
-    PF_REPLY_STEP,       /* it has begun or ended; the journal says more */
+    PF_REPLY_STEP,       /* a step has begun or ended; the journal has more */
     PF_REPLY_WAITING,    /* the step waits for PF_REQUEST_PROCEED */
     PF_REPLY_ENDED,      /* the plan is over, or the fault says why it was refused */
-    PF_REPLY_BYE /* index 1: a thread still hangs in the kernel, the supervisor stays for it */
+    PF_REPLY_BYE /* index 1: a thread still hangs in the kernel, and the supervisor waits for it */
 };
 
-/* Of PF_REPLY_READY: a client and a supervisor of different versions do not work together. */
+/* In PF_REPLY_READY: client and supervisor have to be of one version. */
 #define PF_PROTOCOL_VERSION 2
 
 struct pf_message {
@@ -57,8 +57,8 @@ _Static_assert(sizeof(struct pf_message) == 24, "no padding: what is sent is wha
 /* Send one message with `count` descriptors. Never raises SIGPIPE. */
 int pf_wire_send(int socket, const struct pf_message *message, const int *fds, int count,
                  pf_fault *fault);
-/* Receive one message; up to PF_WIRE_MAX_FDS descriptors go to `fds` (-1: none). Returns 0, or
- * -EPIPE at the peer's end, -EAGAIN when there is nothing, -EBADMSG for anything misshapen. */
+/* Receive one message; up to PF_WIRE_MAX_FDS descriptors go to `fds` (-1: none). Returns 0, -EPIPE
+ * when the other side has closed, -EAGAIN without a message, or -EBADMSG for a malformed one. */
 int pf_wire_receive(int socket, struct pf_message *message, int fds[PF_WIRE_MAX_FDS],
                     pf_fault *fault);
 

@@ -91,8 +91,15 @@ class Build:
         return self._link(source, self.directory / "program", [])
 
     def _link(self, source: Path, output: Path, options: list[str]) -> Path:
+        failure = output.with_suffix(".failure")  # of which every case tells, and one compiles
+        if failure.exists():
+            raise AssertionError(failure.read_text(encoding="utf-8"))
         if not output.exists():
-            _compile(*self.flags, source, self.library, *options, "-o", output)
+            try:
+                _compile(*self.flags, source, self.library, *options, "-o", output)
+            except AssertionError as error:
+                failure.write_text(str(error), encoding="utf-8")
+                raise
         return output
 
     def take_findings(self) -> str:
