@@ -61,7 +61,8 @@ def test_options_that_are_named_exist() -> None:
 
     from pyfreeze._cli.main import pyfreeze as group
 
-    known = {"--fsfreeze-hook", "--async", "--snapshot", "--"}  # qemu-ga's, gcloud's, lvcreate's
+    # qemu-ga's, gcloud's, lvcreate's, systemctl's
+    known = {"--fsfreeze-hook", "--async", "--snapshot", "--signal", "--"}
     for name in group.list_commands(Context(group)):
         command = group.get_command(Context(group), name)
         assert command is not None

@@ -82,7 +82,7 @@ def test_a_holder_that_is_stopped_loses_its_session_at_the_servers_deadline(
     one: Database, script_dir: ScriptDir, pyfreeze: Pyfreeze, writing: Writing
 ) -> None:
     writers = writing(one.writers(script_dir, 2))
-    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="0.1")
+    scripts = one.scripts(pyfreeze, script_dir, hold_at_most_s="2")
     subprocess.run([scripts.pre], check=True, timeout=60, stdout=subprocess.DEVNULL)
     os.kill(scripts.holder, signal.SIGSTOP)
     try:
