@@ -1,6 +1,7 @@
 /* fuzz.h - what the harnesses share: their verdict, and how often the code under test said yes. */
 #ifndef FUZZ_H
 #define FUZZ_H
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MUST(condition)                                                                            \
     do                                                                                             \
         if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
+            fprintf(stderr, "%s:%d: %s, errno is %d\n", __FILE__, __LINE__, #condition, errno);    \
             abort();                                                                               \
         }                                                                                          \
     while (0)

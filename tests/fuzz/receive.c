@@ -10,28 +10,13 @@
 #include "base/util.h"
 #include "client/run.h"
 #include "fuzz.h"
+#include "inputs.h"
 #include "protocol/wire.h"
 #include "send.h"
 
 #define FILESYSTEMS 3
-#define CHILDREN 2
+#define STEPS 2u
 #define MOST_MESSAGES 64 /* what the queue holds for certain */
-
-/* How an input begins; parts follow. */
-struct plan {
-    uint8_t asked; /* 1: a window is owed */
-    uint8_t end;   /* 1: the run is closed as it ought to be; else it is forgotten */
-};
-
-/* One message: made of this, or the bytes that follow. */
-struct part {
-    uint8_t raw; /* from 0x80 on: how many bytes */
-    uint8_t fds;
-    uint8_t kind;
-    int8_t index;
-    int8_t verdict;
-    int8_t error;
-};
 
 static int dead;
 
@@ -53,25 +38,30 @@ int LLVMFuzzerInitialize(int *count, char ***words)
     return atexit(fuzz_tell_accepted);
 }
 
-static void add_children(pf_run *run)
+/* As pf_run_request_plan() makes it. */
+static void add_plan(pf_run *run)
 {
-    const char *const argv[] = {"true", NULL};
-    const char *const envp[] = {NULL};
-    const pf_child_options options = {.path = "/bin/true",
-                                      .argv = argv,
-                                      .envp = envp,
-                                      .directory = "/",
-                                      .attempts = 1,
-                                      .output_bytes = 16};
-    for (; run->child_count < CHILDREN; run->child_count++) {
-        pf_fault fault;
-        int fd = pf_child_page_create(&run->children[run->child_count], &options, &fault);
-        MUST(fd >= 0 && close(fd) == 0);
-    }
+    static const char *const argv[] = {"true", NULL};
+    static const char *const envp[] = {NULL};
+    static const pf_child_options child = {.path = "/bin/true",
+                                           .argv = argv,
+                                           .envp = envp,
+                                           .directory = "/",
+                                           .attempts = 1,
+                                           .output_bytes = 16};
+    static const pf_step_options steps[STEPS] = {{.kind = PF_STEP_CHILD,
+                                                  .after = -1,
+                                                  .child = &child},
+                                                 {.kind = PF_STEP_WINDOW, .after = -1}};
+    const pf_plan_options options = {.steps = steps, .count = STEPS};
+    pf_fault fault;
+    int fd = pf_plan_page_create(&run->plan, run->directory_fd, "receive", &options, &fault);
+    MUST(fd >= 0 && close(fd) == 0);
+    pf_plan_page_remove(run->directory_fd, "receive");
 }
 
 /* As pf_run_start() makes it. */
-static pf_run *make_run(const struct plan *plan, int socket)
+static pf_run *make_run(const struct receive_head *head, int socket)
 {
     const pf_target targets[FILESYSTEMS] = {{.mount = "/a"}, {.mount = "/b"}, {.mount = "/c"}};
     const pf_start_options options = {.run_id = "receive",
@@ -92,36 +82,37 @@ static pf_run *make_run(const struct plan *plan, int socket)
     MUST(run->filesystem_fds != NULL);
     for (int i = 0; i < FILESYSTEMS; i++)
         run->filesystem_fds[i] = -1;
-    add_children(run);
-    if (plan->asked & 1) {
-        run->max_window_ns = run->flush_limit_ns = 60 * PF_NS_PER_S;
-        atomic_store(&run->requested_ns, pf_now_ns());
+    if (head->asked & 1)
+        add_plan(run);
+    if (head->asked & 2) {
+        run->flush_limit_ns = 60 * PF_NS_PER_S;
+        atomic_store(&run->page->window_ns, pf_now_ns());
     }
     return run;
 }
 
-static size_t send_part(int socket, const struct part *part, const uint8_t *data, size_t size,
-                        int fd)
+static size_t send_part(int socket, const struct receive_part *part, const uint8_t *data,
+                        size_t size, int fd)
 {
     size_t length = part->raw & 0x7f;
     const struct pf_message message = {.kind = part->kind,
                                        .index = part->index,
-                                       .verdict = part->verdict,
-                                       .op = part->verdict,
+                                       .op = part->op,
                                        .fault_index = part->index,
                                        .error = part->error};
+    const int many[FUZZ_MOST_FDS] = {fd, fd, fd, fd};
     size_t fds = part->fds % (FUZZ_MOST_FDS + 1);
     if (part->raw < 0x80 || length > size || length == 0) {
-        fuzz_send(socket, &message, sizeof message, fd, fds);
+        fuzz_send(socket, &message, sizeof message, many, fds);
         return 0;
     }
-    fuzz_send(socket, data, length, fd, fds);
+    fuzz_send(socket, data, length, many, fds);
     return length;
 }
 
 static int send_all(int socket, const uint8_t *data, size_t size, int fd)
 {
-    struct part part;
+    struct receive_part part;
     int sent = 0;
     for (; size >= sizeof part && sent < MOST_MESSAGES; sent++) {
         memcpy(&part, data, sizeof part);
@@ -136,10 +127,28 @@ static int send_all(int socket, const uint8_t *data, size_t size, int fd)
 
 static void check_event(const pf_run *run, const pf_event *event)
 {
-    MUST(event->kind >= PF_EVENT_OPENED && event->kind <= PF_EVENT_LOST);
-    if (event->kind == PF_EVENT_CLOSED || event->kind == PF_EVENT_LOST)
-        MUST(run->requested_ns == 0 && !run->guard_runs);
+    MUST(event->kind >= PF_EVENT_STEP && event->kind <= PF_EVENT_LOST);
+    if (event->kind == PF_EVENT_LOST)
+        MUST(run->page->window_ns == 0 && !run->guard_runs);
     fuzz_read(pf_op_text(event->fault.op));
+}
+
+/* Only what the plan has: whatever index was told. */
+static void check_reading(pf_run *run)
+{
+    uint32_t count = run->plan ? STEPS : 0;
+    for (uint32_t i = 0; i <= STEPS; i++) {
+        pf_step_report step;
+        pf_child_report child;
+        pf_fault fault;
+        char output[16];
+        int has_child = i < count && i == 0;
+        MUST(pf_run_step(run, i, &step, &fault) == (i < count ? 0 : -ERANGE));
+        MUST(pf_run_child(run, i, &child, &fault) == (has_child ? 0 : -ERANGE));
+        MUST(pf_run_child_output(run, i, output, sizeof output, &fault) ==
+             (has_child ? 0 : -ERANGE));
+    }
+    MUST(pf_run_facts(run) == 0);
 }
 
 /* Misshapen messages are errors, one each; the end is told again and again. */
@@ -156,34 +165,30 @@ static void hear_all(pf_run *run, int sent)
             check_event(run, &event);
         fuzz_accepted += result >= 0 && result != PF_EVENT_LOST;
     } while (result != PF_EVENT_LOST);
-    MUST(event.verdict == PF_VERDICT_RESCUED);
     MUST(pf_run_next(run, 0, &event, &fault) == PF_EVENT_LOST);
-    for (int i = 0; i < CHILDREN; i++) {
-        pf_child_report report;
-        MUST(pf_run_child(run, i, &report, &fault) == 0);
-    }
+    check_reading(run);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct plan plan;
+    struct receive_head head;
     pf_fault fault;
     int ends[2];
-    if (size < sizeof plan)
+    if (size < sizeof head)
         return -1;
-    memcpy(&plan, data, sizeof plan);
+    memcpy(&head, data, sizeof head);
     int open_before = fuzz_count_fds();
     MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
-    pf_run *run = make_run(&plan, ends[0]);
+    pf_run *run = make_run(&head, ends[0]);
     int any = memfd_create("any", MFD_CLOEXEC);
-    int sent = send_all(ends[1], data + sizeof plan, size - sizeof plan, any);
+    int sent = send_all(ends[1], data + sizeof head, size - sizeof head, any);
     close(any);
     close(ends[1]);
-    if (plan.end & 2) /* the last word is for pf_run_close() to wait for */
+    if (head.end & 2) /* the last word is for pf_run_close() to wait for */
         MUST(pf_run_close(run, &fault) == 0);
     else {
         hear_all(run, sent);
-        if (plan.end & 1)
+        if (head.end & 1)
             MUST(pf_run_close(run, &fault) == 0);
         else
             pf_run_forget(run);

@@ -1,18 +1,12 @@
-/* What a dead run may have left: a state page of any bytes. In the working directory. */
+/* What a dead run may have left: a state page of any bytes, and a journal of any bytes beside it. In
+ * the working directory. */
 #define _GNU_SOURCE
-#include "fuzz.h"
+#include "inputs.h"
+#include "journal.h"
 #include "protocol/page.h"
 #include "pyfreeze.h"
 
-#define PATH "record.state"
-
-/* How an input begins, and what is put right in the page that follows: without it hardly one would
- * come past the first checks. */
-enum fix {
-    MEND_HEADER = 1, /* magic and size, and the ends of the two texts */
-    MEND_OFFSETS = 2, /* of the paths: into the room behind the slots */
-    MEND_BLACKBOX = 4
-};
+#define STEM "record"
 
 int LLVMFuzzerInitialize(int *count, char ***words)
 {
@@ -42,11 +36,8 @@ static void mend_blackbox(struct pf_blackbox *box)
     }
 }
 
-static void write_page(uint8_t fix, const uint8_t *data, size_t size)
+static size_t mend_page(struct pf_page *page, size_t size, int fix)
 {
-    struct pf_page *page = malloc(size + 1);
-    MUST(page != NULL);
-    memcpy(page, data, size);
     if (size >= sizeof *page && fix & MEND_HEADER) {
         page->magic = PF_PAGE_MAGIC;
         page->size = size;
@@ -56,16 +47,47 @@ static void write_page(uint8_t fix, const uint8_t *data, size_t size)
         mend_offsets(page, size);
     if (size >= sizeof *page && fix & MEND_BLACKBOX)
         mend_blackbox(&page->blackbox);
-    int fd = open(PATH, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    MUST(fd >= 0 && write(fd, page, size) == (ssize_t)size);
+    return size;
+}
+
+static void write_file(const char *path, const void *bytes, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    MUST(fd >= 0 && write(fd, bytes, size) == (ssize_t)size);
     close(fd);
+}
+
+static void write_files(int fix, const uint8_t *data, size_t size, size_t page_size)
+{
+    size_t journal_size = size - page_size;
+    void *page = malloc(page_size + 1), *journal = malloc(journal_size + 1);
+    MUST(page != NULL && journal != NULL);
+    memcpy(page, data, page_size);
+    memcpy(journal, data + page_size, journal_size);
+    write_file(STEM PF_PAGE_SUFFIX, page, mend_page(page, page_size, fix));
+    write_file(STEM PF_JOURNAL_SUFFIX, journal, journal_mend(journal, journal_size, fix));
     free(page);
+    free(journal);
+}
+
+static void use_step(pf_record *record, uint32_t index)
+{
+    pf_step_report step;
+    pf_child_report child;
+    pf_fault fault;
+    const char *path;
+    MUST(pf_record_step(record, index, &step, &fault) == 0);
+    int result = pf_record_child(record, index, &path, &child, &fault);
+    MUST(result == 0 || (result == -ENOENT && step.kind != PF_STEP_CHILD));
+    if (result == 0)
+        fuzz_read(path);
 }
 
 /* Thawing and restoring are left out: they would act on the machine. */
 static void use_record(pf_record *record, const pf_record_header *header)
 {
     pf_filesystem filesystem;
+    pf_step_report step;
     pf_fault fault;
     MUST(memchr(header->run_id, 0, sizeof header->run_id) != NULL);
     for (uint32_t i = 0; i < header->count; i++) {
@@ -81,22 +103,45 @@ static void use_record(pf_record *record, const pf_record_header *header)
     }
     MUST(pf_record_read(record, header->count, &filesystem, &fault) < 0);
     MUST(pf_record_read(record, UINT32_MAX, &filesystem, &fault) < 0);
+    uint32_t steps = pf_record_step_count(record);
+    for (uint32_t i = 0; i < steps; i++)
+        use_step(record, i);
+    MUST(pf_record_step(record, steps, &step, &fault) < 0);
+    MUST(pf_record_step(record, UINT32_MAX, &step, &fault) < 0);
+    fuzz_accepted += steps > 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+typedef int (*opener)(pf_record **record, const char *path, pf_record_header *header,
+                      pf_fault *fault);
+
+/* Returns whether there is a record. */
+static int open_and_use(opener open_record)
 {
     pf_record *record;
     pf_record_header header;
     pf_fault fault;
-    if (size < 1)
+    if (open_record(&record, STEM PF_PAGE_SUFFIX, &header, &fault) < 0)
+        return 0;
+    use_record(record, &header);
+    pf_record_close(record);
+    return 1;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct record_head head;
+    if (size < sizeof head)
         return -1;
+    memcpy(&head, data, sizeof head);
+    data += sizeof head;
+    size -= sizeof head;
+    size_t page_size = (size_t)head.page_length[0] << 8 | head.page_length[1];
+    if (page_size > size)
+        page_size = size;
+
     int open_before = fuzz_count_fds();
-    write_page(data[0], data + 1, size - 1);
-    if (pf_record_open(&record, PATH, &header, &fault) == 0) {
-        fuzz_accepted++;
-        use_record(record, &header);
-        pf_record_close(record);
-    }
+    write_files(head.fix, data, size, page_size);
+    MUST(open_and_use(pf_record_open) == open_and_use(pf_record_view));
     MUST(fuzz_count_fds() == open_before);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* simulated.h - filesystems that are nothing but a flag, behind the system calls that the workers
- * make, and no processes: for anything that may be asked in any order, on any machine. */
+ * make: for anything that may be asked in any order, on any machine. */
 #ifndef SIMULATED_H
 #define SIMULATED_H
 #include <errno.h>
@@ -9,9 +9,8 @@
 #include <sys/types.h>
 
 #include "fuzz.h"
+#include "inputs.h"
 #include "protocol/fault.h"
-
-#define SIMULATED_COUNT 3
 
 /* What fails, and for which of them: bits of struct simulated's `fails`. */
 enum failing {
@@ -29,8 +28,6 @@ struct simulated {
 };
 
 static struct simulated simulated[SIMULATED_COUNT];
-static int fork_fails;
-
 static inline struct simulated *simulated_by_fd(int fd)
 {
     for (int i = 0; i < SIMULATED_COUNT; i++)
@@ -43,7 +40,6 @@ int __real_ioctl(int fd, unsigned long request, void *argument);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_syncfs(int fd);
 int __wrap_pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault);
-pid_t __wrap_fork(void);
 int __wrap_pf_load_is_high(uint32_t threads);
 
 static inline int fail_with(int error)
@@ -89,12 +85,6 @@ int __wrap_pf_open_mount(const char *path, uint64_t mount_id, pf_fault *fault)
     MUST(one->fd < 0);
     one->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     return one->fd;
-}
-
-/* A reaper that is killed at once: it was never there, so nothing holds its ends of the pipes. */
-pid_t __wrap_fork(void)
-{
-    return fork_fails ? fail_with(EAGAIN) : (pid_t)1 << 30;
 }
 
 /* No SCHED_FIFO for the harness. */

@@ -1,9 +1,9 @@
 """What comes from outside, as any bytes: libFuzzer's harnesses, those in C with ASan and UBSan.
 
-request   a message to the supervisor, and a child's page behind it
-handle      requests in any order, to the supervisor's own loop on simulated filesystems
-receive      messages to the client, from a supervisor that then dies
-record    a state page that a dead run has left
+request   a message to the supervisor, and a plan's file behind it
+handle    requests in any order, to the supervisor's own loop on simulated filesystems and reapers
+receive   messages to the client, from a supervisor that then dies
+record    a state page and a journal that a dead run has left
 mountinfo the mount table, and choosing from it; in Python, with Atheris
 
 Each is tried with the committed corpus and then with a number of inputs that libFuzzer makes of it,
@@ -34,7 +34,7 @@ SUPERVISOR_MAIN = CSRC / "supervisor" / "loop.c"
 #: Those in C, with the functions for which the harness has its own.
 WRAPPED = {
     "request": (),
-    "handle": ("ioctl", "syncfs", "pf_open_mount", "fork", "pf_load_is_high"),
+    "handle": ("ioctl", "syncfs", "pf_open_mount", "fork", "socketpair", "pf_load_is_high"),
     "receive": (),
     "record": (),
 }
