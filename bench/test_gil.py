@@ -1,4 +1,4 @@
-"""The window and the interpreter: busy Python threads in the embedding process do not lengthen it.
+"""The window, the backup and the interpreter: busy Python threads do not lengthen them.
 
 A command window and a descriptor window need no Python at all while they are open. A callable does:
 whoever runs it has to get the GIL first, which takes up to sys.getswitchinterval() for each busy
@@ -8,19 +8,26 @@ thread. That is the snapshot taker's own time, and told apart; freezing and thaw
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 import pyfreeze
-from bench.support.comparison import Compare, Contender
+from bench.support.comparison import Compare, Contender, Target
 from bench.support.filesystems import Filesystems, thaw_all
 from bench.support.grace import wait_for_grace_periods
+from tests.support import namespace
 
 _BUSY_THREADS = 4
+_BUSY_IN_BACKUP = 3
+_QUIESCED_RATIO = 1.5
 _MAX_WINDOW_S = 20.0
 
 
@@ -124,3 +131,73 @@ def test_busy_threads(compare: Compare, filesystems: Filesystems, echo: _Echo) -
         least_rounds=8,
     )
     compare.add("the same windows: the snapshot taker's own time", own_ms, unit="ms")
+
+
+_SCRIPT = """#!/bin/sh
+exit 0
+"""
+
+
+@pytest.fixture
+def scripts(able_machine: None) -> Iterator[str]:
+    """A configuration whose scripts do nothing; its path."""
+    directory = Path(namespace.ROOT, "gil")
+    directory.mkdir(mode=0o700)
+    for phase in ("pre", "post"):
+        script = directory / phase
+        script.write_text(_SCRIPT, encoding="ascii")
+        script.chmod(0o700)
+    config = directory / "config.json"
+    content = {
+        "pluginName": "ScriptRunner",
+        "preScriptLocation": str(directory / "pre"),
+        "postScriptLocation": str(directory / "post"),
+    }
+    config.write_text(json.dumps(content), encoding="ascii")
+    config.chmod(0o600)
+    yield str(config)
+    shutil.rmtree(directory)
+
+
+def test_quiesced(compare: Compare, filesystems: Filesystems, scripts: str) -> None:
+    """From the pre-script's end to the post-script's start: so long the application waits."""
+    disks = filesystems.idle(1, "ext4")
+    mounts = [disk.mount_point for disk in disks]
+    whole_ms: dict[str, list[float]] = {}
+
+    def beside(threads: int, name: str) -> Contender:
+        def contender() -> float:
+            wait_for_grace_periods()
+            try:
+                with _busy_threads(threads):
+                    begin_ns = time.monotonic_ns()
+                    report = pyfreeze.backup(
+                        ["true"], mounts=mounts, config=scripts, max_window=_MAX_WINDOW_S
+                    )
+                    end_ns = time.monotonic_ns()
+            except BaseException:
+                thaw_all(disks)
+                raise
+            assert report.consistency == "application", report.message
+            whole_ms.setdefault(name, []).append((end_ns - begin_ns) / 1e6)
+            return _quiesced_ms(report)
+
+        return contender
+
+    busy, quiet = f"{_BUSY_IN_BACKUP} busy threads", "quiet"
+    contenders = {quiet: beside(0, quiet), busy: beside(_BUSY_IN_BACKUP, busy)}
+    compare(
+        "quiesced, backup of 1 ext4 with scripts, from a Python process",
+        contenders,
+        unit="ms",
+        least_rounds=20,
+        targets=[Target(busy, quiet, at_most=_QUIESCED_RATIO, text="quiesced with busy threads")],
+    )
+    compare.add("the same backups as a whole", whole_ms, unit="ms")
+
+
+def _quiesced_ms(report: pyfreeze.Report) -> float:
+    """By the report's timeline: neither script's own time is in it."""
+    events = {event.what: event for event in report.events}
+    pre, post = events["pre-script"], events["post-script"]
+    return post.t_ms - (pre.t_ms + pre.duration_ms)
