@@ -119,6 +119,8 @@ class Backup:
             return
         except BaseException as error:  # noqa: BLE001 - as below
             self._interrupt(error)
+            if not run.has_plan:
+                return  # no plan will ever be over
             run.request_abort()
         while True:
             try:

@@ -268,8 +268,12 @@ class Run:
         options.steps, options.count = table, len(steps)
         options.notify_fd, options.done_fd = peer or (-1, -1)
         options.tells_steps = tells_steps
-        self._check(lib.pf_run_request_plan(run, options, self._fault))
-        self._steps = tuple(steps)
+        before, self._steps = self._steps, tuple(steps)
+        try:
+            self._check(lib.pf_run_request_plan(run, options, self._fault))
+        except FreezeError:
+            self._steps = before
+            raise
         del kept  # the plan's file has it all
 
     def request_proceed(self, *, failed: bool = False) -> None:
@@ -308,6 +312,12 @@ class Run:
 
     # ---- the journal -------------------------------------------------------------------------
 
+    @property
+    def has_plan(self) -> bool:
+        """Whether a plan was handed over; one that was refused may count."""
+        out = ffi.new("pf_step_report *")
+        return int(lib.pf_run_step(self._handle(), 0, out, self._fault)) >= 0
+
     def step(self, index: int) -> StepRecord:
         """What became of a step so far."""
         out = ffi.new("pf_step_report *")
@@ -327,7 +337,7 @@ class Run:
 
     def steps(self) -> tuple[StepRecord, ...]:
         """What became of all steps so far."""
-        return tuple(self.step(index) for index in range(len(self._steps)))
+        return tuple(self.step(index) for index in range(len(self._steps) if self.has_plan else 0))
 
     @property
     def facts(self) -> Fact:

@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import pyfreeze
+from pyfreeze._backup.backup import Backup
+from pyfreeze._backup.plan import make_plan
+from pyfreeze._backup.settings import Settings
+from pyfreeze._core import run as core
 from tests.support.disks import Disk, copy_command, opened_copy
 from tests.support.facts import assert_facts
 from tests.support.frozen import backup
@@ -175,3 +179,19 @@ def test_working_directory_and_environment_of_the_command(
     report = backup([ext4], command, environment={"WORD": "x"}, directory=str(script_dir.directory))
     assert report.snapshot is not None
     assert report.snapshot.output == f"{script_dir.directory}\nx {report.run_id}\n"
+
+
+def test_interrupted_before_its_plan_is_handed_over(
+    ext4: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the end of a plan that nobody has."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(core.Run, "request_plan", interrupt)
+    settings = Settings(snapshot=("true",), mounts=(ext4.mount_point,), scripts=False)
+    backup = Backup(make_plan(settings))
+    with pytest.raises(KeyboardInterrupt):
+        backup.perform()
+    assert_facts(backup.report, status="error", consistency="none", snapshot=None)
