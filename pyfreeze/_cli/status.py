@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     help="Show what each run did last, of the 512 transitions that its state page keeps.",
 )  # fmt: skip
 def command(as_json: bool, verbose: bool) -> int:
-    """Show every run on this machine: alive or dead, since when, and what it has frozen.
+    """Show every run on this machine: alive or dead, since when, its steps, and what it has frozen.
 
     It only looks at the runs' state pages, and takes no lock: a live run is not disturbed. Within a
     script its own run, the one of PYFREEZE_RUN_ID, is marked.
