@@ -1,6 +1,6 @@
 """Whether a file may be trusted with root's power: owner, permissions and all directories above.
 
-Whoever can change one of these files, or swap it for another, runs commands as root. So the
+A user who can change one of these files, or swap it for another, runs commands as root. So the
 answer must still be true when the file is used, and it must be about the file that is used:
 
 - The path is walked from `/` one name at a time, each name looked up in the descriptor of the

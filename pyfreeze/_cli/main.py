@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     except streams.OutputError as error:
-        # Whoever reads no further (`| head`) need not hear of it, except of a backup.
+        # A reader that has closed the pipe (`| head`) is no error, except for a backup's outcome.
         if error.outcome or not error.is_broken_pipe:
             click.echo(f"pyfreeze: {error}{error.outcome and '; '}{error.outcome}", err=True)
         return error.status

@@ -1,7 +1,7 @@
 """What a backup is doing, on a terminal, while it does it.
 
-A terminal may block whoever writes to it, for ever (Ctrl-S). So a thread of its own writes, nobody
-waits for it, and while a window is open it writes nothing at all.
+A terminal may block its writer for ever (Ctrl-S). So a thread of its own writes. No other thread
+waits for it, and it writes nothing while a window is open.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Example("What dead runs left, and nothing else", "pyfreeze thaw"),
         Example("Of that, only one filesystem", "pyfreeze thaw --mount /srv"),
         Example(
-            "One filesystem, whoever froze it: fsfreeze, a hypervisor's agent, a live run",
+            "One filesystem that fsfreeze, a hypervisor's agent or a live run has frozen",
             "pyfreeze thaw --force --mount /srv",
         ),
     ),
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--force", is_flag=True,
-    help="Thaw what --mount names, whoever froze it. A live run's snapshot of it is spoilt.",
+    help="Thaw what --mount names, even if another program froze it. It spoils the snapshot of a "
+    "live run.",
 )  # fmt: skip
 @click.option(
     "--verbose", is_flag=True,

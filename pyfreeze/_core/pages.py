@@ -133,7 +133,7 @@ class Record:
 
 
 def thaw_mount(mount_point: str, mount_id: int) -> bool:
-    """FITHAW, whoever froze it; returns whether it was frozen.
+    """FITHAW, also of what another program has frozen; returns whether it was frozen.
 
     Raises:
         FreezeError: it cannot be opened or thawed, or is another mount by now.

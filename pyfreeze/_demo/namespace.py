@@ -38,7 +38,7 @@ def enter_private_namespace() -> None:
 
 
 def mount_tmpfs(directory: str, size_bytes: int) -> None:
-    """Mount a tmpfs of mode 700, of at most so many bytes; scripts may be executed on it."""
+    """Mount a tmpfs of mode 700 with a limit in bytes; scripts may be executed on it."""
     options = f"mode=700,size={size_bytes}"
     mount("pyfreeze-demo", directory, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
 

@@ -121,7 +121,7 @@ def make_image(volume: Volume, image: str) -> None:
 
 @contextlib.contextmanager
 def mounted_image(image: str, mount_point: str, options: str) -> Iterator[None]:
-    """Mount an image; its loop device is freed by the unmount, whoever does it (autoclear)."""
+    """Mount an image. Any unmount frees its loop device (autoclear)."""
     os.makedirs(mount_point, exist_ok=True)
     run_tool("mount", "-o", f"loop,{options}", image, mount_point)
     try:

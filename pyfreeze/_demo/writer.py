@@ -8,8 +8,8 @@ as any application does that can be backed up. It is run as a program, by its pa
 On the FIFO CONTROL it is told "pause" and "resume", and answers on the FIFO ANSWER when that is
 done. For each order it adds its number and the time of its commit (CLOCK_MONOTONIC, ns) to the
 file WITNESS, which lies on neither database's filesystem. On stdout it says when it is WARM, and
-when it WENT_ON after a pause. It ends with its stdin, so it cannot outlive whoever started it; then
-CONTROL is gone.
+when it WENT_ON after a pause. It ends when its stdin does, and removes CONTROL: so it cannot
+outlive its parent.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def single_disk(stack: BlockStack, mounts: Iterable[Mount]) -> bool:
 
 
 def _refusal(mount: Mount) -> str | None:
-    """The reason a mount is left out whoever asks; None: its filesystem can be frozen."""
+    """Why a mount cannot be frozen, even if it is named; None: it can."""
     obstacle = mount.facts.obstacle
     if obstacle is not None:
         return f"{obstacle} ({mount.fstype})"

@@ -42,7 +42,7 @@ class KillTimer:
         self._call("timer_create", _CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
 
     def arm(self, after_s: float) -> None:
-        """Let the end come so many seconds from now.
+        """SIGKILL to this process in `after_s` seconds.
 
         Raises:
             OSError: a system call was refused.

@@ -1,4 +1,4 @@
-"""Thawing by name what whoever has frozen: `pyfreeze thaw --force`."""
+"""Thawing by name what any program has frozen: `pyfreeze thaw --force`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def named_mounts(paths: Sequence[str]) -> tuple[Mount, ...]:
 
 
 def thaw_by_force(mount: Mount, state_directory: str) -> Forced:
-    """FITHAW, whoever froze it; what is not frozen is left as it is.
+    """FITHAW, also of what another program has frozen. No error if it is not frozen.
 
     Raises:
         NotPermittedError: not root.

@@ -60,7 +60,7 @@ def timeline(
         spans: at least one.
         width: columns.
         unicode: whether more than ASCII can be shown.
-        most_rows: show only so many, those that took longest; None: all.
+        most_rows: the number of rows shown, those that took longest; None: all.
         words: what the legend calls a phase, where that is not its usual name.
     """
     begin_ns = min(span.begin_ns for span in spans)
@@ -105,7 +105,7 @@ def _total_ns(spans: Sequence[Span]) -> int:
 
 
 def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicode: bool) -> Text:
-    """A row's spans as so many characters; what is there is never shorter than one."""
+    """A row's spans, `width` characters wide. A span takes at least one."""
     cells: list[tuple[str, str]] = [(" ", "")] * width
     total_ns = max(end_ns - begin_ns, 1)
     # Long ones first, so that a short one is not painted over.

@@ -1,5 +1,5 @@
-/* When a supervisor counts as mute. Where the whole machine stood still, every deadline has passed
- * for everybody, and the client may be the first to wake up: the supervisor gets a moment. */
+/* When a supervisor counts as unresponsive. After the whole machine has stood still, the client may
+ * wake up before the supervisor and find its deadline passed: the supervisor gets a moment. */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <stdlib.h>

@@ -30,8 +30,8 @@ _LOOKS = 5
 _ABOUT = """\
 It looks for SQLite databases below a directory, by their content and not their names, and for
 each of them writes the write-ahead log back into the database (PRAGMA wal_checkpoint) and begins
-a transaction (BEGIN IMMEDIATE). Queries go on; whoever wants to write waits, as long as its own
-busy timeout allows, and then gets SQLITE_BUSY. So applications need a busy timeout longer than
+a transaction (BEGIN IMMEDIATE). Queries go on. A writer waits as long as its own busy
+timeout allows, and then gets SQLITE_BUSY. So applications need a busy timeout longer than
 flush, freeze and snapshot take: a second will usually do.
 
 A transaction under way is waited for, up to lock_wait_s; then the script fails, and the

@@ -180,7 +180,7 @@ APPLICATION = Application(
     title="a service of systemd",
     about=_ABOUT,
     settings=_SETTINGS,
-    hold_at_most_s=60.0,  # whoever uses the service waits all the while
+    hold_at_most_s=60.0,  # users of the service wait all the while
     timeout_s=60.0,
     quiescer=_Systemd,
 )
