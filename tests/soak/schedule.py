@@ -6,7 +6,7 @@ import random
 import signal
 from typing import NamedTuple
 
-CLIENT, SUPERVISOR, KEEPER, COMMAND, SCRIPT = VICTIMS = (
+CLIENT, SUPERVISOR, REAPER, COMMAND, SCRIPT = VICTIMS = (
     "client",
     "supervisor",
     "reaper",
@@ -111,7 +111,7 @@ def draw(seed: int, number: int) -> Kill:
     strikes = tuple(Strike(victim, _draw_signal(dice)) for victim in victims)
     held = _may_hold(strikes) and dice.random() < 0.5
     events: tuple[str, ...] = EVENTS
-    needs_command = held and strikes[0].victim in (KEEPER, COMMAND)
+    needs_command = held and strikes[0].victim in (REAPER, COMMAND)
     if held:
         events = _WITH_A_COMMAND if needs_command else _BEFORE_THE_END_OF_A_HELD_ONE
     by_event = dice.random() < 0.7 or needs_command

@@ -20,7 +20,7 @@ from pyfreeze._recovery.recover import recover
 from tests.soak.arena import Arena
 from tests.soak.client import act_as_command, act_as_library, import_everything
 from tests.soak.load import Load, written_between
-from tests.soak.schedule import CLIENT, HELD_WINDOW_S, KEEPER, SCRIPT, SUPERVISOR, Kill, Strike
+from tests.soak.schedule import CLIENT, HELD_WINDOW_S, REAPER, SCRIPT, SUPERVISOR, Kill, Strike
 from tests.soak.watch import Watch, describe_below, kill_below
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import state_pages
@@ -342,7 +342,7 @@ class Trial:
                 self._judge_status(os.WEXITSTATUS(status), report)
             if not kill.loses_both:
                 self._judge_pending(report)
-        spared = not kill.loses_both and not kill.hits(SCRIPT, KEEPER)
+        spared = not kill.loses_both and not kill.hits(SCRIPT, REAPER)
         if spared and marked("pre.begun") and not marked("post.ended"):
             raise ViolationError(f"the post-script did not run: {self._told()}")
 

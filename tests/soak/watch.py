@@ -12,7 +12,7 @@ from pyfreeze._core.pages import Record
 from pyfreeze._core.run import PROGRAM
 from pyfreeze._model.errors import FreezeError
 from tests.soak.arena import Arena
-from tests.soak.schedule import CLIENT, COMMAND, KEEPER, SUPERVISOR
+from tests.soak.schedule import CLIENT, COMMAND, REAPER, SUPERVISOR
 from tests.support.processes import is_alive, state_pages
 
 _FROZEN_OR_LATER = {"frozen", "thawing", "thawed", "foreign-thaw", "stuck"}
@@ -97,7 +97,7 @@ class Watch:
         reapers = children_of(self.supervisor) if self.supervisor else []
         if not reapers:
             return 0
-        if victim == KEEPER:
+        if victim == REAPER:
             return reapers[-1]
         found = children_of(reapers[-1])
         return found[0] if found and self._is(victim, found[0]) else 0
