@@ -35,7 +35,7 @@ class Flush(NamedTuple):
     """How to flush before a freeze."""
 
     rounds: int
-    """At most so many rounds of syncfs; they end earlier when they no longer get shorter."""
+    """The most rounds of syncfs. No further one begins when they no longer get shorter."""
     spend_s: float = 5.0
     """No further round begins after this."""
     limit_s: float = 10.0
