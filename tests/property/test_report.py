@@ -31,7 +31,7 @@ from pyfreeze._config.script_config import ScriptConfig
 from pyfreeze._core.types import Fact, Step, StepKind, StepRecord, StepStatus
 from pyfreeze._model.codes import Level, OutcomeCode
 from pyfreeze._model.errors import FreezeError, SupervisorError
-from pyfreeze._model.options import Flush, WindowOptions
+from pyfreeze._model.options import Flush, resolve
 from pyfreeze._model.report import Report
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import FilesystemTimes
@@ -137,7 +137,7 @@ def plans(draw: st.DrawFn) -> Plan:
             crash_fallback=draw(st.booleans()),
             require=draw(st.sampled_from([Level.NONE, *Level])),
         ),
-        window=WindowOptions(10.0, 10.0, Flush()),
+        window=resolve(),
         writeback=Flush(rounds=2),
     )
 
