@@ -38,7 +38,8 @@ class _Scripts:
 
     def run_to_its_end(self, mode: str, timeout_s: float = _HANG_S) -> ChildEnd:
         """Returns when the client has heard of its end."""
-        child = ChildOptions([*self.words, mode], {}, "/", timeout_s)
+        # It ends at SIGTERM: the grace is for a machine that lets it wait for a processor.
+        child = ChildOptions([*self.words, mode], {}, "/", timeout_s, grace_s=_HANG_S)
         self.run.request_plan([Step(StepKind.CHILD, child=child)])
         assert self.run.wait_for(EventKind.ENDED).kind is EventKind.ENDED
         return self.run.child_end(0)

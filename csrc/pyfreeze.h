@@ -224,8 +224,10 @@ typedef struct {
 typedef struct {
     const pf_step_options *steps;
     uint32_t count;
-    int notify_fd; /* written "frozen\n" or, of a PF_STEP_WAIT, "unfrozen\n"; -1: none */
-    int done_fd; /* proceed when this one becomes readable; -1: none */
+    /* The peer: written "frozen\n" or, of a PF_STEP_WAIT, "unfrozen\n"; proceed when the other one
+     * becomes readable. Both or neither, which is -1. */
+    int notify_fd;
+    int done_fd;
     uint32_t tells_steps; /* PF_EVENT_STEP is wanted */
 } pf_plan_options;
 

@@ -58,6 +58,8 @@ int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *f
     struct pf_plan_page *plan;
     if (run->plan && !atomic_load(&run->plan->is_over) && !pf_is_lost(run))
         return pf_fail(fault, PF_OP_SEQUENCE, EBUSY); /* the one before is not over */
+    if ((options->notify_fd < 0) != (options->done_fd < 0))
+        return pf_fail(fault, PF_OP_PLAN, EINVAL);
     PF_AUTO_FD plan_fd = pf_plan_page_create(&plan, run->directory_fd, run->page->run_id, options,
                                              fault);
     if (plan_fd < 0)

@@ -305,12 +305,15 @@ TEST_WITH_RUN(refused_plans)
     CHECK_EQ(running_try(run, &plan, &fault), -EINVAL);
     CHECK_EQ(fault.op, PF_OP_PLAN);
 
-    plan = (struct plan){0}; /* the supervisor says so */
+    plan = (struct plan){0}; /* nothing to run */
     running_add(&plan, PF_STEP_CHILD, NULL);
-    CHECK_EQ(running_try(run, &plan, &fault), 0);
-    pf_event event = running_expect(run, PF_EVENT_ENDED);
-    CHECK_EQ(event.fault.op, PF_OP_PLAN);
-    CHECK_EQ(event.fault.error, EBADMSG);
+    CHECK_EQ(running_try(run, &plan, &fault), -EINVAL);
+    CHECK_EQ(fault.op, PF_OP_PLAN);
+    CHECK_EQ(fault.index, 0);
+
+    plan = (struct plan){.notify_fd = 1}; /* half a peer */
+    running_add(&plan, PF_STEP_WAIT, NULL)->flags = PF_STEP_PEER;
+    CHECK_EQ(running_try(run, &plan, &fault), -EINVAL);
 
     plan = (struct plan){0}; /* one at a time */
     running_add(&plan, PF_STEP_WAIT, NULL);
