@@ -34,6 +34,7 @@ enum pf_op {
     PF_OP_CHILD_FORK,  /* pipes and processes of one child */
     PF_OP_SEQUENCE,    /* a request that does not fit the state */
     PF_OP_GUARD,       /* the client's guard thread */
+    PF_OP_RCU,         /* putting rcu_expedited back */
     PF_OP_COUNT
 };
 
@@ -365,8 +366,8 @@ typedef struct {
     int supervisor_pid;
     int same_boot; /* 0: from before the last boot, nothing of it can be frozen */
     uint32_t count;
-    int rcu_saved; /* the value of rcu_expedited to put back, -1: none */
     uint64_t deadline_ns; /* of the window it was in, 0: none */
+    uint64_t thawed_limit_ns; /* what its supervisor is given from there until all is thawed */
 } pf_record_header;
 
 int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
@@ -381,10 +382,26 @@ int pf_record_step(pf_record *record, uint32_t step, pf_step_report *report, pf_
 int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_child_report *report,
                     pf_fault *fault);
 int pf_record_transition(pf_record *record, uint64_t after, pf_transition *out);
-/* Thaw one filesystem through `mount`, which must have that mount id. */
-int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
-                   pf_fault *fault);
-int pf_record_restore_rcu(pf_record *record, pf_fault *fault);
+
+typedef struct {
+    uint32_t index; /* of a filesystem that may be frozen */
+    const char *mount; /* a mount of it, which must have this id */
+    uint64_t mount_id;
+    pf_fault fault; /* out: it could not be opened */
+} pf_candidate;
+
+typedef struct {
+    const char *program; /* the supervisor */
+    const char *directory; /* the state directory, whose lock is held by `lock_fd` */
+    int lock_fd;
+    pf_candidate *candidates;
+    uint32_t count;
+} pf_recover_options;
+
+/* Thaw these filesystems of a dead run, put rcu_expedited back, and remove the page if nothing of it
+ * may be frozen any more. A process of its own does it, and goes on with what hangs, holding the lock.
+ * What became of each filesystem is in its slot. */
+int pf_record_recover(pf_record *record, const pf_recover_options *options, pf_fault *fault);
 void pf_record_close(pf_record *record);
 
 /* FITHAW a mount that must have that id, whoever froze it. 1: it was frozen, 0: it was not. */

@@ -1,5 +1,7 @@
+#define _GNU_SOURCE
 #include "base/timer.h"
 
+#include <poll.h>
 #include <sys/timerfd.h>
 
 #include "base/util.h"
@@ -30,4 +32,17 @@ int pf_timer_has_fired(int timer_fd)
 {
     uint64_t expirations;
     return PF_RETRY(read(timer_fd, &expirations, sizeof expirations)) > 0; /* else EAGAIN */
+}
+
+int pf_wait_readable(int fd, uint64_t timeout_ns)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    uint64_t until = pf_add_ns(pf_now_ns(), timeout_ns);
+    for (;;) {
+        uint64_t now = pf_now_ns();
+        struct timespec left = pf_timespec(until > now ? until - now : 0);
+        int result = ppoll(&readable, 1, until == UINT64_MAX ? NULL : &left, NULL);
+        if (result >= 0)
+            return result;
+    }
 }

@@ -1,4 +1,4 @@
-/* timer.h - timerfds on CLOCK_MONOTONIC, armed with absolute times. */
+/* timer.h - timerfds on CLOCK_MONOTONIC, armed with absolute times, and waiting with a limit. */
 #ifndef PF_TIMER_H
 #define PF_TIMER_H
 #include <stdint.h>
@@ -11,5 +11,8 @@ void pf_timer_disarm(int timer_fd);
 /* Whether the timer has fired since it was armed. epoll_wait() may return an event of a timer that
  * an earlier event of the same call has armed anew. */
 int pf_timer_has_fired(int timer_fd);
+
+/* Whether a descriptor becomes readable in time. */
+int pf_wait_readable(int fd, uint64_t timeout_ns);
 
 #endif

@@ -11,9 +11,8 @@
 
 #include "base/timer.h"
 #include "base/util.h"
+#include "protocol/limits.h"
 
-/* How long something may outlive SIGKILL (in uninterruptible sleep) before the run goes on. */
-#define PATIENCE_NS (5 * PF_NS_PER_S)
 #define READ_BYTES 65536
 /* One pass of the loop drains at most so much of one child, so that none can keep it busy. */
 #define READS_PER_PASS 4
@@ -269,7 +268,7 @@ enum pf_child_event pf_child_on_timer(struct pf_child *child)
     case PF_STAGE_ENDING:
         child->stage = PF_STAGE_KILLING;
         command_reaper(child, PF_REAPER_KILL);
-        pf_timer_arm(child->timer_fd, pf_now_ns() + PATIENCE_NS);
+        pf_timer_arm(child->timer_fd, pf_now_ns() + PF_KILL_LIMIT_NS);
         return PF_CHILD_EVENT_NONE;
     case PF_STAGE_KILLING:
         /* The reaper goes on alone: its socket ends here, and it sweeps until nothing is left. */

@@ -6,13 +6,18 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "client/run.h"
 #include "kernel/mount.h"
-#include "kernel/rcu.h"
+#include "kernel/recover.h"
 #include "kernel/thaw.h"
+#include "protocol/limits.h"
+#include "protocol/order.h"
 #include "protocol/plan.h"
+#include "protocol/statedir.h"
 
 struct pf_record {
     struct pf_page *page;
+    int fd;
     struct pf_plan_page *plan; /* NULL: none was handed over, or it cannot be read */
     int read_only;
 };
@@ -48,6 +53,7 @@ static int open_page(pf_record **record, const char *path, int access, pf_record
         return pf_fail(fault, PF_OP_PAGE_READ, ENOMEM);
     }
     **record = (struct pf_record){.page = page,
+                                  .fd = pf_keep_fd(&fd),
                                   .plan = open_journal(path),
                                   .read_only = access == O_RDONLY};
 
@@ -58,8 +64,8 @@ static int open_page(pf_record **record, const char *path, int access, pf_record
         .supervisor_pid = atomic_load(&page->supervisor_pid),
         .same_boot = boot_id[0] == '\0' || strcmp(boot_id, page->boot_id) == 0,
         .count = page->count,
-        .rcu_saved = atomic_load(&page->rcu_saved),
         .deadline_ns = atomic_load(&page->deadline_ns),
+        .thawed_limit_ns = pf_limit_thawed_ns(pf_order_turns(page)),
     };
     memcpy(header->run_id, page->run_id, sizeof header->run_id);
     return 0;
@@ -81,6 +87,11 @@ int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fau
         return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
     pf_slot_read(record->page, index, out);
     return 0;
+}
+
+int pf_record_transition(pf_record *record, uint64_t after, pf_transition *out)
+{
+    return pf_blackbox_read(&record->page->blackbox, after, out);
 }
 
 uint32_t pf_record_step_count(const pf_record *record)
@@ -109,43 +120,62 @@ int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_chil
     return 0;
 }
 
-int pf_record_transition(pf_record *record, uint64_t after, pf_transition *out)
+static int *open_candidates(pf_record *record, pf_candidate *candidates, uint32_t count)
 {
-    return pf_blackbox_read(&record->page->blackbox, after, out);
+    int *fds = malloc((record->page->count + 1) * sizeof *fds);
+    for (uint32_t i = 0; fds && i < record->page->count; i++)
+        fds[i] = -1;
+    for (uint32_t i = 0; fds && i < count; i++) {
+        pf_candidate *one = &candidates[i];
+        one->fault = (pf_fault){.index = -1};
+        if (one->index >= record->page->count || fds[one->index] >= 0)
+            pf_fail(&one->fault, PF_OP_PAGE_READ, ERANGE);
+        else
+            fds[one->index] = pf_open_mount(one->mount, one->mount_id, &one->fault);
+    }
+    return fds;
 }
 
-int pf_record_thaw(pf_record *record, uint32_t index, const char *mount, uint64_t mount_id,
-                   pf_fault *fault)
+static void recover(pf_record *record, const pf_recover_options *options, const int *fds,
+                    int directory_fd)
 {
-    if (index >= record->page->count)
-        return pf_fail(fault, PF_OP_PAGE_READ, ERANGE);
+    const struct pf_lost lost = {.program = options->program,
+                                 .page = record->page,
+                                 .page_fd = record->fd,
+                                 .owner_fd = -1,
+                                 .lock_fd = options->lock_fd,
+                                 .directory_fd = directory_fd,
+                                 .fds = fds};
+    if (options->count == 0 || pf_recover_by_process(&lost, PF_RECOVER_LIMIT_NS) < 0)
+        pf_recover(record->page, record->fd, fds, PF_OWNER_DEAD, PF_RECOVER_LIMIT_NS);
+    pf_page_remove(record->page, directory_fd);
+}
+
+int pf_record_recover(pf_record *record, const pf_recover_options *options, pf_fault *fault)
+{
     if (record->read_only)
         return pf_fail(fault, PF_OP_PAGE_READ, EROFS);
-    struct pf_slot *slot = &record->page->slots[index];
-    if (!pf_state_needs_thaw(pf_slot_state(slot)))
-        return 0;
-    PF_AUTO_FD fd = pf_open_mount(mount, mount_id, fault);
-    if (fd < 0)
-        return fd;
-    /* FOREIGN_THAW here only says that it is thawed already, which is what we want. */
-    if (pf_thaw(record->page, slot, fd) == PF_STATE_STUCK)
-        return pf_fail_at(fault, PF_OP_THAW, (int)index, slot->error);
+    PF_AUTO_FD directory_fd = pf_statedir_open(options->directory, fault);
+    if (directory_fd < 0)
+        return directory_fd;
+    int *fds = open_candidates(record, options->candidates, options->count);
+    if (!fds)
+        return pf_fail(fault, PF_OP_OPEN, ENOMEM);
+    recover(record, options, fds, directory_fd);
+    for (uint32_t i = 0; i < record->page->count; i++)
+        pf_close_fd(&fds[i]);
+    free(fds);
+    /* Told where nothing worse is to be told. */
+    if (pf_page_count_needing_thaw(record->page) == 0 && atomic_load(&record->page->rcu_saved) >= 0)
+        return pf_fail(fault, PF_OP_RCU, EIO);
     return 0;
-}
-
-int pf_record_restore_rcu(pf_record *record, pf_fault *fault)
-{
-    if (record->read_only)
-        return pf_fail(fault, PF_OP_PAGE_READ, EROFS);
-    PF_AUTO_FD fd = pf_rcu_open();
-    int result = pf_rcu_restore(record->page, fd);
-    return result < 0 ? pf_fail(fault, PF_OP_PAGE_READ, -result) : 0;
 }
 
 void pf_record_close(pf_record *record)
 {
     pf_plan_page_unmap(record->plan);
     pf_page_unmap(record->page);
+    pf_close_fd(&record->fd);
     free(record);
 }
 

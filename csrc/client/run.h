@@ -37,17 +37,29 @@ struct pf_run {
 
     pthread_mutex_t rescue_lock;
     int lost; /* under rescue_lock: the supervisor is gone, what it froze was seen to */
-    int has_ended; /* its last thread too, and no successor is at work */
+    int has_ended; /* its last thread too, and no process thaws what it left */
 };
 
 struct pf_message;
 
 /* spawn.c: the supervisor's program with `fds` from PF_FD_SOCKET to `end`, by number; -1: none.
  * Returns 0 or an errno value. */
-int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end, pid_t *pid);
-/* Somebody who can wait for a lost supervisor's last threads and thaw what they have frozen. Returns
- * a pipe's end, readable when that is done; -1: it cannot be. */
-int pf_spawn_successor(const struct pf_run *run);
+int pf_spawn(const char *program, const struct pf_page *page, const char *role, const int *fds,
+             int end, pid_t *pid);
+
+/* What a lost supervisor left, with the descriptors for seeing to it; -1: there is none. */
+struct pf_lost {
+    const char *program;
+    struct pf_page *page;
+    int page_fd;
+    int owner_fd; /* the supervisor's pidfd, if a thread of it may still be alive */
+    int lock_fd;
+    int directory_fd;
+    const int *fds; /* the filesystems, by slot */
+};
+/* recover.c: have a process thaw it. 1: that is over; 0: it goes on after `patience_ns`, by itself;
+ * or -errno: it could not be started. */
+int pf_recover_by_process(const struct pf_lost *lost, uint64_t patience_ns);
 
 /* receive.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
  * and rescued; -EINTR: a signal handler ran, let in by `mask`. */

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include "base/util.h"
 #include "client/run.h"
@@ -28,8 +27,8 @@ static int add_descriptors(posix_spawn_file_actions_t *actions, int *high, const
     return error;
 }
 
-static int spawn(const struct pf_run *run, const char *role, const int *fds, int *high, int end,
-                 pid_t *pid)
+static int spawn(const char *program, const struct pf_page *page, const char *role, const int *fds,
+                 int *high, int end, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -45,63 +44,28 @@ static int spawn(const struct pf_run *run, const char *role, const int *fds, int
         posix_spawnattr_setsigmask(&attributes, &all);
         posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
         error = add_descriptors(&actions, high, fds, end);
-        char *const argv[] = {run->program, run->page->run_id, (char *)(uintptr_t)role, NULL};
+        char *const argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)page->run_id,
+                              (char *)(uintptr_t)role, NULL};
         char *const envp[] = {NULL};
         if (error == 0)
-            error = posix_spawn(pid, run->program, &actions, &attributes, argv, envp);
+            error = posix_spawn(pid, program, &actions, &attributes, argv, envp);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }
 
-int pf_spawn(const struct pf_run *run, const char *role, const int *fds, int end, pid_t *pid)
+int pf_spawn(const char *program, const struct pf_page *page, const char *role, const int *fds,
+             int end, pid_t *pid)
 {
     int *high = malloc((size_t)end * sizeof *high);
     if (!high)
         return ENOMEM;
     for (int fd = 0; fd < end; fd++)
         high[fd] = -1;
-    int error = spawn(run, role, fds, high, end, pid);
+    int error = spawn(program, page, role, fds, high, end, pid);
     for (int fd = 0; fd < end; fd++)
         pf_close_fd(&high[fd]);
     free(high);
     return error;
-}
-
-/* The program's descriptors as a successor; NULL: no memory. */
-static int *successor_descriptors(const struct pf_run *run, int done, int *end)
-{
-    int *fds = malloc((PF_FD_FILESYSTEMS + run->page->count) * sizeof *fds);
-    if (!fds)
-        return NULL;
-    fds[PF_FD_DONE] = done;
-    fds[PF_FD_PAGE] = run->page_fd;
-    fds[PF_FD_OWNER] = run->pidfd;
-    fds[PF_FD_LOCK] = run->lock_fd;
-    fds[PF_FD_DIRECTORY] = run->directory_fd;
-    *end = PF_FD_FILESYSTEMS;
-    for (uint32_t i = 0; i < run->page->count; i++)
-        if (pf_state_needs_thaw(pf_slot_state(&run->page->slots[i])))
-            fds[(*end)++] = run->filesystem_fds[i];
-    return fds;
-}
-
-int pf_spawn_successor(const struct pf_run *run)
-{
-    int pair[2], end, status = 0;
-    pid_t pid;
-    if (pipe2(pair, O_CLOEXEC) < 0)
-        return -1;
-    PF_AUTO_FD ours = pair[0];
-    PF_AUTO_FD theirs = pair[1];
-    int *fds = successor_descriptors(run, theirs, &end);
-    int error = fds ? pf_spawn(run, PF_ROLE_SUCCESSOR, fds, end, &pid) : ENOMEM;
-    free(fds);
-    if (error != 0)
-        return -1;
-    /* It is only the successor's parent, and ends at once. ECHILD: this process lets nobody wait. */
-    if (PF_RETRY(waitpid(pid, &status, 0)) == pid && status != 0)
-        return -1;
-    return pf_keep_fd(&ours);
 }

@@ -12,12 +12,13 @@
 
 #include "base/util.h"
 #include "client/run.h"
+#include "protocol/limits.h"
+#include "protocol/order.h"
 #include "protocol/statedir.h"
 #include "protocol/wire.h"
 
 #define READY_NS (10 * PF_NS_PER_S)
 #define QUEUE_BYTES (4 << 20) /* a message takes some 800 */
-#define FAREWELL_NS (15 * PF_NS_PER_S)
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
@@ -93,7 +94,7 @@ static int start_supervisor(pf_run *run, pf_fault *fault)
                                 [PF_FD_CLIENT] = self,
                                 [PF_FD_LOCK] = run->lock_fd,
                                 [PF_FD_DIRECTORY] = run->directory_fd};
-    int error = pf_spawn(run, NULL, fds, PF_FD_END, &run->supervisor);
+    int error = pf_spawn(run->program, run->page, NULL, fds, PF_FD_END, &run->supervisor);
     if (error != 0)
         return pf_fail(fault, PF_OP_SPAWN, error);
     atomic_store(&run->page->supervisor_pid, run->supervisor);
@@ -167,7 +168,7 @@ static uint64_t farewell_ns(const pf_run *run)
         if (page && atomic_load(&page->state) != PF_CHILD_ENDED && own > longest)
             longest = own;
     }
-    return pf_add_ns(longest, FAREWELL_NS);
+    return pf_add_ns(longest, pf_limit_leaving_ns(pf_order_turns(run->page)));
 }
 
 /* Returns whether the supervisor is on its way out; else a thread of it hangs in the kernel. */
@@ -199,14 +200,12 @@ int pf_run_close(pf_run *run, pf_fault *fault)
     pf_guard_end(run);
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
-    if (run->lost && left == 0) {
-        pf_plan_page_remove(run->directory_fd, run->page->run_id);
+    if (run->lost)
         pf_page_remove(run->page, run->directory_fd);
-    }
     if (goes) {
         /* It is on its way out: only now is the run over. A fork of the embedding process may still
          * hold the lock's open file description, hence the explicit unlock. */
-        pf_wait_for_death(run, FAREWELL_NS);
+        pf_wait_for_death(run, PF_MARGIN_NS);
         flock(run->lock_fd, LOCK_UN);
     }
     waitpid(run->supervisor, NULL, WNOHANG);

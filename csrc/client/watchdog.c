@@ -4,17 +4,17 @@
 #include <sys/syscall.h>
 
 #include "base/process.h"
+#include "base/timer.h"
 #include "base/util.h"
 #include "client/run.h"
-#include "kernel/rcu.h"
-#include "kernel/thaw.h"
+#include "kernel/recover.h"
+#include "protocol/limits.h"
+#include "protocol/order.h"
 
 /* Beyond its deadline a supervisor that is alive has long begun to thaw. */
 #define MARGIN_NS (50 * PF_NS_PER_MS)
-/* One that has begun is given more than it gives its own workers (THAW_LIMIT_NS per level). */
-#define THAW_MARGIN_NS (30 * PF_NS_PER_S)
 /* Death takes far less than the first, but for a thread that is in FIFREEZE or FITHAW; the second
- * is for a machine that is short of processors, and for the successor. */
+ * is for a machine that is short of processors, and for whoever recovers. */
 #define DEATH_NS (50 * PF_NS_PER_MS)
 #define SLOW_DEATH_NS (1 * PF_NS_PER_S)
 /* How often we look for what nothing tells us of. */
@@ -32,10 +32,10 @@ static uint64_t overdue_at(const struct pf_run *run)
     if (begun == 0)
         return UINT64_MAX;
     uint64_t deadline = atomic_load(&run->page->deadline_ns);
-    uint64_t thaw = atomic_load(&run->page->thawing) ? THAW_MARGIN_NS : MARGIN_NS;
+    uint64_t thawed = pf_limit_thawed_ns(pf_order_turns(run->page));
     if (deadline == 0) /* not frozen yet, or not any more */
-        return pf_add_ns(begun, pf_add_ns(run->flush_limit_ns, THAW_MARGIN_NS));
-    return pf_add_ns(deadline, thaw);
+        return pf_add_ns(begun, pf_add_ns(run->flush_limit_ns, thawed));
+    return pf_add_ns(deadline, atomic_load(&run->page->thawing) ? thawed : MARGIN_NS);
 }
 
 int pf_leader_is_dead(const struct pf_run *run)
@@ -76,24 +76,11 @@ uint64_t pf_watchdog_next_look(const struct pf_run *run)
     return soon < overdue ? soon : overdue;
 }
 
-static int wait_readable(int fd, uint64_t timeout_ns)
-{
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    uint64_t until = pf_now_ns() + timeout_ns;
-    for (;;) {
-        uint64_t now = pf_now_ns();
-        struct timespec left = pf_timespec(until > now ? until - now : 0);
-        int result = ppoll(&readable, 1, &left, NULL);
-        if (result >= 0)
-            return result;
-    }
-}
-
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns)
 {
     /* A pidfd is readable when the thread group's last thread has ended (do_notify_pidfd), not
      * before: a thread that hangs in FIFREEZE counts. */
-    return wait_readable(run->pidfd, timeout_ns);
+    return pf_wait_readable(run->pidfd, timeout_ns);
 }
 
 int pf_is_lost(struct pf_run *run)
@@ -104,11 +91,34 @@ int pf_is_lost(struct pf_run *run)
     return lost;
 }
 
-/* Returns whether a successor is at work, who goes on without us. */
-static int hand_to_successor(struct pf_run *run)
+static uint32_t recover_here(struct pf_run *run, int owner)
 {
-    PF_AUTO_FD done = pf_spawn_successor(run);
-    return done >= 0 && !wait_readable(done, SLOW_DEATH_NS);
+    return pf_recover(run->page, run->page_fd, run->filesystem_fds, owner, DEATH_NS);
+}
+
+/* Returns whether a process goes on thawing, without us. */
+static int recover(struct pf_run *run, int *is_dead)
+{
+    const struct pf_lost lost = {.program = run->program,
+                                 .page = run->page,
+                                 .page_fd = run->page_fd,
+                                 .owner_fd = run->pidfd,
+                                 .lock_fd = run->lock_fd,
+                                 .directory_fd = run->directory_fd,
+                                 .fds = run->filesystem_fds};
+    int was_dead = *is_dead;
+    /* Nobody is as fast as we are, nor as sure: an exec may hang while something is frozen. But
+     * beside a thread in FIFREEZE our FITHAW may hang as well, and would keep us from ending. */
+    if (was_dead && recover_here(run, PF_OWNER_DEAD) == 0)
+        return 0;
+    int result = -ESRCH;
+    if (pf_page_count_needing_thaw(run->page) > 0)
+        result = pf_recover_by_process(&lost, SLOW_DEATH_NS);
+    if (result != 0)
+        *is_dead = pf_wait_for_death(run, SLOW_DEATH_NS);
+    if (result < 0 && !was_dead)
+        recover_here(run, *is_dead ? PF_OWNER_DEAD : PF_OWNER_DYING);
+    return result == 0;
 }
 
 void pf_rescue(struct pf_run *run)
@@ -119,18 +129,11 @@ void pf_rescue(struct pf_run *run)
         /* One owner: nobody thaws beside a supervisor that may wake up again. */
         syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
         int is_dead = pf_wait_for_death(run, DEATH_NS);
-        int has_successor = !is_dead && pf_page_count_needing_thaw(run->page) > 0 &&
-                            hand_to_successor(run);
-        if (!has_successor) {
-            is_dead = pf_wait_for_death(run, SLOW_DEATH_NS);
-            pf_thaw_all(run->page, run->filesystem_fds, is_dead);
-        }
+        int goes_on = recover(run, &is_dead);
         if (is_dead)
             pf_page_note(run->page, PF_TRANSITION_DEAD, -1, 0);
-        PF_AUTO_FD rcu_fd = pf_rcu_open();
-        pf_rcu_restore(run->page, rcu_fd);
         atomic_store(&run->page->window_ns, 0);
-        run->has_ended = is_dead && !has_successor;
+        run->has_ended = is_dead && !goes_on;
         run->lost = 1;
     }
     pthread_mutex_unlock(&run->rescue_lock);

@@ -70,21 +70,3 @@ void pf_thaw_left(struct pf_page *page, struct pf_slot *slot, int fd)
         pf_slot_enter(page, slot, before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED,
                       EINVAL);
 }
-
-uint32_t pf_thaw_all(struct pf_page *page, const int *fds, int owner_is_dead)
-{
-    uint32_t deepest = 0;
-    for (uint32_t i = 0; i < page->count; i++)
-        if (page->slots[i].level > deepest)
-            deepest = page->slots[i].level;
-
-    for (uint32_t level = deepest + 1; level-- > 0;)
-        for (uint32_t i = 0; i < page->count; i++) {
-            struct pf_slot *slot = &page->slots[i];
-            uint32_t state = pf_slot_state(slot);
-            if (slot->level == level && fds[i] >= 0 && pf_state_needs_thaw(state) &&
-                (state != PF_STATE_FREEZING || owner_is_dead))
-                pf_thaw_left(page, slot, fds[i]);
-        }
-    return pf_page_count_needing_thaw(page);
-}

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/util.h"
+#include "protocol/plan.h"
 #include "protocol/statedir.h"
 
 /* Left empty where it cannot be read: then the page counts as one of this boot, the safe side. */
@@ -73,7 +74,7 @@ static int plausible(const struct pf_page *page, uint64_t size)
     if (page->magic != PF_PAGE_MAGIC || page->size != size || page->count > PF_PAGE_MAX_FILESYSTEMS)
         return 0;
     uint64_t strings = sizeof *page + page->count * sizeof *page->slots;
-    if (strings > size || page->run_id[PF_ID_SIZE - 1] != '\0' ||
+    if (strings > size || page->run_id[PF_ID_SIZE - 1] != '\0' || strchr(page->run_id, '/') ||
         page->boot_id[PF_ID_SIZE - 1] != '\0')
         return 0;
     for (uint32_t i = 0; i < page->count; i++) {
@@ -118,6 +119,10 @@ void pf_page_unmap(struct pf_page *page)
 
 void pf_page_remove(const struct pf_page *page, int directory_fd)
 {
+    if (pf_page_count_needing_thaw(page) > 0 || atomic_load(&page->rcu_saved) >= 0)
+        return; /* it is the record for `pyfreeze thaw` */
+    /* The journal first: one without a page counts as left by a run that is gone. */
+    pf_statedir_remove(directory_fd, page->run_id, PF_JOURNAL_SUFFIX);
     pf_statedir_remove(directory_fd, page->run_id, PF_PAGE_SUFFIX);
 }
 

@@ -66,7 +66,7 @@ int pf_page_create(struct pf_page **page, int directory_fd, const pf_start_optio
  * EPROTONOSUPPORT: another version's. */
 int pf_page_map(struct pf_page **page, int fd, pf_fault *fault);
 void pf_page_unmap(struct pf_page *page);
-/* Remove its file: nothing that it tells of may be frozen any more. */
+/* Remove its file, and the journal's (plan.h), unless it tells of something that is still to be put right. */
 void pf_page_remove(const struct pf_page *page, int directory_fd);
 
 const char *pf_page_mount(const struct pf_page *page, const struct pf_slot *slot);

@@ -14,10 +14,11 @@ enum pf_inherited {
     PF_FD_END
 };
 
-/* The program's other role, in its second argument; the first is the run's id. A successor has a
- * pipe in the socket's place, to which it writes when all is done, and the lost supervisor's pidfd
- * in the client's place. The filesystems that need a thaw follow, in the page's order. */
-#define PF_ROLE_SUCCESSOR "successor"
+/* The program's other role, in its second argument; the first is the run's id. In that role it has a
+ * pipe in the socket's place, to which it writes when all is done, and in the client's place the lost
+ * supervisor's pidfd, or nothing if that supervisor is known to be dead. A filesystem that needs a
+ * thaw is at PF_FD_FILESYSTEMS plus its number in the page. */
+#define PF_ROLE_RECOVER "recover"
 #define PF_FD_DONE PF_FD_SOCKET
 #define PF_FD_OWNER PF_FD_CLIENT
 #define PF_FD_FILESYSTEMS PF_FD_END

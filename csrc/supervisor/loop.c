@@ -1,5 +1,5 @@
-/* loop.c - the program: one loop that owns every freeze, every thaw and every script. In its
- * other role it is a successor (successor.c). */
+/* loop.c - the program: one loop that owns every freeze, every thaw and every script. Its
+ * other role is recover.c. */
 #define _GNU_SOURCE
 #include "supervisor/state.h"
 
@@ -121,8 +121,8 @@ static void run_once(struct pf_supervisor *supervisor)
 
 int main(int count, char **words)
 {
-    if (count > 2 && strcmp(words[2], PF_ROLE_SUCCESSOR) == 0)
-        return pf_successor_run();
+    if (count > 2 && strcmp(words[2], PF_ROLE_RECOVER) == 0)
+        return pf_recover_main();
     static struct pf_supervisor supervisor;
     pf_fault fault;
     if (pf_setup(&supervisor, &fault) < 0) {

@@ -57,16 +57,6 @@ static void say_bye(struct pf_supervisor *supervisor)
     supervisor->said_bye = 1;
 }
 
-static void remove_page(struct pf_supervisor *supervisor)
-{
-    if (pf_page_count_needing_thaw(supervisor->page) > 0 ||
-        pf_rcu_restore(supervisor->page, supervisor->window.rcu_fd) < 0)
-        return; /* it is the record for `pyfreeze thaw` */
-    /* The journal first: one without a page counts as left by a run that is gone. */
-    pf_plan_page_remove(PF_FD_DIRECTORY, supervisor->page->run_id);
-    pf_page_remove(supervisor->page, PF_FD_DIRECTORY);
-}
-
 int pf_shutdown_advance(struct pf_supervisor *supervisor)
 {
     if (supervisor->client_is_backlogged)
@@ -78,7 +68,8 @@ int pf_shutdown_advance(struct pf_supervisor *supervisor)
     if (any_child_runs(supervisor))
         return 0;
     if (!pf_window_is_pending(&supervisor->window)) {
-        remove_page(supervisor);
+        pf_rcu_restore(supervisor->page, supervisor->window.rcu_fd);
+        pf_page_remove(supervisor->page, PF_FD_DIRECTORY);
         say_bye(supervisor);
         return 1;
     }

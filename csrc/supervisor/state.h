@@ -59,8 +59,8 @@ struct pf_supervisor {
 int pf_setup(struct pf_supervisor *supervisor, pf_fault *fault);
 int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, int index);
 
-/* successor.c: the program's other role, after a supervisor that was lost. Returns the exit status. */
-int pf_successor_run(void);
+/* recover.c: the program's other role, after a supervisor that was lost. Returns the exit status. */
+int pf_recover_main(void);
 
 /* plan.c: the steps, one after another. */
 int pf_plan_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault);

@@ -1,5 +1,7 @@
 #include "window/level.h"
 
+#include "protocol/order.h"
+
 static int wants(const struct pf_worker *worker, enum pf_job job)
 {
     uint32_t state = pf_slot_state(worker->slot);
@@ -17,15 +19,21 @@ static int wants(const struct pf_worker *worker, enum pf_job job)
     return 0;
 }
 
+static uint32_t level_of(const struct pf_window *window, uint32_t index, enum pf_job job)
+{
+    return job == PF_JOB_THAW ? pf_order_turn(window->page, window->levels, index)
+                              : window->page->slots[index].level;
+}
+
 uint32_t pf_level_post(struct pf_window *window, enum pf_job job)
 {
     uint32_t count = window->page->count, posted = 0, most = count;
     if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) && !(window->flags & PF_WINDOW_PARALLEL))
         most = 1;
     for (uint32_t n = 0; n < count; n++) {
-        /* Thawing goes in reverse, which matters only without PF_WINDOW_PARALLEL. */
-        struct pf_worker *worker = &window->workers[job == PF_JOB_THAW ? count - 1 - n : n];
-        worker->awaited = posted < most && worker->slot->level == window->level &&
+        uint32_t i = job == PF_JOB_THAW ? pf_order_nth(window->page, n) : n;
+        struct pf_worker *worker = &window->workers[i];
+        worker->awaited = posted < most && level_of(window, i, job) == window->level &&
                           wants(worker, job);
         posted += worker->awaited != 0;
     }

@@ -25,7 +25,7 @@ struct pf_window {
     int limit_fd; /* timerfd: how long the present stage may take */
 
     enum pf_window_stage stage;
-    uint32_t level;
+    uint32_t level; /* while thawing, the turn (order.h) */
     enum pf_verdict verdict;
     pf_fault fault; /* why the verdict is not good, or a stage has failed */
 

@@ -5,14 +5,12 @@
 #include "base/util.h"
 #include "kernel/latency.h"
 #include "kernel/rcu.h"
+#include "protocol/limits.h"
+#include "protocol/order.h"
 #include "window/boost.h"
 #include "window/level.h"
 
 #define OPEN_LIMIT_NS (10 * PF_NS_PER_S)
-#define THAW_LIMIT_NS (10 * PF_NS_PER_S)
-/* A FIFREEZE that was given up, and does not hang, returns within this time, even if its grace
- * periods are no longer expedited. */
-#define SETTLE_LIMIT_NS (150 * PF_NS_PER_MS)
 /* In a longer snapshot processors do not poll: a late wake-up would cost less. */
 #define LATENCY_LIMIT_NS (20 * PF_NS_PER_MS)
 /* After a round of syncfs as short as this, another one would gain nothing. */
@@ -21,10 +19,8 @@
 int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_worker *workers,
                    pf_fault *fault)
 {
-    *window = (struct pf_window){.page = page, .workers = workers, .levels = 1};
-    for (uint32_t i = 0; i < page->count; i++)
-        if (page->slots[i].level >= window->levels)
-            window->levels = page->slots[i].level + 1;
+    *window = (struct pf_window){.page = page, .workers = workers};
+    window->levels = pf_order_turns(page);
     window->rcu_fd = pf_rcu_open();
     window->latency_fd = pf_latency_open();
     window->deadline_fd = pf_timer_create();
@@ -148,14 +144,14 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
     atomic_store(&window->page->thawing, 1);
     pf_timer_disarm(window->deadline_fd);
     window->thaw_begin_ns = pf_now_ns();
-    pf_timer_arm(window->limit_fd, window->thaw_begin_ns + THAW_LIMIT_NS);
+    pf_timer_arm(window->limit_fd, window->thaw_begin_ns + PF_THAW_LIMIT_NS);
     enter(window, PF_WINDOW_THAWING);
     /* If a FIFREEZE still hangs, its own worker thaws the filesystem when it returns. The flag is
      * set before pf_level_post() looks at the states; do_freeze() has the other half. */
     for (uint32_t i = 0; i < window->page->count; i++)
         if (pf_worker_busy(&window->workers[i]))
             atomic_store(&window->workers[i].abandoned, 1);
-    window->level = window->levels - 1;
+    window->level = 0;
     pf_level_post(window, PF_JOB_THAW);
     pf_rcu_restore(window->page, window->rcu_fd);
 }
@@ -163,7 +159,7 @@ static void begin_thawing(struct pf_window *window, enum pf_verdict verdict)
 static void begin_settling(struct pf_window *window)
 {
     enter(window, PF_WINDOW_SETTLING);
-    pf_timer_arm(window->limit_fd, pf_now_ns() + SETTLE_LIMIT_NS);
+    pf_timer_arm(window->limit_fd, pf_now_ns() + PF_SETTLE_LIMIT_NS);
     for (uint32_t i = 0; i < window->page->count; i++)
         window->workers[i].awaited = 1; /* idle workers count as done */
 }
@@ -260,8 +256,8 @@ static enum pf_window_event end_thawing_level(struct pf_window *window)
 {
     if (pf_level_post(window, PF_JOB_THAW) > 0) /* one at a time */
         return PF_WINDOW_EVENT_NONE;
-    if (window->level > 0) {
-        window->level--;
+    if (++window->level < window->levels) {
+        pf_timer_arm(window->limit_fd, pf_now_ns() + PF_THAW_LIMIT_NS);
         pf_level_post(window, PF_JOB_THAW);
     } else {
         begin_settling(window);
@@ -384,8 +380,9 @@ void pf_window_on_limit(struct pf_window *window)
         window->level = window->levels - 1;
         pf_level_stop_waiting(window);
         break;
-    case PF_WINDOW_THAWING: /* go on with the next level */
-        pf_timer_arm(window->limit_fd, pf_now_ns() + THAW_LIMIT_NS);
+    case PF_WINDOW_THAWING: /* go on with all others, and no longer one at a time */
+        window->flags |= PF_WINDOW_PARALLEL;
+        pf_timer_arm(window->limit_fd, pf_now_ns() + PF_THAW_LIMIT_NS);
         pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_SETTLING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._core.faults import from_fault
 from pyfreeze._core.run import (
     KINDS,
+    PROGRAM,
     STATUSES,
     VERDICTS,
     child_end,
@@ -18,6 +19,8 @@ from pyfreeze._core.run import (
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyfreeze._core.types import ChildEnd, StepKind, StepStatus
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
@@ -38,6 +41,15 @@ class RecordedStep(NamedTuple):
     path: str | None = None
     """What its child executes; None: it has no child."""
     child: ChildEnd | None = None
+
+
+class Candidate(NamedTuple):
+    """A filesystem of a dead run, and a mount to thaw it by."""
+
+    slot: int
+    """Its place among the filesystems of the run."""
+    mount_point: str
+    mount_id: int
 
 
 class Record:
@@ -65,6 +77,8 @@ class Record:
         self._count: int = header.count
         self.deadline_ns: int = header.deadline_ns
         """Of the window that it was in, CLOCK_MONOTONIC; 0: in none."""
+        self.thawed_limit_ns: int = header.thawed_limit_ns
+        """What its supervisor is given from there until everything is thawed."""
 
     def _check(self, result: int, filename: str | None = None) -> int:
         if result < 0:
@@ -116,16 +130,45 @@ class Record:
         self._check(result)
         return os.fsdecode(ffi.string(path[0])), child_end(out)
 
-    def thaw(self, index: int, mount_point: str, mount_id: int) -> None:
-        """Thaw one filesystem through a mount of it."""
-        mount = ffi.new("char[]", os.fsencode(mount_point))
-        self._check(
-            lib.pf_record_thaw(self._record, index, mount, mount_id, self._fault), mount_point
-        )
+    def recover(
+        self, candidates: Sequence[Candidate], state_directory: str, lock: int
+    ) -> tuple[str, ...]:
+        """Thaw filesystems of a dead run, put rcu_expedited back, and remove the page if it may.
 
-    def restore_rcu(self) -> None:
-        """Put rcu_expedited back, if the run had raised it."""
-        self._check(lib.pf_record_restore_rcu(self._record, self._fault))
+        A process of its own thaws, and goes on with what hangs; this waits for it with a limit.
+
+        Args:
+            candidates: what to thaw, and by which mounts.
+            state_directory: where the page is.
+            lock: its lock, held.
+
+        Returns:
+            For each candidate why it may still be frozen; empty: it is thawed.
+
+        Raises:
+            FreezeError: nothing could be tried, or rcu_expedited could not be put back.
+        """
+        table = ffi.new("pf_candidate[]", len(candidates))
+        texts = [ffi.new("char[]", os.fsencode(one.mount_point)) for one in candidates]
+        for row, one, text in zip(table, candidates, texts, strict=True):
+            row.index, row.mount, row.mount_id = one.slot, text, one.mount_id
+        options = ffi.new("pf_recover_options *")
+        program = ffi.new("char[]", os.fsencode(PROGRAM))
+        directory = ffi.new("char[]", os.fsencode(state_directory))
+        options.program, options.directory, options.lock_fd = program, directory, lock
+        options.candidates, options.count = table, len(candidates)
+        self._check(lib.pf_record_recover(self._record, options, self._fault))
+        slots = self.filesystems()
+        return tuple(self._reason(row.fault, slots[row.index]) for row in table)
+
+    def _reason(self, fault: Any, slot: FilesystemTimes) -> str:
+        if not slot.may_be_frozen:
+            return ""
+        number, step = fault.error or slot.error, fault.op or lib.PF_OP_THAW
+        if number == 0 or (slot.state != "stuck" and not fault.error):
+            return "FITHAW has not returned yet; a process waits for it"
+        text = ffi.string(lib.pf_op_text(step)).decode()
+        return from_fault(step, text, number, None).strerror or os.strerror(number)
 
     def close(self) -> None:
         """Unmap it; the file stays."""

@@ -65,10 +65,10 @@ def _find_lone_journals(state_directory: str) -> tuple[str, ...]:
 
 
 def _remove(page: str) -> None:
-    """Remove what is left of a run; the page last, as a run does."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_journal_of(page))
-    os.unlink(page)
+    """Remove what is left of a run, if it is still there; the page last, as a run does."""
+    for path in (_journal_of(page), page):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _remove_lone_journals(state_directory: str) -> None:
@@ -95,7 +95,10 @@ def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Re
     try:
         # Listed again: what was there before the lock may have ended in order meanwhile.
         mounts = tuple(by_mount_point(read_mounts()).values())
-        recovered = tuple(_recover_page(path, mounts, only) for path in find_pages(state_directory))
+        recovered = tuple(
+            _recover_page(path, mounts, only, state_directory, lock)
+            for path in find_pages(state_directory)
+        )
     finally:
         os.close(lock)
     _log(recovered)
@@ -164,7 +167,9 @@ def recover_or_refuse(state_directory: str) -> list[str]:
     ]
 
 
-def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
+def _recover_page(
+    path: str, mounts: Sequence[Mount], only: Sequence[str] | None, state_directory: str, lock: int
+) -> Recovered:
     from pyfreeze._core.pages import Record
 
     try:
@@ -178,41 +183,49 @@ def _recover_page(path: str, mounts: Sequence[Mount], only: Sequence[str] | None
     try:
         found = Recovered(record.run_id, (), ())
         if record.same_boot:
-            found = _thaw_record(record, mounts, only)
-            if not found.failed:
-                record.restore_rcu()
+            found = _thaw_record(record, mounts, only, state_directory, lock)
         if not found.failed and not found.others:
             _remove(path)
-        mounts_of_run = [slot.mount for slot in record.filesystems()]
-        return found._replace(history=tuple(transition_lines(record.transitions(), mounts_of_run)))
+        of_run = [slot.mount for slot in record.filesystems()]
+        return found._replace(history=tuple(transition_lines(record.transitions(), of_run)))
     finally:
         record.close()
 
 
-def _thaw_record(record: Record, mounts: Sequence[Mount], only: Sequence[str] | None) -> Recovered:
+def _thaw_record(
+    record: Record,
+    mounts: Sequence[Mount],
+    only: Sequence[str] | None,
+    state_directory: str,
+    lock: int,
+) -> Recovered:
+    from pyfreeze._core.pages import Candidate
+
     devices = {mount.device for mount in mounts if only is not None and mount.mount_point in only}
-    thawed: list[str] = []
+    candidates: list[Candidate] = []
     failed: list[str] = []
     others: list[str] = []
-    slots = enumerate(record.filesystems())
-    # The deepest level first: the reverse of the order of freezing.
-    for index, slot in sorted(slots, key=lambda item: -item[1].level):
+    slots = record.filesystems()
+    for index, slot in enumerate(slots):
         if not slot.may_be_frozen:
             continue
         if only is not None and slot.mount not in only and slot.device not in devices:
             others.append(slot.mount)
             continue
         # Its mount may be gone, or be somebody else's by now: any mount of that superblock will do.
-        candidates = [m for m in mounts if m.device == slot.device]
-        candidates.sort(key=lambda mount: mount.mount_point != slot.mount)
-        if not candidates:
-            failed.append(f"{slot.mount}: no mount of it is left to thaw it by")
-            continue
-        mount = candidates[0]
-        try:
-            record.thaw(index, mount.mount_point, mount.mount_id)
-        except FreezeError as error:
-            failed.append(f"{slot.mount}: {error.strerror}")
+        found = [m for m in mounts if m.device == slot.device]
+        found.sort(key=lambda mount: mount.mount_point != slot.mount)
+        if found:
+            candidates.append(Candidate(index, found[0].mount_point, found[0].mount_id))
         else:
-            thawed.append(slot.mount)
+            failed.append(f"{slot.mount}: no mount of it is left to thaw it by")
+    thawed: list[str] = []
+    for one, reason in zip(
+        candidates, record.recover(candidates, state_directory, lock), strict=True
+    ):
+        mount = slots[one.slot].mount
+        if reason:
+            failed.append(f"{mount}: {reason}")
+        else:
+            thawed.append(mount)
     return Recovered(record.run_id, tuple(thawed), tuple(failed), tuple(others))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: How long one that was woken may take: it thaws at once, and runs the post-scripts it owes.
 PATIENCE_S = 5.0
+_STOPPED = ("T", "t")
 
 
 def wake(path: str) -> bool:
@@ -44,7 +45,7 @@ def _wake(record: Record) -> bool:
     supervisor = record.supervisor_pid or find_supervisor(record.run_id)
     if not record.same_boot or not is_supervisor(supervisor, record.run_id):
         return False
-    if state_of(record.client_pid) not in ("", "Z", "X") or state_of(supervisor) not in ("T", "t"):
+    if state_of(record.client_pid) not in ("", "Z", "X") or state_of(supervisor) not in _STOPPED:
         return False
     try:
         pidfd = os.pidfd_open(supervisor)
@@ -58,6 +59,11 @@ def _wake(record: Record) -> bool:
             return True
         if not _is_overdue(record):
             return False
+        # Awake it thaws, which may take its time; what cannot be woken is not waited for.
+        if state_of(supervisor) not in _STOPPED and _has_ended(
+            pidfd, record.thawed_limit_ns * 1e-9
+        ):
+            return True
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         return _has_ended(pidfd, PATIENCE_S)

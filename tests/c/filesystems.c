@@ -292,6 +292,8 @@ TEST(killed_supervisor)
     CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
     check_writable(); /* returns once it is thawed */
     running_expect(run, PF_EVENT_LOST);
+    const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
+    CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
     check_states(run, PF_STATE_THAWED);
     CHECK(read_rcu() == rcu);
     CHECK(pf_run_close(run, &fault) == 0);
@@ -352,11 +354,10 @@ static void check_view(void)
     CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         pf_filesystem found;
-        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == -EROFS);
         CHECK(pf_record_read(record, i, &found, &fault) == 0);
-        CHECK(found.state == PF_STATE_FROZEN);
+        CHECK_EQ(found.state, PF_STATE_FROZEN);
     }
-    CHECK(pf_record_restore_rcu(record, &fault) == -EROFS);
+    CHECK_EQ(pf_record_recover(record, &(pf_recover_options){0}, &fault), -EROFS);
     pf_record_close(record);
 }
 
@@ -375,30 +376,115 @@ TEST(thaw_by_name)
     check_writable();
 }
 
-TEST(record)
+/* ---- recoveries ----------------------------------------------------------------------------- */
+
+static pf_record *open_record(void)
 {
     pf_fault fault;
     pf_record *record;
     pf_record_header header;
+    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
+    CHECK_STR(header.run_id, "run");
+    CHECK(header.same_boot);
+    CHECK_EQ(header.count, COUNT);
+    return record;
+}
+
+static pf_filesystem recorded(pf_record *record, uint32_t index)
+{
+    pf_filesystem found = {0};
+    pf_fault fault;
+    REQUIRE(pf_record_read(record, index, &found, &fault) == 0);
+    return found;
+}
+
+/* Recover both; a mount's id is off by as much as is given. Returns the fault of the second one. */
+static pf_fault recover_by(pf_record *record, const char *program, uint64_t off)
+{
+    pf_fault fault;
+    pf_candidate candidates[COUNT];
+    const char *directory = running_options(NULL, 0).directory;
+    int lock = pf_lock(directory, &fault);
+    REQUIRE(lock >= 0);
+    for (uint32_t i = 0; i < COUNT; i++)
+        candidates[i] = (pf_candidate){.index = i,
+                                       .mount = mounts[i],
+                                       .mount_id = targets[i].mount_id + (i == 1 ? off : 0)};
+    const pf_recover_options options = {.program = program,
+                                        .directory = directory,
+                                        .lock_fd = lock,
+                                        .candidates = candidates,
+                                        .count = COUNT};
+    CHECK_EQ(pf_record_recover(record, &options, &fault), 0);
+    CHECK_EQ(candidates[0].fault.error, 0);
+    close(lock);
+    return candidates[1].fault;
+}
+
+static int is_noted(pf_record *record, enum pf_transition_kind kind)
+{
+    pf_transition one = {0};
+    while (pf_record_transition(record, one.number, &one))
+        if (one.kind == (int)kind)
+            return 1;
+    return 0;
+}
+
+/* Level 1 first: the same order as in a window. */
+static void check_thaw_order(const pf_filesystem *low, const pf_filesystem *high)
+{
+    CHECK_EQ(low->state, PF_STATE_THAWED);
+    CHECK_EQ(high->state, PF_STATE_THAWED);
+    CHECK(high->thaw_return_ns <= low->thaw_enter_ns);
+}
+
+static void recover_all(const char *program, int by_process)
+{
     kill_client(1);
     check_view();
-    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
-    CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
-    for (uint32_t i = COUNT; i-- > 0;) {
-        pf_filesystem found;
-        CHECK(pf_record_read(record, i, &found, &fault) == 0);
-        CHECK(found.state == PF_STATE_FROZEN && strcmp(found.mount, mounts[i]) == 0);
-        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id + 1, &fault) == -ESTALE);
-        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == 0);
-        CHECK(pf_record_read(record, i, &found, &fault) == 0);
-        CHECK(found.state == PF_STATE_THAWED);
-        CHECK(pf_record_thaw(record, i, mounts[i], targets[i].mount_id, &fault) == 0); /* done */
+    pf_record *record = open_record();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(recorded(record, i).state, PF_STATE_FROZEN);
+        CHECK_STR(recorded(record, i).mount, mounts[i]);
     }
+    CHECK_EQ(recover_by(record, program, 0).error, 0);
+    const pf_filesystem low = recorded(record, 0), high = recorded(record, 1);
+    check_thaw_order(&low, &high);
     check_writable();
-    CHECK(pf_record_read(record, COUNT, &(pf_filesystem){0}, &fault) == -ERANGE);
-    CHECK(pf_record_restore_rcu(record, &fault) == 0);
+    CHECK(running_state_is_empty());
+    CHECK_EQ(is_noted(record, PF_TRANSITION_RECOVER), by_process);
+    CHECK_EQ(is_noted(record, PF_TRANSITION_RECOVERED), by_process);
     pf_record_close(record);
-    CHECK(unlink(STATE_NAME "/run.state") == 0);
+    CHECK(check_bury_all() >= 0);
+}
+
+TEST(recovered_by_a_process)
+{
+    recover_all(check_supervisor, 1);
+}
+
+/* Deleted, or not to be executed: then the caller does it. */
+TEST(recovered_without_the_program)
+{
+    recover_all("/nowhere", 0);
+}
+
+TEST(recovered_in_parts)
+{
+    pf_fault fault;
+    kill_client(1);
+    pf_record *record = open_record();
+    CHECK_EQ(recover_by(record, check_supervisor, 1).error, ESTALE);
+    CHECK_EQ(recorded(record, 0).state, PF_STATE_THAWED);
+    CHECK_EQ(recorded(record, 1).state, PF_STATE_FROZEN);
+    CHECK(!running_state_is_empty());
+    CHECK_EQ(recover_by(record, check_supervisor, 0).error, 0);
+    CHECK_EQ(recorded(record, 1).state, PF_STATE_THAWED);
+    CHECK(running_state_is_empty());
+    CHECK_EQ(pf_record_read(record, COUNT, &(pf_filesystem){0}, &fault), -ERANGE);
+    check_writable();
+    pf_record_close(record);
+    CHECK(check_bury_all() >= 0);
 }
 
 static void on_alarm(int signal)

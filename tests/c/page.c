@@ -338,6 +338,7 @@ TEST(fields)
         refuse(image, offsetof(struct pf_page, count), 4, bad_counts[i]);
     refuse(image, offsetof(struct pf_page, run_id) + PF_ID_SIZE - 1, 1, 'x');
     refuse(image, offsetof(struct pf_page, boot_id) + PF_ID_SIZE - 1, 1, 'x');
+    refuse(image, offsetof(struct pf_page, run_id), 1, '/'); /* a file has its name */
     const uint64_t bad_offsets[] = {0, strings - 1, image->size, image->size + 1, UINT32_MAX};
     for (size_t i = 0; i < sizeof bad_offsets / sizeof *bad_offsets; i++)
         for (size_t slot = 0; slot < MOUNT_COUNT; slot++)

@@ -7,11 +7,14 @@
 #include "base/util.h"
 #include "check.h"
 #include "client/run.h"
+#include "protocol/limits.h"
 
 /* What the supervisor is given from the first look that finds it overdue. */
 #define LEAST_MERCY_NS (150 * PF_NS_PER_MS)
 /* Overdue beyond any margin. */
-#define LONG_AGO_NS (60 * PF_NS_PER_S)
+#define LONG_AGO_NS (600 * PF_NS_PER_S)
+
+#define MOST_LEVELS 5
 
 static struct pf_run run;
 
@@ -114,24 +117,48 @@ TEST(mercy_anew)
     close_window();
 }
 
-/* It has begun to thaw: that may take long, and is no silence. */
+static void set_levels(uint32_t levels)
+{
+    run.page->count = levels;
+    for (uint32_t i = 0; i < levels; i++)
+        run.page->slots[i].level = i;
+}
+
+/* It has begun to thaw: that may take as long as it gives its own workers, for each level. */
 TEST(thawing)
 {
-    open_window(pf_now_ns() - PF_NS_PER_S);
-    atomic_store(&run.page->thawing, 1);
-    for (int look = 0; look < 10; look++) {
+    for (uint32_t levels = 1; levels <= MOST_LEVELS; levels++) {
+        set_levels(levels);
+        open_window(pf_now_ns() - levels * PF_THAW_LIMIT_NS);
+        atomic_store(&run.page->thawing, 1);
+        for (int look = 0; look < 10; look++) {
+            CHECK(!pf_watchdog_check(&run));
+            usleep(50 * 1000);
+        }
+        open_window(pf_now_ns() - pf_limit_thawed_ns(levels));
+        CHECK(look_until_mute() > 0);
+        atomic_store(&run.page->thawing, 0);
+        close_window();
         CHECK(!pf_watchdog_check(&run));
-        usleep(50 * 1000);
     }
-    atomic_store(&run.page->thawing, 0);
-    CHECK(look_until_mute() > 0);
-    close_window();
+    set_levels(0);
+}
+
+/* Whoever waits for another's answer waits for longer than that one gives itself. */
+TEST(limits)
+{
+    for (uint32_t levels = 1; levels <= MOST_LEVELS; levels++) {
+        CHECK(pf_limit_thawing_ns(levels) > levels * PF_THAW_LIMIT_NS + PF_SETTLE_LIMIT_NS);
+        CHECK(pf_limit_thawed_ns(levels) >= pf_limit_thawing_ns(levels) + PF_MARGIN_NS);
+        CHECK(pf_limit_leaving_ns(levels) >= pf_limit_thawed_ns(levels) + PF_KILL_LIMIT_NS);
+        CHECK(pf_limit_thawing_ns(levels) + PF_THAW_LIMIT_NS == pf_limit_thawing_ns(levels + 1));
+    }
 }
 
 int main(int count, char **words)
 {
     check_begin(count, words);
-    run.page = calloc(1, sizeof *run.page);
+    run.page = calloc(1, sizeof *run.page + MOST_LEVELS * sizeof *run.page->slots);
     run.plan = calloc(1, sizeof *run.plan);
     REQUIRE(run.page != NULL && run.plan != NULL);
     int status = check_run();

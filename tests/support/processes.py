@@ -84,9 +84,9 @@ def helpers() -> list[int]:
     return [pid for pid in _all() if _is_helper(pid)]
 
 
-def successors() -> list[int]:
+def recoverers() -> list[int]:
     """Those among them that wait for what a killed supervisor's last thread may have frozen."""
-    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-succes")]
+    return [pid for pid in _all() if _is_helper(pid, "pyfreeze-recov")]
 
 
 def supervisors_of(client: int) -> list[int]:

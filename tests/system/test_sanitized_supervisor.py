@@ -13,7 +13,7 @@ from pyfreeze._core import run as core
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, copy_command, opened_copy, tool
 from tests.support.facts import assert_facts
-from tests.support.processes import helpers, is_alive, is_in_fifreeze, state_pages, successors
+from tests.support.processes import helpers, is_alive, is_in_fifreeze, recoverers, state_pages
 from tests.support.sanitized import MEMORY, Build
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
@@ -109,7 +109,7 @@ def test_signal_in_the_pre_script(ext4: Disk, script_dir: ScriptDir, pyfreeze: P
     assert script_dir.outcomes == ["interrupted"]
 
 
-def test_heir(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
+def test_recoverer(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
     """The program's other role, after a supervisor that was killed while a FIFREEZE hangs."""
     lower, upper = blocked_pair
     words = ("--freeze-timeout", "300")
@@ -118,9 +118,9 @@ def test_heir(blocked_pair: tuple[Disk, Disk], pyfreeze: Pyfreeze) -> None:
     wait_until(lambda: is_in_fifreeze(supervisor), "a worker hangs")
     os.kill(supervisor, signal.SIGKILL)
     assert running.finish().status == 5
-    (successor,) = successors()
-    assert is_sanitized(successor)
+    (recoverer,) = recoverers()
+    assert is_sanitized(recoverer)
     lower.thaw()
-    wait_until(lambda: not helpers(), "the successor ends")
+    wait_until(lambda: not helpers(), "the recoverer ends")
     upper.assert_writable()
     assert not state_pages()

@@ -1,4 +1,4 @@
-"""The supervisor is killed while a FIFREEZE hangs: no signal reaches it, so a successor waits."""
+"""The supervisor is killed while a FIFREEZE hangs: no signal reaches it, so a recoverer waits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.support.processes import (
     helpers,
     is_in_fifreeze,
     parent_of,
+    recoverers,
     state_pages,
-    successors,
     supervisors_of,
 )
 from tests.support.script_dir import ScriptDir
@@ -52,7 +52,7 @@ def kill_while_freezing_hangs(pyfreeze: Pyfreeze, running: Running, *hanging: Di
 def test_supervisor_killed_while_freezing_hangs(
     blocked_pair: tuple[Disk, Disk], script_dir: ScriptDir, disks: Disks, pyfreeze: Pyfreeze
 ) -> None:
-    """Its thread cannot die, and nobody is left in it to thaw: a successor waits for that."""
+    """Its thread cannot die, and nobody is left in it to thaw: a process waits for that."""
     lower, upper = blocked_pair
     good = disks["ext4"]
     words = ("--freeze-timeout", "300", "--max-window", "300")
@@ -65,14 +65,14 @@ def test_supervisor_killed_while_freezing_hangs(
     assert script_dir.outcomes == ["none"]
     good.assert_writable()
     # As long as it may become frozen, the run is not over.
-    (successor,) = successors()
+    (recoverer,) = recoverers()
     status = pyfreeze("status").out
-    assert f"supervisor {successor} running" in status
+    assert f"supervisor {recoverer} running" in status
     assert "within" not in status, "as nobody can promise that"
     assert pyfreeze("thaw").status == 4
     assert pyfreeze.run([good], ["true"]).status == 4
     lower.thaw()
-    wait_until(lambda: not helpers(), "the successor ends")
+    wait_until(lambda: not helpers(), "the recoverer ends")
     upper.assert_writable()
     assert not upper.is_frozen()
     assert not state_pages()
@@ -93,7 +93,7 @@ def test_supervisor_killed_while_freezing_hangs_below(disks: Disks, pyfreeze: Py
         assert_facts(done, exit_status=5, consistency="none")
         assert set(done.report["still_frozen"]) == {upper.mount_point, lower.mount_point}
         others.assert_writable()
-        assert successors()
+        assert recoverers()
     wait_until(lambda: not helpers(), "everything ends")
     for disk in (lower, upper):
         disk.assert_writable()
@@ -111,7 +111,7 @@ def test_two_freezes_hang_and_the_supervisor_is_killed(disks: Disks, pyfreeze: P
             done = running.finish()
             assert set(done.report["still_frozen"]) == {first.mount_point, second.mount_point}
         first.assert_writable()
-        assert successors()
+        assert recoverers()
     wait_until(lambda: not helpers(), "everything ends")
     for disk in (first, second):
         disk.assert_writable()
@@ -119,15 +119,15 @@ def test_two_freezes_hang_and_the_supervisor_is_killed(disks: Disks, pyfreeze: P
     assert not state_pages()
 
 
-def test_heir_killed_too(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+def test_recoverer_killed_too(ext4: Disk, pyfreeze: Pyfreeze) -> None:
     """Then nobody is left, but whoever comes next."""
     with held_write(ext4.path("held")):
         running = pyfreeze.start_run([ext4], ["true"], "--freeze-timeout", "300")
         kill_while_freezing_hangs(pyfreeze, running, ext4)
         assert running.finish().status == 5
-        (successor,) = successors()
-        os.kill(successor, signal.SIGKILL)
-        wait_until(lambda: not successors(), "the successor dies")
+        (recoverer,) = recoverers()
+        os.kill(recoverer, signal.SIGKILL)
+        wait_until(lambda: not recoverers(), "the recoverer dies")
         assert pyfreeze("thaw").status == 4
     wait_until(lambda: not helpers(), "the supervisor dies, and its reapers with it")
     assert ext4.is_frozen()
@@ -153,27 +153,27 @@ def test_library_with_a_supervisor_killed_while_freezing_hangs(
         raise AssertionError("not frozen, and yet the block runs")
     killer.join()
     assert caught.value.mounts == (upper.mount_point,)
-    (successor,) = successors()
-    assert parent_of(successor) != os.getpid()
+    (recoverer,) = recoverers()
+    assert parent_of(recoverer) != os.getpid()
     lower.thaw()
-    wait_until(lambda: not helpers(), "the successor ends")
+    wait_until(lambda: not helpers(), "the recoverer ends")
     upper.assert_writable()
     assert not state_pages()
 
 
-# ---- the successor's own system calls ------------------------------------------------------------
+# ---- the recoverer's own system calls ------------------------------------------------------------
 
 
-#: The supervisor's program, with its successors traced. -D: the child is the successor itself, not
+#: The supervisor's program, with its recoverers traced. -D: the child is the recoverer itself, not
 #: its tracer.
-_TRACED = """[ "$2" = successor ] || exec "$D/supervisor" "$@"
+_TRACED = """[ "$2" = recover ] || exec "$D/supervisor" "$@"
 exec strace -D -f -qq -e signal=none -o "$D/strace" $(cat "$D/words") "$D/supervisor" "$@"
 """
 
 
 @pytest.fixture
 def traced(script_dir: ScriptDir) -> Iterator[ScriptDir]:
-    """Where the successors' calls are written down, and the words for strace read."""
+    """Where the recoverers' calls are written down, and the words for strace read."""
     need_program("strace")
     shutil.copy(core.PROGRAM, script_dir.path("supervisor"))
     tool("mount", "--bind", script_dir.script("traced", _TRACED), core.PROGRAM)
@@ -181,7 +181,7 @@ def traced(script_dir: ScriptDir) -> Iterator[ScriptDir]:
     tool("umount", "--lazy", core.PROGRAM)
 
 
-def run_with_heir(traced: ScriptDir, words: str, disk: Disk, pyfreeze: Pyfreeze) -> Done:
+def run_with_recoverer(traced: ScriptDir, words: str, disk: Disk, pyfreeze: Pyfreeze) -> Done:
     """A run whose FIFREEZE takes a while, and whose supervisor is killed meanwhile."""
     log = traced.path("strace")
     log.unlink(missing_ok=True)
@@ -190,14 +190,14 @@ def run_with_heir(traced: ScriptDir, words: str, disk: Disk, pyfreeze: Pyfreeze)
         running = pyfreeze.start_run([disk], ["true"], "--freeze-timeout", "300")
         kill_while_freezing_hangs(pyfreeze, running, disk)
         wait_until(
-            lambda: successors() or running.process.poll() is not None, "a successor, or an end"
+            lambda: recoverers() or running.process.poll() is not None, "a recoverer, or an end"
         )
     return running.finish()
 
 
 def record(traced: ScriptDir, disk: Disk, pyfreeze: Pyfreeze) -> list[Fault]:
-    """A successor's calls from its main() on: the first and the last of each, with one error."""
-    done = run_with_heir(traced, "", disk, pyfreeze)
+    """A recoverer's calls from its main() on: the first and the last of each, with one error."""
+    done = run_with_recoverer(traced, "", disk, pyfreeze)
     assert_facts(done, exit_status=1, still_frozen=[])
     log = traced.path("strace")
     became, *lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -206,11 +206,11 @@ def record(traced: ScriptDir, disk: Disk, pyfreeze: Pyfreeze) -> list[Fault]:
     log.write_text("".join(lines), encoding="utf-8")
     calls, before = calls_in(log, int(pid), "PR_SET_NAME")
     assert before, "its begin is there"
-    return faults_of("successor", calls, before, brief=True)
+    return faults_of("recoverer", calls, before, brief=True)
 
 
 @pytest.mark.timeout(300)
-def test_each_call_of_the_heir_fails_once(
+def test_each_call_of_the_recoverer_fails_once(
     traced: ScriptDir, ext4: Disk, pyfreeze: Pyfreeze
 ) -> None:
     """Then it, or the client, or `pyfreeze thaw` does it: nothing is lost, and nobody hangs."""
@@ -218,7 +218,7 @@ def test_each_call_of_the_heir_fails_once(
     tried = Counter[str]()
     for fault in faults:
         words = f"-e inject={fault.call}:error={fault.error}:when={fault.when}"
-        done = run_with_heir(traced, words, ext4, pyfreeze)
+        done = run_with_recoverer(traced, words, ext4, pyfreeze)
         assert done.status in (1, 5), (fault, done)
         tried[fault.call] += injected(traced.path("strace"))
         wait_until(lambda: not helpers(), f"everything ends: {fault}")
@@ -226,4 +226,4 @@ def test_each_call_of_the_heir_fails_once(
         assert pyfreeze("thaw").status == 0, fault
         assert not ext4.is_frozen(), fault
         assert not state_pages(), fault
-    assert {"clone", "clone3", "ioctl", "poll", "unlinkat", "flock"} <= set(+tried)
+    assert {"clone", "clone3", "ioctl", "ppoll", "unlinkat", "flock"} <= set(+tried)
