@@ -11,6 +11,20 @@ import time
 _PART = ".part"
 #: Nobody takes so long to write one: it was left by somebody who was killed.
 _LEFT_AFTER_S = 3600.0
+_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFLNK: "a symlink",
+}
+
+
+def kind_of(mode: int) -> str:
+    """What a file with this mode is, in words."""
+    return _KINDS.get(stat.S_IFMT(mode), "something unknown")
 
 
 def check_target(path: str) -> None:

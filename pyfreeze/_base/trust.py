@@ -23,6 +23,7 @@ import os
 import stat
 from typing import Literal, NamedTuple
 
+from pyfreeze._base.files import kind_of
 from pyfreeze._base.text import shown
 
 Trouble = Literal[
@@ -44,28 +45,23 @@ class Requirement(NamedTuple):
 
     name: str
     forbidden_bits: int
-    required_bits: int
     mode_in_words: str
-    max_bytes: int
-    """The most content that is read; of no meaning where none is."""
-    reads_content: bool
+    required_bits: int = 0
+    max_bytes: int = 0
+    """The most content that is read; 0: none is."""
 
 
 SCRIPT_CONFIG = Requirement(
     name="script configuration",
     forbidden_bits=0o177,
-    required_bits=0,
     mode_in_words="0600 or stricter: no group or other bit, no execute bit",
     max_bytes=1 << 20,
-    reads_content=True,
 )
 HOST_CONFIG = Requirement(
     name="plugin host configuration",
     forbidden_bits=0o033,
-    required_bits=0,
     mode_in_words="0644 or stricter: group and other may at most read",
     max_bytes=1 << 20,
-    reads_content=True,
 )
 FREEZE_CONFIG = HOST_CONFIG._replace(name="freeze configuration")
 SCRIPT = Requirement(
@@ -75,16 +71,11 @@ SCRIPT = Requirement(
     mode_in_words=(
         "0700 or 0500: no group or other bit, readable and executable by root, no set-id bit"
     ),
-    max_bytes=0,
-    reads_content=False,
 )
 PROGRAM = Requirement(
     name="program",
     forbidden_bits=_WRITABLE_BY_OTHERS,
-    required_bits=0,
     mode_in_words="a file that only root can write to",
-    max_bytes=0,
-    reads_content=False,
 )
 
 
@@ -126,8 +117,7 @@ def check(path: str, requirement: Requirement) -> TrustedFile:
     _check_spelling(path)
     try:
         with contextlib.closing(_Walk(path)) as walk:
-            name = walk.to_file()
-            return walk.accept(name, requirement)
+            return walk.to_file(requirement)
     except OSError as error:
         raise _from_os_error(path, error) from None
 
@@ -159,13 +149,6 @@ class _Walk:
             os.close(self._directory_fd)
             self._directory_fd = None
 
-    def to_file(self) -> str:
-        """Go to the directory that holds the file and return the file's name in it."""
-        name = self._follow(self._path)
-        if name is None:
-            raise self._error("type", "a directory", "a regular file")
-        return name
-
     def to_directory(self) -> str:
         """Go to the directory itself and return its real path."""
         self._follow(self._path + "/.")
@@ -195,8 +178,11 @@ class _Walk:
                 return name
         return None
 
-    def accept(self, name: str, requirement: Requirement) -> TrustedFile:
-        """Check the file of this name in the directory come to, and read its content."""
+    def to_file(self, requirement: Requirement) -> TrustedFile:
+        """Go to the directory that holds the file, check the file, and read its content."""
+        name = self._follow(self._path)
+        if name is None:
+            raise self._error("type", "a directory", "a regular file")
         at = self._at([*self._names, name])
         if len(os.fsencode(at)) > _MAX_PATH_BYTES:
             raise self._error("unreadable", "a path that resolves to one too long", _SHORTER)
@@ -204,7 +190,7 @@ class _Walk:
         try:
             # First without opening it for I/O, for opening a device or FIFO can have effects.
             self._check_file(fd, at, requirement)
-            if not requirement.reads_content:
+            if requirement.max_bytes == 0:
                 return TrustedFile(at, b"")
         finally:
             os.close(fd)
@@ -258,7 +244,7 @@ class _Walk:
     def _check_file(self, fd: int, at: str, requirement: Requirement) -> None:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            found = self._target(at, ", ") + _type_in_words(status.st_mode)
+            found = self._target(at, ", ") + kind_of(status.st_mode)
             raise self._error("type", found, "a regular file")
         if status.st_uid != _ROOT_UID:
             found = self._target(at, " with ") + f"owner uid {status.st_uid}"
@@ -323,15 +309,3 @@ def _from_os_error(path: str, error: OSError) -> TrustError:
 
 def _mode_in_words(mode: int) -> str:
     return f"mode {stat.S_IMODE(mode):04o} ({stat.filemode(mode)})"
-
-
-def _type_in_words(mode: int) -> str:
-    words = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFIFO: "a FIFO",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFBLK: "a block device",
-        stat.S_IFLNK: "a symlink",
-    }
-    return words.get(stat.S_IFMT(mode), "something unknown")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyfreeze._mounts.mountinfo import Device, by_mount_point, mount_holding, touchable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pyfreeze._mounts.mountinfo import Mount
 
@@ -54,11 +54,13 @@ def lies_on(stack: BlockStack, filesystem: Device) -> frozenset[Device]:
 
     They may be the filesystem itself only where the description is circular.
     """
-    found = set(stack.layers.get(filesystem, ()))
-    for device in _beneath(stack, filesystem):
-        if device.backing_filesystem is not None:
-            found.add(device.backing_filesystem)
-    return frozenset(found)
+    backing = (device.backing_filesystem for device in _beneath(stack, filesystem))
+    return frozenset(stack.layers.get(filesystem, ())).union(filter(None, backing))
+
+
+def with_all_beneath(stack: BlockStack, filesystems: Iterable[Device]) -> set[Device]:
+    """These filesystems and all that they lie on, at any depth."""
+    return _reached(filesystems, lambda filesystem: lies_on(stack, filesystem))
 
 
 def whole_disks(stack: BlockStack, filesystems: Iterable[Device]) -> frozenset[Device]:
@@ -67,24 +69,17 @@ def whole_disks(stack: BlockStack, filesystems: Iterable[Device]) -> frozenset[D
     The paths of one multipath device are one disk. A loop device whose backing file is on no disk
     (in memory, on a network) or is unknown counts as a disk of its own.
     """
-    disks: set[Device] = set()
-    todo = list(filesystems)
-    passed = set(todo)
-    while todo:
-        filesystem = todo.pop()
-        for device in _beneath(stack, filesystem):
-            backing = device.backing_filesystem
-            if backing is None:
-                is_disk = device.kind == "multipath" or not device.slaves
-            else:
-                is_disk = not _on_block(stack, backing)
-            if is_disk:
-                disks.add(device.device)
-        # What is on no block device adds nothing.
-        new = lies_on(stack, filesystem) - passed
-        passed |= new
-        todo += new
-    return frozenset(disks)
+
+    def is_disk(device: BlockDevice) -> bool:
+        backing = device.backing_filesystem
+        if backing is None:
+            return device.kind == "multipath" or not device.slaves
+        return not (stack.members.get(backing) or stack.layers.get(backing))
+
+    # What is on no block device adds nothing.
+    passed = with_all_beneath(stack, filesystems)
+    beneath = (device for filesystem in passed for device in _beneath(stack, filesystem))
+    return frozenset(device.device for device in beneath if is_disk(device))
 
 
 def read_block_stack(
@@ -112,21 +107,26 @@ def parse_loop_status(status: bytes) -> tuple[Device, int]:
 
 def _beneath(stack: BlockStack, filesystem: Device) -> list[BlockDevice]:
     """The block devices under a filesystem, down to disks and to loop devices' backing files."""
-    todo = list(stack.members.get(filesystem, ()))
-    passed: dict[Device, BlockDevice] = {}
+
+    def described(number: Device) -> BlockDevice:
+        return stack.devices.get(number) or BlockDevice("", number)
+
+    def beneath(number: Device) -> tuple[Device, ...]:
+        device = described(number)
+        return () if device.kind == "multipath" else device.slaves
+
+    return [described(number) for number in _reached(stack.members.get(filesystem, ()), beneath)]
+
+
+def _reached(start: Iterable[Device], step: Callable[[Device], Iterable[Device]]) -> set[Device]:
+    """The start, and whatever steps lead to from there; the way may be circular."""
+    todo = list(start)
+    passed: set[Device] = set()
     while todo:
-        number = todo.pop()
-        if number in passed:
-            continue
-        device = stack.devices.get(number) or BlockDevice("", number)
-        passed[number] = device
-        if device.kind != "multipath":
-            todo += device.slaves
-    return list(passed.values())
-
-
-def _on_block(stack: BlockStack, filesystem: Device) -> bool:
-    return bool(stack.members.get(filesystem) or stack.layers.get(filesystem))
+        if (device := todo.pop()) not in passed:
+            passed.add(device)
+            todo += step(device)
+    return passed
 
 
 class _Reader:
@@ -147,15 +147,12 @@ class _Reader:
     def add_filesystem(self, mount: Mount) -> None:
         if mount.device in self.members:
             return
+        found: list[Device] = []
         if mount.facts.is_anonymous:
             found = self._source_devices(mount)
         elif mount.device[0] != 0:
-            found = [mount.device]
-            for option in mount.super_options:
-                if option.startswith(mount.facts.device_options):
-                    found += self._block_numbers([option.partition("=")[2]])
-        else:
-            found = []
+            extra = (o for o in mount.super_options if o.startswith(mount.facts.device_options))
+            found = [mount.device, *self._block_numbers(o.partition("=")[2] for o in extra)]
         self.members[mount.device] = tuple(dict.fromkeys(found))
         # Only a root directory and backing files (below) can make an overlay matter to the order.
         if mount.mount_point == "/":
@@ -173,12 +170,9 @@ class _Reader:
             self.devices[number] = device
             todo += device.slaves
             backing = device.backing_filesystem
-            if backing is None:
-                continue
-            mount = self.by_device.get(backing)
-            if mount is not None:
-                self._add_layers(mount)
-            elif backing[0] != 0:
+            if backing in self.by_device:
+                self._add_layers(self.by_device[backing])
+            elif backing is not None and backing[0] != 0:
                 # Mounted in another namespace only: it is on the device of its own number.
                 self.members.setdefault(backing, (backing,))
                 todo.append(backing)
@@ -193,13 +187,12 @@ class _Reader:
             # The kernel resolves the link before "..": this is the directory of the whole disk.
             disk = _read_number(f"{base}/../dev")
             return BlockDevice(name, number, "partition", () if disk is None else (disk,))
-        backing_file = _read(f"{base}/loop/backing_file")
-        if backing_file is not None:
-            backing_file = backing_file.removesuffix(b"\n")
-            filesystem = self._backing_filesystem(name, number, backing_file)
-            return BlockDevice(name, number, "loop", (), filesystem, os.fsdecode(backing_file))
-        found = [_read_number(f"{base}/slaves/{s}/dev") for s in _list(f"{base}/slaves")]
-        slaves = tuple(slave for slave in found if slave is not None)
+        raw_path = _read(f"{base}/loop/backing_file")
+        if raw_path is not None:
+            path = os.fsdecode(raw_path.removesuffix(b"\n"))
+            filesystem = self._backing_filesystem(name, number, path)
+            return BlockDevice(name, number, "loop", (), filesystem, path)
+        slaves = tuple(number for _, number in _numbers_in(f"{base}/slaves"))
         uuid = _read(f"{base}/dm/uuid")
         if uuid is not None:
             kind = "multipath" if uuid.startswith(b"mpath-") else "dm"
@@ -209,7 +202,7 @@ class _Reader:
             kind = "stacked" if slaves else "disk"
         return BlockDevice(name, number, kind, slaves)
 
-    def _backing_filesystem(self, name: str, number: Device, raw_path: bytes) -> Device | None:
+    def _backing_filesystem(self, name: str, number: Device, path: str) -> Device | None:
         """The filesystem of a loop device's backing file.
 
         The path is relative to our root directory where it can be, but the file may have been
@@ -217,7 +210,6 @@ class _Reader:
         The loop driver's inode number tells. A device number alone would not do: on btrfs files
         carry their subvolume's anonymous number, which is in no mount table (`btrfs_getattr`).
         """
-        path = os.fsdecode(raw_path)
         # A memfd has a name without a slash.
         by_name = mount_holding(path, self.reachable) if path.startswith("/") else None
         if not touchable(path, self.reachable):
@@ -287,12 +279,9 @@ class _Reader:
 
     def _source_devices(self, mount: Mount) -> list[Device]:
         separator = mount.facts.source_separator
-        numbers = self._block_numbers(
-            mount.source.split(separator) if separator else [mount.source]
-        )
-        if not mount.facts.has_registry:
-            return numbers
-        for members in self._registered(mount.fstype):
+        sources = mount.source.split(separator) if separator else [mount.source]
+        numbers = self._block_numbers(sources)
+        for members in self._registered(mount.fstype) if mount.facts.has_registry else ():
             # By name where /dev is not ours, as in a container.
             if set(numbers) & set(members.values()) or os.path.basename(mount.source) in members:
                 return numbers + list(members.values())
@@ -300,14 +289,12 @@ class _Reader:
 
     def _registered(self, fstype: str) -> list[dict[str, Device]]:
         """The devices of each filesystem of a type, by name; read once, not for each mount."""
-        if fstype in self._registries:
-            return self._registries[fstype]
-        found = self._registries[fstype] = []
-        for uuid in _list(f"{self.sys_root}/fs/{fstype}"):
-            directory = f"{self.sys_root}/fs/{fstype}/{uuid}/devices"
-            numbers = {name: _read_number(f"{directory}/{name}/dev") for name in _list(directory)}
-            found.append({name: number for name, number in numbers.items() if number is not None})
-        return found
+        if fstype not in self._registries:
+            top = f"{self.sys_root}/fs/{fstype}"
+            self._registries[fstype] = [
+                dict(_numbers_in(f"{top}/{uuid}/devices")) for uuid in _list(top)
+            ]
+        return self._registries[fstype]
 
     def _block_numbers(self, paths: Iterable[str]) -> list[Device]:
         numbers = []
@@ -341,6 +328,13 @@ def _read_number(path: str) -> Device | None:
     if major.isdigit() and minor.isdigit():
         return (int(major), int(minor))
     return None
+
+
+def _numbers_in(directory: str) -> Iterator[tuple[str, Device]]:
+    """Name and number of each device in a directory of sysfs."""
+    for name in _list(directory):
+        if (number := _read_number(f"{directory}/{name}/dev")) is not None:
+            yield name, number
 
 
 def _list(path: str) -> list[str]:

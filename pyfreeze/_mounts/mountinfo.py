@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.files import kind_of
 from pyfreeze._base.text import printable
 from pyfreeze._model.errors import UsageError
 from pyfreeze._mounts.fstypes import facts_of
@@ -24,15 +26,8 @@ Device = tuple[int, int]
 _FIELDS_BEFORE_TAGS = 6
 _MAX_DIGITS = 10
 _FIELDS_AFTER_TAGS = 3
-_OCTAL_DIGITS = 3
 _SHOWN_BYTES = 200
-_FILE_KINDS = {
-    stat.S_IFREG: "a regular file",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-}
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
 
 class Mount(NamedTuple):
@@ -84,9 +79,7 @@ def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
     Raises:
         ValueError: a line is malformed; names its number, what was found and what is expected.
     """
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
     return tuple(_parse_line(line, number) for number, line in enumerate(lines, start=1))
 
 
@@ -114,22 +107,16 @@ def visible(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     children = {(m.parent_id, m.mount_point): m for m in table if m.parent_id != m.mount_id}
     tops = [m for m in table if m.parent_id not in ids or m.parent_id == m.mount_id]
     root = next((mount for mount in tops if mount.mount_point == "/"), None)
-    if root is not None:
-        root_id = root.mount_id
-    else:
-        # chroot into a plain directory: the mount that holds it is not listed, its children are.
-        root_id = tops[0].parent_id if tops else -1
+    # chroot into a plain directory: the mount that holds it is not listed, its children are.
+    root_id = root.mount_id if root else next((mount.parent_id for mount in tops), -1)
     return tuple(m for m in table if m is root or _lookup(m.mount_point, root_id, children) is m)
 
 
 def prefixes(path: str) -> Iterator[str]:
     """Every directory on the way to an absolute path, "/" first and the path itself last."""
     yield "/"
-    end = path.find("/", 1)
-    while end != -1:
-        yield path[:end]
-        end = path.find("/", end + 1)
     if path != "/":
+        yield from (path[: slash.start()] for slash in re.finditer("/", path) if slash.start())
         yield path
 
 
@@ -227,8 +214,7 @@ def _resolve(path: str, reachable: Mapping[str, Mount]) -> str:
         reason = getattr(error, "strerror", None) or "is not a file name"
         raise MountError(path, f"cannot be looked up ({reason})", expected) from None
     if not stat.S_ISDIR(mode):
-        kind = _FILE_KINDS.get(stat.S_IFMT(mode), "not a directory")
-        raise MountError(path, f"is {kind}", expected)
+        raise MountError(path, f"is {kind_of(mode)}", expected)
     return resolved
 
 
@@ -309,23 +295,9 @@ def _options(field: bytes) -> tuple[str, ...]:
 
 
 def _decode(field: bytes) -> str:
-    return os.fsdecode(_unescape(field))
-
-
-def _unescape(field: bytes) -> bytes:
     """Undo the kernel's `mangle_path`: a backslash and three octal digits are one byte.
 
     A backslash that begins no such escape stands for itself: the options of some drivers are
     printed as they are.
     """
-    first, *rest = field.split(b"\\")
-    parts = [first]
-    for part in rest:
-        digits = part[:_OCTAL_DIGITS]
-        is_octal = len(digits) == _OCTAL_DIGITS and all(c in b"01234567" for c in digits)
-        value = int(digits, 8) if is_octal else 256
-        if value < 256:
-            parts += (bytes((value,)), part[_OCTAL_DIGITS:])
-        else:
-            parts += (b"\\", part)
-    return b"".join(parts)
+    return os.fsdecode(_ESCAPE.sub(lambda escape: bytes((int(escape[1], 8),)), field))

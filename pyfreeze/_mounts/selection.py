@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.text import printable
-from pyfreeze._mounts.blockstack import lies_on, whole_disks
+from pyfreeze._mounts.blockstack import lies_on, whole_disks, with_all_beneath
 from pyfreeze._mounts.fstypes import FREEZABLE, IMAGE
 from pyfreeze._mounts.mountinfo import (
     Device,
@@ -92,8 +92,9 @@ def select(
     else:
         chosen = _best(m for m in usable if _refusal(m) is None and m.device not in left_out)
     roots = _root_filesystems(stack, reachable.get("/"), chosen)
-    levels = freeze_levels(_closure(stack, chosen), roots)
-    notices += _cycles(stack, chosen)
+    beneath = {device: _beneath(stack, device, chosen) for device in chosen}
+    levels = freeze_levels(beneath, roots)
+    notices += _cycles(beneath, chosen)
     filesystems = [
         Filesystem(m.mount_point, m.mount_id, m.device, m.fstype, m.source, levels[m.device])
         for m in chosen.values()
@@ -148,8 +149,7 @@ def freeze_levels(
         levels: dict[Device, int] = {}
         for device in order:
             after = [levels[upper] + 1 for upper in above[device]]
-            levels[device] = max(after, default=0)
-            levels[device] = max(levels[device], floors.get(device, 0))
+            levels[device] = max([*after, floors.get(device, 0)])
         return levels
 
     levels = assign({})
@@ -254,9 +254,8 @@ def _named(
         if mount.mount_id in files:
             raise MountError(path, "is a file", "a mount point directory")
         if mount.device in left_out:
-            raise MountError(
-                path, f"is to be skipped as {left_out[mount.device]}", "to be named once"
-            )
+            found = f"is to be skipped as {left_out[mount.device]}"
+            raise MountError(path, found, "to be named once")
         taken = chosen.get(mount.device)
         if taken is mount:
             raise MountError(path, "named twice", "each mount point once")
@@ -272,19 +271,9 @@ def _mutual(beneath: Mapping[Device, Collection[Device]], one: Device, other: De
     return other in beneath.get(one, ()) and one in beneath.get(other, ())
 
 
-def _reach(stack: BlockStack, filesystem: Device) -> set[Device]:
-    """All filesystems that one lies on, at any depth, whether chosen or not."""
-    reached: set[Device] = set()
-    todo = [filesystem]
-    while todo:
-        new = lies_on(stack, todo.pop()) - reached
-        reached |= new
-        todo += new
-    return reached
-
-
-def _closure(stack: BlockStack, chosen: Collection[Device]) -> dict[Device, set[Device]]:
-    return {device: _reach(stack, device) & set(chosen) for device in chosen}
+def _beneath(stack: BlockStack, filesystem: Device, chosen: Collection[Device]) -> set[Device]:
+    """The chosen filesystems that one lies on, at any depth, whatever is in between."""
+    return with_all_beneath(stack, lies_on(stack, filesystem)).intersection(chosen)
 
 
 def _root_filesystems(
@@ -293,20 +282,19 @@ def _root_filesystems(
     """The filesystem of the root directory; where that is an overlay, those its files are on."""
     if root is None:
         return set()
-    if root.device in chosen:
-        return {root.device}
-    return _reach(stack, root.device) & set(chosen)
+    return {root.device} if root.device in chosen else _beneath(stack, root.device, chosen)
 
 
-def _cycles(stack: BlockStack, chosen: Mapping[Device, Mount]) -> list[str]:
+def _cycles(
+    beneath: Mapping[Device, Collection[Device]], chosen: Mapping[Device, Mount]
+) -> list[str]:
     """A notice for each group of chosen filesystems that lie on each other."""
-    reach = {device: _reach(stack, device) for device in chosen}
     seen: set[Device] = set()
     notices = []
     for device in chosen:
-        group = {device} | {other for other in reach[device] if _mutual(reach, device, other)}
-        if device in seen or device not in reach[device]:
+        if device in seen or device not in beneath[device]:
             continue
+        group = {other for other in beneath[device] if _mutual(beneath, device, other)}
         seen |= group
         names = ", ".join(sorted(printable(chosen[d].mount_point) for d in group))
         notices.append(f"{names}: lying on each other, frozen side by side")

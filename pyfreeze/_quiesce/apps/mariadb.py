@@ -336,7 +336,7 @@ def replica_position(row: dict[str, str]) -> str:
 
 def _check_option_file(path: str) -> None:
     try:
-        trust.check(path, trust.SCRIPT_CONFIG._replace(reads_content=False))
+        trust.check(path, trust.SCRIPT_CONFIG._replace(max_bytes=0))
     except trust.TrustError as error:
         raise QuiesceError(f"option_file: {error}") from None
 
