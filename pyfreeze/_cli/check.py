@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pyfreeze._backup.preflight import LEFT_OUT, passes, preflight
 from pyfreeze._backup.settings import Settings
 from pyfreeze._cli import exits
-from pyfreeze._cli.command import Command, Example
-from pyfreeze._cli.types import File, MountPoint
+from pyfreeze._cli.command import Example, declare, option, settings_options
 from pyfreeze._view.left_out import left_out_lines
 
 if TYPE_CHECKING:
@@ -20,52 +19,26 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
 
-@click.command(
+@declare(
     "check",
-    cls=Command,
-    variables=True,
-    examples=(
-        Example("The configuration in /etc/azure, and every filesystem", "pyfreeze check"),
-        Example(
-            "A configuration of your own, for one filesystem",
-            "pyfreeze check --config /etc/azure/my.json --mount /srv",
-        ),
+    Example("The configuration in /etc/azure, and every filesystem", "pyfreeze check"),
+    Example(
+        "A configuration of your own, for one filesystem",
+        "pyfreeze check --config /etc/azure/my.json --mount /srv",
     ),
+    variables=True,
 )
-@click.option("--config", type=File(), metavar="FILE", help="Script configuration (JSON).")
-@click.option("--host-config", type=File(), metavar="FILE", help="Plugin host configuration (INI).")
-@click.option("--freeze-config", type=File(), metavar="FILE", help="Freeze configuration (INI).")
-@click.option(
-    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True,
-    help="What run would freeze; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--skip", type=MountPoint(), metavar="PATH", multiple=True,
-    help="What run would leave out; may be repeated.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(  # noqa: PLR0913 - one parameter for each option
-    config: str | None,
-    host_config: str | None,
-    freeze_config: str | None,
-    mounts: tuple[str, ...],
-    skip: tuple[str, ...],
-    as_json: bool,
-) -> int:
+@settings_options(
+    mount="What run would freeze; may be repeated.",
+    skip="What run would leave out; may be repeated.",
+)
+@option("--json as_json", None, "Print one JSON object.")
+def command(as_json: bool, **settings: Any) -> int:
     """Check files, permissions, scripts, mounts, supervisor and kernel; run and freeze nothing.
 
     Exit status 0 if nothing stands in the way of a backup, else 1. Warnings don't count.
     """
-    rows = preflight(
-        Settings(
-            snapshot=_nothing,
-            config=config,
-            host_config=host_config,
-            freeze_config=freeze_config,
-            mounts=mounts,
-            skip=skip,
-        )
-    )
+    rows = preflight(Settings(snapshot=_nothing, **settings))
     good = passes(rows)
     if as_json:
         result = {"version": 1, "ok": good, "rows": [row._asdict() for row in rows]}

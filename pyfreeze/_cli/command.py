@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pyfreeze._cli.types import YesOrNo
+from pyfreeze._cli.types import File, MountPoint, YesOrNo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PREFIX = "PYFREEZE_"
 #: With it a shell asks for completion; click derives its name from the program's.
 COMPLETION = "_PYFREEZE_COMPLETE"
-#: Of every command that has it.
-_ALWAYS = ("--json",)
 
 
 class Example(NamedTuple):
@@ -41,18 +42,20 @@ class Command(click.Command):
     """
 
     def __init__(
-        self, *, examples: Sequence[Example] = (), variables: bool = False, **keywords: Any
+        self, *, examples: Sequence[Example], variables: bool = False, **keywords: Any
     ) -> None:
         super().__init__(**keywords)
-        self.examples = tuple(examples)
-        for option in self.params:
-            if isinstance(option, click.Option):
-                _complete(option, variables=variables)
+        self.examples = examples
+        for one in self.params:
+            if isinstance(one, click.Option):
+                long_name = next(name for name in one.opts if name.startswith("--"))
+                if variables or long_name == "--json":
+                    one.envvar, one.show_envvar = variable_of(long_name), True
+                if one.is_flag:
+                    one.type = YesOrNo()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, line by line as they are typed."""
-        if not self.examples:
-            return
         with formatter.section("Examples"):
             for number, example in enumerate(self.examples):
                 if number:
@@ -63,13 +66,40 @@ class Command(click.Command):
                     formatter.write(f"{indent}{line}\n")
 
 
-def _complete(option: click.Option, *, variables: bool) -> None:
-    long_name = next(name for name in option.opts if name.startswith("--"))
-    if variables or long_name in _ALWAYS:
-        option.envvar = variable_of(long_name)
-        option.show_envvar = True
-    if option.is_flag:
-        option.type = YesOrNo()
+def declare(name: str, *examples: Example, **keywords: Any) -> Callable[[Any], Command]:
+    """A command, with examples of its use; `keywords` are `Command`'s."""
+    return click.command(name, cls=Command, examples=examples, **keywords)
+
+
+def option(names: str, kind: Any, text: str, **keywords: Any) -> Decorator:
+    """An option: its names, what it takes (None: it's a flag), its help; `keywords` are click's."""
+    is_flag = True if kind is None else None  # False would mean more to click
+    return click.option(*names.split(), type=kind, is_flag=is_flag, help=text, **keywords)
+
+
+def mount_option(text: str, names: str = "--mount mounts", **keywords: Any) -> Decorator:
+    """Mount points, one each time."""
+    return option(names, MountPoint(), text, metavar="PATH", multiple=True, **keywords)
+
+
+def settings_options(*, mount: str, skip: str) -> Decorator:
+    """Configuration files and mount points, named as `Settings` has them, with these help texts."""
+    return all_of(
+        option("--config", File(), "Script configuration (JSON)."),
+        option("--host-config", File(), "Plugin host configuration (INI)."),
+        option("--freeze-config", File(), "Freeze configuration (INI)."),
+        mount_option(mount),
+        mount_option(skip, "--skip"),
+    )
+
+
+def all_of(*decorators: Decorator) -> Decorator:
+    """Several options, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.reduce(lambda inner, one: one(inner), reversed(decorators), command)
+
+    return decorate
 
 
 def variable_of(option: str) -> str:

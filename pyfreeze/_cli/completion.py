@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from pyfreeze._cli.command import COMPLETION, Command, Example
+from pyfreeze._cli.command import COMPLETION, Example, declare
 from pyfreeze._cli.types import OneOf
 
 PROGRAM = "pyfreeze"
@@ -24,18 +24,15 @@ def script_for(shell: str, group: click.Command) -> str:
     return script + "\n"
 
 
-@click.command(
+@declare(
     "completion",
-    cls=Command,
-    examples=(
-        Example(
-            "bash, now and in each new shell",
-            "source <(pyfreeze completion bash)\n"
-            "pyfreeze completion bash >~/.local/share/bash-completion/completions/pyfreeze",
-        ),
-        Example("zsh, into a directory of $fpath", "pyfreeze completion zsh >~/.zfunc/_pyfreeze"),
-        Example("fish", "pyfreeze completion fish >~/.config/fish/completions/pyfreeze.fish"),
+    Example(
+        "bash, now and in each new shell",
+        "source <(pyfreeze completion bash)\n"
+        "pyfreeze completion bash >~/.local/share/bash-completion/completions/pyfreeze",
     ),
+    Example("zsh, into a directory of $fpath", "pyfreeze completion zsh >~/.zfunc/_pyfreeze"),
+    Example("fish", "pyfreeze completion fish >~/.config/fish/completions/pyfreeze.fish"),
 )
 @click.argument("shell", type=OneOf(SHELLS))
 def command(shell: str) -> None:

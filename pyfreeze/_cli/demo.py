@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfreeze._cli import exits
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import UsageError
 
@@ -26,19 +26,16 @@ if TYPE_CHECKING:
 _WIDEST = 110
 
 
-@click.command(
+@declare(
     "demo",
-    cls=Command,
-    examples=(
-        Example("Make, back up, restore and prove; nothing stays", "pyfreeze demo"),
-        Example("Keep the snapshot's images to look at", "pyfreeze demo --keep /var/tmp/snapshot"),
-    ),
+    Example("Make, back up, restore and prove; nothing stays", "pyfreeze demo"),
+    Example("Keep the snapshot's images to look at", "pyfreeze demo --keep /var/tmp/snapshot"),
 )
-@click.option(
-    "--keep", metavar="DIR", type=click.Path(file_okay=False, resolve_path=True),
-    help="Copy the snapshot's two images there; made if it is not there.",
+@option(
+    "--keep", click.Path(file_okay=False, resolve_path=True),
+    "Copy the snapshot's two images there; made if it is not there.", metavar="DIR",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print report and proofs as one JSON object.")
+@option("--json as_json", None, "Print report and proofs as one JSON object.")
 def command(keep: str | None, as_json: bool) -> int:
     """Back up a made-up shop on two filesystems made for it, and prove that the snapshot is good.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._cli.types import Text
 from pyfreeze._model.codes import CODES, CodeLookupError, find
 from pyfreeze._model.errors import UsageError
@@ -35,17 +35,14 @@ class _CodeName(Text):
         ]
 
 
-@click.command(
+@declare(
     "explain",
-    cls=Command,
-    examples=(
-        Example("By its number", "pyfreeze explain 308"),
-        Example("By either name", "pyfreeze explain Pre-ScriptTimeout"),
-        Example("The whole table, for a program", "pyfreeze explain --json"),
-    ),
+    Example("By its number", "pyfreeze explain 308"),
+    Example("By either name", "pyfreeze explain Pre-ScriptTimeout"),
+    Example("The whole table, for a program", "pyfreeze explain --json"),
 )
 @click.argument("code", required=False, type=_CodeName(), metavar="[CODE|NAME]")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@option("--json as_json", None, "Print a JSON list.")
 def command(code: str | None, as_json: bool) -> None:
     """Explain an outcome code by its number or either of its names; without one, all."""
     rows: tuple[Code, ...]

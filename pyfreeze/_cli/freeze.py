@@ -13,8 +13,7 @@ import click
 
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Command, Example
-from pyfreeze._cli.types import MountPoint
+from pyfreeze._cli.command import Example, declare, mount_option
 from pyfreeze._cli.window import window_options
 from pyfreeze._model.errors import InconsistentError, UsageError
 
@@ -47,11 +46,8 @@ _EXAMPLES = (
 )
 
 
-@click.command("freeze", cls=Command, variables=True, examples=_EXAMPLES)
-@click.option(
-    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True, required=True,
-    help="Freeze this mount point; may be repeated.",
-)  # fmt: skip
+@declare("freeze", *_EXAMPLES, variables=True)
+@mount_option("Freeze this mount point; may be repeated.", required=True)
 @window_options(required=["max_window"])
 def command(mounts: tuple[str, ...], window: WindowKeywords) -> int:
     """Freeze filesystems, and stay until they are thawed again: nothing is left frozen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._quiesce.catalogue import SUMMARIES
 
 
@@ -13,34 +13,25 @@ def _list() -> str:
     return "\n".join(f"{name:{width}}  {summary}" for name, summary in SUMMARIES.items())
 
 
-@click.command(
+@declare(
     "init",
-    cls=Command,
-    examples=(
-        Example("Where Azure's framework looks for it", "pyfreeze init"),
-        Example("Which applications have scripts that are ready to use", "pyfreeze init --list"),
-        Example(
-            "Those of PostgreSQL, somewhere else",
-            "pyfreeze init --app postgresql --directory /etc/pyfreeze-postgresql",
-        ),
+    Example("Where Azure's framework looks for it", "pyfreeze init"),
+    Example("Which applications have scripts that are ready to use", "pyfreeze init --list"),
+    Example(
+        "Those of PostgreSQL, somewhere else",
+        "pyfreeze init --app postgresql --directory /etc/pyfreeze-postgresql",
     ),
 )
-@click.option(
-    "--directory",
-    default="/etc/azure",
-    show_default=True,
-    metavar="D",
-    help="Where to write; made if it is not there.",
-)
-@click.option(
-    "--app",
-    "application",
+@option(
+    "--directory", str, "Where to write; made if it is not there.",
+    metavar="D", default="/etc/azure", show_default=True,
+)  # fmt: skip
+@option(
+    "--app application", str,
+    f"Write the scripts that make this application quiet, ready to use: {', '.join(SUMMARIES)}.",
     metavar="NAME",
-    help="Write the scripts that make this application quiet, ready to use: "
-    + ", ".join(SUMMARIES)
-    + ".",
-)
-@click.option("--list", "only_lists", is_flag=True, help="List the applications, write nothing.")
+)  # fmt: skip
+@option("--list only_lists", None, "List the applications, write nothing.")
 def command(directory: str, application: str | None, only_lists: bool) -> None:
     """Write a script configuration and two commented scripts, with owner and modes as they must be.
 

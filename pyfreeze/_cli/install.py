@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfreeze._cli import exits
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._cli.types import File
 from pyfreeze._model.errors import UsageError
 
@@ -24,31 +24,25 @@ if TYPE_CHECKING:
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@=-]+")
 
 
-@click.command(
+@declare(
     "install",
-    cls=Command,
-    examples=(
-        Example("On this machine, below /usr/local", "pyfreeze install && systemctl daemon-reload"),
-        Example("All of it gone again", "pyfreeze install --uninstall"),
-        Example(
-            "Into the directory that a package is made of",
-            "pyfreeze install --root debian/pyfreeze --prefix /usr --program /usr/bin/pyfreeze",
-        ),
+    Example("On this machine, below /usr/local", "pyfreeze install && systemctl daemon-reload"),
+    Example("All of it gone again", "pyfreeze install --uninstall"),
+    Example(
+        "Into the directory that a package is made of",
+        "pyfreeze install --root debian/pyfreeze --prefix /usr --program /usr/bin/pyfreeze",
     ),
 )
-@click.option(
-    "--prefix", type=File(), metavar="DIR", default="/usr/local", show_default=True,
-    help="/usr for a distribution's package.",
+@option(
+    "--prefix", File(), "/usr for a distribution's package.",
+    metavar="DIR", default="/usr/local", show_default=True,
 )  # fmt: skip
-@click.option(
-    "--root", type=File(), metavar="DIR", default="/", show_default=True,
-    help="Install below this directory, as if it were the root directory.",
+@option(
+    "--root", File(), "Install below this directory, as if it were the root directory.",
+    metavar="DIR", default="/", show_default=True,
 )  # fmt: skip
-@click.option(
-    "--program", type=File(), metavar="FILE",
-    help="What the units are to start. Default: this program, wherever it is.",
-)  # fmt: skip
-@click.option("--uninstall", is_flag=True, help="Remove what this would install.")
+@option("--program", File(), "What the units are to start. Default: this program, wherever it is.")
+@option("--uninstall", None, "Remove what this would install.")
 def command(prefix: str, root: str, program: str | None, uninstall: bool) -> int:
     """Install systemd units, manual page and completion scripts.
 

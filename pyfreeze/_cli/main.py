@@ -19,19 +19,11 @@ from pyfreeze._mounts.mountinfo import MountError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = {
-    "check": "pyfreeze._cli.check",
-    "completion": "pyfreeze._cli.completion",
-    "demo": "pyfreeze._cli.demo",
-    "explain": "pyfreeze._cli.explain",
-    "freeze": "pyfreeze._cli.freeze",
-    "init": "pyfreeze._cli.init",
-    "install": "pyfreeze._cli.install",
-    "manual": "pyfreeze._cli.manual",
-    "run": "pyfreeze._cli.run",
-    "status": "pyfreeze._cli.status",
-    "thaw": "pyfreeze._cli.thaw",
-}
+#: Each is `command` of the module of its name.
+_COMMANDS = (
+    "check", "completion", "demo", "explain", "freeze", "init", "install", "manual", "run",
+    "status", "thaw",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -39,7 +31,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, by name."""
-        return sorted(_COMMANDS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command, imported now."""
@@ -47,7 +39,7 @@ class LazyGroup(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(_COMMANDS[cmd_name]).command
+        command: click.Command = import_module(f"pyfreeze._cli.{cmd_name}").command
         return command
 
 

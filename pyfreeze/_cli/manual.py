@@ -10,7 +10,7 @@ import click
 
 from pyfreeze import __version__
 from pyfreeze._cli import exits
-from pyfreeze._cli.command import PREFIX, Command, Example
+from pyfreeze._cli.command import PREFIX, Command, Example, declare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +32,10 @@ _SCRIPT_VARIABLES = {
 _SEE_ALSO = ("syncfs(2)", "systemd.unit(5)", "fsfreeze(8)", "lvcreate(8)")
 
 
-@click.command(
+@declare(
     "manual",
-    cls=Command,
-    examples=(
-        Example("Read it", "pyfreeze manual | man -l -"),
-        Example("Install it, by hand", "pyfreeze manual >/usr/local/share/man/man1/pyfreeze.1"),
-    ),
+    Example("Read it", "pyfreeze manual | man -l -"),
+    Example("Install it, by hand", "pyfreeze manual >/usr/local/share/man/man1/pyfreeze.1"),
 )
 def command() -> None:
     """Print the manual page pyfreeze(1), in roff.

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option, settings_options
 from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
 from pyfreeze._cli.summary import outcome_line, summarise
-from pyfreeze._cli.types import File, MountPoint, OneOf, Seconds
+from pyfreeze._cli.types import File, OneOf, Seconds
 from pyfreeze._cli.window import window_options
 from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from pyfreeze._backup.backup import Backup
-    from pyfreeze._model.options import WindowKeywords
     from pyfreeze._model.report import Report
 
 
@@ -47,84 +46,58 @@ _EXAMPLES = (
 )
 
 
-@click.command(
-    "run",
-    cls=Command,
-    variables=True,
-    examples=_EXAMPLES,
+@declare(
+    "run", *_EXAMPLES, variables=True,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)  # fmt: skip
+@settings_options(
+    mount="Freeze this mount point only; may be repeated. Default: all that can be frozen.",
+    skip="Leave this mount point out; may be repeated.",
 )
-@click.option("--config", type=File(), metavar="FILE", help="Script configuration (JSON).")
-@click.option("--host-config", type=File(), metavar="FILE", help="Plugin host configuration (INI).")
-@click.option("--freeze-config", type=File(), metavar="FILE", help="Freeze configuration (INI).")
-@click.option(
-    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True,
-    help="Freeze this mount point only; may be repeated. Default: all that can be frozen.",
-)  # fmt: skip
-@click.option(
-    "--skip", type=MountPoint(), metavar="PATH", multiple=True,
-    help="Leave this mount point out; may be repeated.",
-)  # fmt: skip
 @window_options()
-@click.option(
-    "--flush-timeout", type=Seconds(),
-    help="Seconds for writing dirty data at the beginning. Default: as --freeze-timeout.",
+@option(
+    "--flush-timeout flush_timeout_s", Seconds(),
+    "Seconds for writing dirty data at the beginning. Default: as --freeze-timeout.",
 )  # fmt: skip
-@click.option(
-    "--snapshot-timeout", type=Seconds(), default=3600.0, show_default=True,
-    help="Seconds that COMMAND may take.",
+@option(
+    "--snapshot-timeout snapshot_timeout_s", Seconds(), "Seconds that COMMAND may take.",
+    default=3600.0, show_default=True,
 )  # fmt: skip
-@click.option("--no-scripts", is_flag=True, help="Run no pre-scripts and post-scripts.")
-@click.option("--no-freeze", is_flag=True, help="Freeze nothing.")
-@click.option(
-    "--require", type=OneOf(LEVEL_NAMES[:0:-1]),
-    help="Count a lower consistency level as a failure (exit status 3).",
+@option("--no-scripts", None, "Run no pre-scripts and post-scripts.")
+@option("--no-freeze", None, "Freeze nothing.")
+@option(
+    "--require",
+    OneOf(LEVEL_NAMES[:0:-1]),
+    "Count a lower consistency level as a failure (exit status 3).",
+)
+@option(
+    "--single-disk/--several-disks", None,
+    "Whether the machine counts as one with a single disk. Default: look.", default=None,
 )  # fmt: skip
-@click.option(
-    "--single-disk/--several-disks", default=None,
-    help="Whether the machine counts as one with a single disk. Default: look.",
-)  # fmt: skip
-@click.option(
-    "--crash-fallback", is_flag=True,
-    help="When freezing fails, take a crash-consistent snapshot all the same.",
-)  # fmt: skip
-@click.option(
-    "--report", type=File(), metavar="FILE",
-    help="Draw the whole report into this file, as its name ends: .html or .svg.",
-)  # fmt: skip
-@click.option(
-    "--trace", type=File(), metavar="FILE",
-    help="Write a trace of it all, in Chrome's format, for Perfetto.",
-)  # fmt: skip
-@click.option(
-    "--metrics", type=File(), metavar="FILE",
-    help="Write metrics for node_exporter's textfile collector.",
-)  # fmt: skip
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress, and nothing of a success.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-@click.option("--dry-run", is_flag=True, help="Show the whole plan; run nothing, freeze nothing.")
+@option(
+    "--crash-fallback", None, "When freezing fails, take a crash-consistent snapshot all the same."
+)
+@option(
+    "--report", File(), "Draw the whole report into this file, as its name ends: .html or .svg."
+)
+@option("--trace", File(), "Write a trace of it all, in Chrome's format, for Perfetto.")
+@option("--metrics", File(), "Write metrics for node_exporter's textfile collector.")
+@option("--quiet -q", None, "Show no progress, and nothing of a success.")
+@option("--json as_json", None, "Print the report as one JSON object.")
+@option("--dry-run", None, "Show the whole plan; run nothing, freeze nothing.")
 @click.argument("command", nargs=-1, required=True, type=File(), metavar="-- COMMAND [ARG]...")
-def command(  # noqa: PLR0913 - one parameter for each option
-    config: str | None,
-    host_config: str | None,
-    freeze_config: str | None,
-    mounts: tuple[str, ...],
-    skip: tuple[str, ...],
-    window: WindowKeywords,
-    flush_timeout: float | None,
-    snapshot_timeout: float,
+def command(  # noqa: PLR0913 - a parameter for each option that is no setting as it stands
+    command: tuple[str, ...],
     no_scripts: bool,
     no_freeze: bool,
     require: str | None,
-    single_disk: bool | None,
-    crash_fallback: bool,
     report: str | None,
     trace: str | None,
     metrics: str | None,
     quiet: bool,
     as_json: bool,
     dry_run: bool,
-    command: tuple[str, ...],
+    **settings: Any,
 ) -> int:
     """Back up: pre-scripts, flush, freeze, COMMAND, thaw, post-scripts.
 
@@ -140,21 +113,12 @@ def command(  # noqa: PLR0913 - one parameter for each option
         plan = make_plan(
             Settings(
                 snapshot=command,
-                config=config,
-                host_config=host_config,
-                freeze_config=freeze_config,
-                mounts=mounts,
-                skip=skip,
-                window=window,
-                flush_timeout_s=flush_timeout,
-                snapshot_timeout_s=snapshot_timeout,
                 scripts=not no_scripts,
                 freeze=not no_freeze,
                 require=parse_level(require or "none"),
-                single_disk=single_disk,
-                crash_fallback=crash_fallback,
                 environment=dict(os.environ),
                 directory=_working_directory(),
+                **settings,
             )
         )
         if dry_run:

@@ -10,7 +10,7 @@ import click
 
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Command, Example
+from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._model.transitions import describe_transition, transition_lines
 
 if TYPE_CHECKING:
@@ -19,22 +19,19 @@ if TYPE_CHECKING:
     from pyfreeze._recovery.status import RunStatus, RunStep
 
 
-@click.command(
+@declare(
     "status",
-    cls=Command,
-    examples=(
-        Example("Every run that is alive, or has left something", "pyfreeze status"),
-        Example("And what each of them did last", "pyfreeze status --verbose"),
-        Example(
-            "For monitoring: thaw only where something was left",
-            "pyfreeze status >/dev/null || pyfreeze thaw",
-        ),
+    Example("Every run that is alive, or has left something", "pyfreeze status"),
+    Example("And what each of them did last", "pyfreeze status --verbose"),
+    Example(
+        "For monitoring: thaw only where something was left",
+        "pyfreeze status >/dev/null || pyfreeze thaw",
     ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--verbose", is_flag=True,
-    help="Show what each run did last, of the 512 transitions that its state page keeps.",
+@option("--json as_json", None, "Print one JSON object.")
+@option(
+    "--verbose", None,
+    "Show what each run did last, of the 512 transitions that its state page keeps.",
 )  # fmt: skip
 def command(as_json: bool, verbose: bool) -> int:
     """Show every run on this machine: alive or dead, since when, its steps, and what it has frozen.

@@ -7,39 +7,29 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Command, Example
-from pyfreeze._cli.types import MountPoint
+from pyfreeze._cli.command import Example, declare, mount_option, option
 from pyfreeze._model.errors import FreezeError, NotPermittedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@click.command(
+@declare(
     "thaw",
-    cls=Command,
-    examples=(
-        Example("What dead runs left, and nothing else", "pyfreeze thaw"),
-        Example("Of that, only one filesystem", "pyfreeze thaw --mount /srv"),
-        Example(
-            "One filesystem that fsfreeze, a hypervisor's agent or a live run has frozen",
-            "pyfreeze thaw --force --mount /srv",
-        ),
+    Example("What dead runs left, and nothing else", "pyfreeze thaw"),
+    Example("Of that, only one filesystem", "pyfreeze thaw --mount /srv"),
+    Example(
+        "One filesystem that fsfreeze, a hypervisor's agent or a live run has frozen",
+        "pyfreeze thaw --force --mount /srv",
     ),
 )
-@click.option(
-    "--mount", "mounts", type=MountPoint(), metavar="PATH", multiple=True,
-    help="Thaw this mount point only; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--force", is_flag=True,
-    help="Thaw what --mount names, even if another program froze it. It spoils the snapshot of a "
+@mount_option("Thaw this mount point only; may be repeated.")
+@option(
+    "--force", None,
+    "Thaw what --mount names, even if another program froze it. It spoils the snapshot of a "
     "live run.",
 )  # fmt: skip
-@click.option(
-    "--verbose", is_flag=True,
-    help="Show what each run that was seen to did last, too: its black box.",
-)  # fmt: skip
+@option("--verbose", None, "Show what each run that was seen to did last, too: its black box.")
 def command(mounts: tuple[str, ...], force: bool, verbose: bool) -> int:
     """Thaw what a dead run left frozen, and only that.
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyfreeze._cli.command import all_of
 from pyfreeze._cli.types import Count, Seconds
 from pyfreeze._model import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pyfreeze._cli.command import Decorator
 
-def window_options(*, required: Sequence[str] = ()) -> Callable[[Any], Callable[..., int]]:
+
+def window_options(*, required: Sequence[str] = ()) -> Decorator:
     """Add every option of a window to a command, which gets one argument: `window`.
 
     That has what was given, by option or variable, and nothing else.
@@ -35,10 +38,8 @@ def window_options(*, required: Sequence[str] = ()) -> Callable[[Any], Callable[
                     window[name] = value
             return command(window=window, **parameters)
 
-        decorated: Callable[..., int] = collecting
-        for name, option in reversed(options.WINDOW.items()):
-            decorated = _option(name, option, required=name in required)(decorated)
-        return decorated
+        every = (_option(name, o, required=name in required) for name, o in options.WINDOW.items())
+        return all_of(*every)(collecting)
 
     return decorate
 
@@ -47,7 +48,7 @@ def _parameter(name: str, option: options.Option) -> str:
     return f"no_{name}" if option.default is True else name
 
 
-def _option(name: str, option: options.Option, *, required: bool) -> Callable[[Any], Any]:
+def _option(name: str, option: options.Option, *, required: bool) -> Decorator:
     long_name = "--" + _parameter(name, option).replace("_", "-")
     if isinstance(option, options.Switch):
         return click.option(
