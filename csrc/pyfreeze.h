@@ -161,6 +161,7 @@ typedef struct {
     uint64_t max_window_ns; /* from the first FIFREEZE's entry */
     uint64_t freeze_timeout_ns; /* for all FIFREEZEs together */
     uint32_t flags; /* enum pf_window_flag */
+    uint32_t reserved;
 } pf_window_options;
 
 enum pf_child_flag {

@@ -48,8 +48,8 @@ static uint64_t longest_flush_ns(const struct pf_plan_page *plan)
 {
     uint64_t longest = 0;
     for (uint32_t i = 0; i < plan->count; i++)
-        if (plan->steps[i].kind == PF_STEP_WINDOW && plan->steps[i].flush.limit_ns > longest)
-            longest = plan->steps[i].flush.limit_ns;
+        if (plan->steps[i].kind == PF_STEP_WINDOW && plan->steps[i].window.flush.limit_ns > longest)
+            longest = plan->steps[i].window.flush.limit_ns;
     return longest;
 }
 

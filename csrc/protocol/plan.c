@@ -50,10 +50,7 @@ static void fill_step(struct pf_step *step, const pf_step_options *options)
         .only_if = options->only_if,
         .on_failure = options->on_failure,
         .after = options->after,
-        .window_flags = options->window.flags,
-        .flush = options->window.flush,
-        .max_window_ns = options->window.max_window_ns,
-        .freeze_timeout_ns = options->window.freeze_timeout_ns,
+        .window = options->window,
         .fault = {.index = -1},
     };
 }

@@ -25,17 +25,15 @@ struct pf_step {
     uint32_t only_if;
     uint32_t on_failure;
     int32_t after;
-    uint32_t window_flags;
+    uint32_t reserved;
     uint64_t child_offset; /* of its page, from the file's begin; 0: it has none */
     uint64_t child_size;
-    pf_flush_options flush;
-    uint64_t max_window_ns;
-    uint64_t freeze_timeout_ns;
+    pf_window_options window; /* as it was asked for: whatever is added to it goes along */
     /* the journal */
     _Atomic uint32_t status; /* enum pf_step_status; written after everything below */
     int32_t verdict; /* enum pf_verdict */
     pf_fault fault;
-    uint32_t reserved;
+    uint32_t reserved_too;
     uint64_t begin_ns;
     uint64_t snapshot_ns;
     uint64_t end_ns;
@@ -51,8 +49,11 @@ struct pf_plan_page {
     struct pf_step steps[];
 };
 
-_Static_assert(sizeof(pf_flush_options) == 24 && sizeof(pf_fault) == 12, "no hidden padding");
-_Static_assert(sizeof(struct pf_step) == 136, "both sides and every later reader agree on it");
+_Static_assert(sizeof(pf_flush_options) == 24 && sizeof(pf_fault) == 12 &&
+                   sizeof(pf_window_options) == offsetof(pf_window_options, reserved) + 4,
+               "no hidden padding");
+_Static_assert(sizeof(struct pf_step) == 96 + sizeof(pf_window_options),
+               "both sides and every later reader agree on it");
 _Static_assert(offsetof(struct pf_plan_page, steps) == 32, "no hidden padding before the steps");
 
 /* Make the journal of a run in its state directory, in the place of an earlier one. Returns its

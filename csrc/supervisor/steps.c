@@ -122,10 +122,7 @@ static void begin_window(struct pf_supervisor *supervisor, uint32_t index)
     struct pf_window *window = &supervisor->window;
     struct pf_child *child = supervisor->plan.children[index];
     pf_fault fault = {.index = -1};
-    window->flush = step->flush;
-    window->max_window_ns = step->max_window_ns;
-    window->freeze_timeout_ns = step->freeze_timeout_ns;
-    window->flags = step->window_flags;
+    window->options = step->window;
     window->awaits_command = child != NULL;
     int result = child ? pf_start_child(supervisor, index, &fault) : 0;
     if (result == 0) {
@@ -184,7 +181,7 @@ static void begin_child(struct pf_supervisor *supervisor, uint32_t index)
 static void begin_flush(struct pf_supervisor *supervisor, uint32_t index)
 {
     pf_fault fault;
-    supervisor->window.flush = pf_step_at(supervisor, index)->flush;
+    supervisor->window.options.flush = pf_step_at(supervisor, index)->window.flush;
     if (pf_window_begin_flush(&supervisor->window, &fault) < 0)
         end_by_fault(supervisor, index, &fault);
 }
@@ -198,7 +195,7 @@ static void begin_open(struct pf_supervisor *supervisor, uint32_t index)
 
 static void begin_wait(struct pf_supervisor *supervisor, uint32_t index)
 {
-    uint64_t limit_ns = pf_step_at(supervisor, index)->max_window_ns;
+    uint64_t limit_ns = pf_step_at(supervisor, index)->window.max_window_ns;
     if (limit_ns > 0)
         pf_timer_arm(supervisor->plan.wait_fd, pf_add_ns(pf_now_ns(), limit_ns));
     tell_waiting(supervisor, "unfrozen\n");

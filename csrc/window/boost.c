@@ -32,10 +32,10 @@ static void set_latency(struct pf_window *window, int cpu_latency)
 
 void pf_boost_begin(struct pf_window *window)
 {
-    set_latency(window, (window->flags & PF_WINDOW_CPU_LATENCY) != 0);
-    if (window->flags & PF_WINDOW_REALTIME)
+    set_latency(window, (window->options.flags & PF_WINDOW_CPU_LATENCY) != 0);
+    if (window->options.flags & PF_WINDOW_REALTIME)
         set_realtime(window, pf_load_is_high(window->page->count));
-    if (window->flags & PF_WINDOW_EXPEDITE)
+    if (window->options.flags & PF_WINDOW_EXPEDITE)
         pf_rcu_raise(window->page, window->rcu_fd);
 }
 

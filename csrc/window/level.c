@@ -28,7 +28,8 @@ static uint32_t level_of(const struct pf_window *window, uint32_t index, enum pf
 uint32_t pf_level_post(struct pf_window *window, enum pf_job job)
 {
     uint32_t count = window->page->count, posted = 0, most = count;
-    if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) && !(window->flags & PF_WINDOW_PARALLEL))
+    if ((job == PF_JOB_FREEZE || job == PF_JOB_THAW) &&
+        !(window->options.flags & PF_WINDOW_PARALLEL))
         most = 1;
     for (uint32_t n = 0; n < count; n++) {
         uint32_t i = job == PF_JOB_THAW ? pf_order_nth(window->page, n) : n;

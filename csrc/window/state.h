@@ -31,16 +31,13 @@ struct pf_window {
 
     int freeze_follows; /* the flush is part of a window */
     int awaits_command; /* the snapshot command is still on its way to being parked */
-    pf_flush_options flush;
+    pf_window_options options; /* of a flush alone only `flush`, which is lessened to end it */
     uint32_t round;
     uint64_t flush_begin_ns;
     uint64_t round_begin_ns;
     uint64_t round_before_ns; /* how long the last round took */
     uint64_t thaw_begin_ns;
 
-    uint64_t max_window_ns;
-    uint64_t freeze_timeout_ns;
-    uint32_t flags; /* enum pf_window_flag */
     int is_realtime;
     int holds_latency;
 };

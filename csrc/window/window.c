@@ -84,9 +84,10 @@ static void begin_flushing(struct pf_window *window, int freeze_follows)
     window->round = 0;
     window->round_before_ns = UINT64_MAX;
     window->flush_begin_ns = pf_now_ns();
-    pf_timer_arm(window->limit_fd, pf_add_ns(window->flush_begin_ns, window->flush.limit_ns));
+    pf_timer_arm(window->limit_fd,
+                 pf_add_ns(window->flush_begin_ns, window->options.flush.limit_ns));
     pf_level_stop_waiting(window);
-    if (window->flush.rounds > 0)
+    if (window->options.flush.rounds > 0)
         begin_round(window);
 }
 
@@ -104,10 +105,10 @@ static void begin_freezing(struct pf_window *window)
     uint64_t now = pf_now_ns();
     /* Before the first FIFREEZE, from which the deadline counts. The client reads it in the page,
      * and kills a supervisor that misses it. */
-    uint64_t deadline = pf_add_ns(now, window->max_window_ns);
+    uint64_t deadline = pf_add_ns(now, window->options.max_window_ns);
     atomic_store(&window->page->deadline_ns, deadline);
     pf_timer_arm(window->deadline_fd, deadline);
-    pf_timer_arm(window->limit_fd, pf_add_ns(now, window->freeze_timeout_ns));
+    pf_timer_arm(window->limit_fd, pf_add_ns(now, window->options.freeze_timeout_ns));
     enter(window, PF_WINDOW_FREEZING);
     window->level = 0;
     pf_level_post(window, PF_JOB_FREEZE);
@@ -187,8 +188,9 @@ static int finish_round(struct pf_window *window)
     uint64_t took = now - window->round_begin_ns;
     uint64_t before = window->round_before_ns;
     window->round_before_ns = took;
-    return ++window->round >= window->flush.rounds || took <= CONVERGED_NS ||
-           now - window->flush_begin_ns >= window->flush.spend_ns || took >= before - before / 4;
+    return ++window->round >= window->options.flush.rounds || took <= CONVERGED_NS ||
+           now - window->flush_begin_ns >= window->options.flush.spend_ns ||
+           took >= before - before / 4;
 }
 
 static enum pf_window_event end_flushing(struct pf_window *window)
@@ -225,9 +227,9 @@ static enum pf_window_event end_opening_level(struct pf_window *window)
 static enum pf_window_event end_flushing_level(struct pf_window *window)
 {
     /* A filesystem on another one comes first: flushing it dirties the one below. */
-    if (window->flush.rounds > 0 && ++window->level < window->levels)
+    if (window->options.flush.rounds > 0 && ++window->level < window->levels)
         pf_level_post(window, PF_JOB_FLUSH);
-    else if (window->flush.rounds > 0 && !finish_round(window))
+    else if (window->options.flush.rounds > 0 && !finish_round(window))
         begin_round(window);
     else
         return end_flushing(window);
@@ -339,7 +341,7 @@ void pf_window_cut_short(struct pf_window *window)
     if (window->stage != PF_WINDOW_OPENING && window->stage != PF_WINDOW_FLUSHING)
         return;
     window->level = window->levels - 1;
-    window->flush.rounds = 0;
+    window->options.flush.rounds = 0;
     pf_level_stop_waiting(window);
 }
 
@@ -368,7 +370,7 @@ void pf_window_on_limit(struct pf_window *window)
         pf_level_blame_busy(window, PF_OP_FLUSH);
         if (window->freeze_follows)
             pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
-        window->flush.rounds = 0; /* begin no further level and no further round */
+        window->options.flush.rounds = 0; /* begin no further level and no further round */
         pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_AWAITING: /* flush.limit_ns is still armed: a chdir() of the command may hang */

@@ -15,9 +15,9 @@ static struct pf_window window;
 static void begin(uint64_t max_window_ns)
 {
     pf_fault fault;
-    window.flush = (pf_flush_options){.rounds = 0, .limit_ns = PF_NS_PER_S};
-    window.max_window_ns = max_window_ns;
-    window.freeze_timeout_ns = 10 * PF_NS_PER_S;
+    window.options.flush = (pf_flush_options){.rounds = 0, .limit_ns = PF_NS_PER_S};
+    window.options.max_window_ns = max_window_ns;
+    window.options.freeze_timeout_ns = 10 * PF_NS_PER_S;
     REQUIRE(pf_window_begin_freeze(&window, &fault) == 0);
     REQUIRE(pf_window_advance(&window) == PF_WINDOW_EVENT_FROZEN);
 }

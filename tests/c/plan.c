@@ -109,12 +109,12 @@ static void check_step(struct pf_plan_page *page, uint32_t index, const pf_step_
     CHECK_EQ(step->only_if, wanted->only_if);
     CHECK_EQ(step->on_failure, wanted->on_failure);
     CHECK_EQ(step->after, wanted->after);
-    CHECK_EQ(step->window_flags, wanted->window.flags);
-    CHECK_EQ(step->flush.rounds, wanted->window.flush.rounds);
-    CHECK_EQ(step->flush.spend_ns, wanted->window.flush.spend_ns);
-    CHECK_EQ(step->flush.limit_ns, wanted->window.flush.limit_ns);
-    CHECK_EQ(step->max_window_ns, wanted->window.max_window_ns);
-    CHECK_EQ(step->freeze_timeout_ns, wanted->window.freeze_timeout_ns);
+    CHECK_EQ(step->window.flags, wanted->window.flags);
+    CHECK_EQ(step->window.flush.rounds, wanted->window.flush.rounds);
+    CHECK_EQ(step->window.flush.spend_ns, wanted->window.flush.spend_ns);
+    CHECK_EQ(step->window.flush.limit_ns, wanted->window.flush.limit_ns);
+    CHECK_EQ(step->window.max_window_ns, wanted->window.max_window_ns);
+    CHECK_EQ(step->window.freeze_timeout_ns, wanted->window.freeze_timeout_ns);
     if (wanted->child)
         check_child(pf_step_child(page, index), wanted->child);
     else
