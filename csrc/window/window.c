@@ -383,7 +383,7 @@ void pf_window_on_limit(struct pf_window *window)
         pf_level_stop_waiting(window);
         break;
     case PF_WINDOW_THAWING: /* go on with all others, and no longer one at a time */
-        window->flags |= PF_WINDOW_PARALLEL;
+        window->options.flags |= PF_WINDOW_PARALLEL;
         pf_timer_arm(window->limit_fd, pf_now_ns() + PF_THAW_LIMIT_NS);
         pf_level_stop_waiting(window);
         break;
