@@ -144,7 +144,7 @@ TEST(reports)
     CHECK_EQ(report.ended_early, 2);
     CHECK_EQ(report.unkillable, 3);
     CHECK_EQ(report.start_ns, 1ull << 40);
-    CHECK(report.end_ns == UINT64_MAX);
+    CHECK_EQ(report.end_ns, UINT64_MAX);
     CHECK_EQ(report.output_total, 4);
     CHECK(pf_child_page_is_plausible(page, page->size)); /* whatever has become of it */
     free(page);

@@ -9,16 +9,18 @@ TEST_WITH_RUN(success)
     pf_fault fault;
     fifo_open(&fifo);
     pf_child_report report = running_run(run, &(struct script){.words = {"touch", fifo.path}});
-    CHECK(report.wait_status == 0 && report.exec_error == 0 && report.attempts == 1);
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(report.exec_error, 0);
+    CHECK_EQ(report.attempts, 1);
     CHECK(!report.timed_out && !report.ended_early && !report.unkillable && report.pid > 0);
     CHECK(report.start_ns > 0 && report.end_ns >= report.start_ns);
-    CHECK(fifo_rest(&fifo, 'x') == 1);
+    CHECK_EQ(fifo_rest(&fifo, 'x'), 1);
     fifo_close(&fifo);
 
     report = running_run(run, &(struct script){.words = {"print", "5"}});
-    CHECK(report.output_total == 5);
-    CHECK(pf_run_child_output(run, 0, text, sizeof text, &fault) == 5);
-    CHECK(strcmp(text, "abcde") == 0);
+    CHECK_EQ(report.output_total, 5);
+    CHECK_EQ(pf_run_child_output(run, 0, text, sizeof text, &fault), 5);
+    CHECK_STR(text, "abcde");
 }
 
 TEST_WITH_RUN(surroundings)
@@ -27,14 +29,15 @@ TEST_WITH_RUN(surroundings)
     pf_fault fault;
     pf_child_report report = running_run(run, &(struct script){.words = {"describe"},
                                                                .flags = PF_CHILD_NUMBERED});
-    CHECK(report.wait_status == 0);
+    CHECK_EQ(report.wait_status, 0);
     CHECK(pf_run_child_output(run, 0, text, sizeof text - 1, &fault) > 0);
     char *last = strstr(text, "fd 2\n");
     CHECK(last && !strstr(last + 1, "fd ")); /* three descriptors, none of the supervisor's */
     CHECK(strstr(text, "SigBlk:\t0000000000000000\n") != NULL);
     /* 32 and 33 are glibc's own: posix_spawn() leaves them ignored, sigaction() will not touch them. */
     const char *ignored = strstr(text, "SigIgn:");
-    CHECK(ignored && (strtoull(ignored + 7, NULL, 16) & ~(3ull << 31)) == 0);
+    REQUIRE(ignored);
+    CHECK_EQ(strtoull(ignored + 7, NULL, 16) & ~(3ull << 31), 0);
     CHECK(strstr(text, "leader 1 1\n") != NULL);
     CHECK(strstr(text, "env LANG=C\nenv PYFREEZE_ATTEMPT=1\n") != NULL);
 }
@@ -46,15 +49,19 @@ TEST_WITH_RUN(retries)
     pf_child_report report = running_run(run, &(struct script){.words = {"attempt", "3"},
                                                                .flags = PF_CHILD_NUMBERED,
                                                                .attempts = 5});
-    CHECK(report.wait_status == 0 && report.attempts == 3);
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(report.attempts, 3);
     CHECK(pf_run_child_output(run, 0, text, sizeof text - 1, &fault) > 0);
-    CHECK(strcmp(text, "attempt 1\nattempt 2\nattempt 3\n") == 0);
+    CHECK_STR(text, "attempt 1\nattempt 2\nattempt 3\n");
 
     report = running_run(run, &(struct script){.words = {"exit", "3"}, .attempts = 4});
-    CHECK(running_exited(&report, 3) && report.attempts == 4 && !report.timed_out);
+    CHECK(running_exited(&report, 3));
+    CHECK_EQ(report.attempts, 4);
+    CHECK(!report.timed_out);
 
     report = running_run(run, &(struct script){.words = {"signal", "11"}});
-    CHECK(WIFSIGNALED(report.wait_status) && WTERMSIG(report.wait_status) == SIGSEGV);
+    CHECK(WIFSIGNALED(report.wait_status));
+    CHECK_EQ(WTERMSIG(report.wait_status), SIGSEGV);
 }
 
 /* The remains of a failed attempt are gone before the next one begins. */
@@ -64,8 +71,9 @@ TEST_WITH_RUN(retries_after_remains)
     fifo_open(&fifo);
     pf_child_report report = running_run(run, &(struct script){.words = {"daemon", fifo.path, "7"},
                                                                .attempts = 3});
-    CHECK(running_exited(&report, 7) && report.attempts == 3);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    CHECK(running_exited(&report, 7));
+    CHECK_EQ(report.attempts, 3);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     fifo_close(&fifo);
 }
 
@@ -77,18 +85,22 @@ TEST_WITH_RUN(timeout)
                                                                .attempts = 3,
                                                                .timeout_ns = 300 * PF_NS_PER_MS,
                                                                .grace_ns = 100 * PF_NS_PER_MS});
-    CHECK(report.timed_out && !report.ended_early && !report.unkillable && report.attempts == 1);
-    CHECK(WIFSIGNALED(report.wait_status) && WTERMSIG(report.wait_status) == SIGKILL);
+    CHECK(report.timed_out);
+    CHECK(!report.ended_early);
+    CHECK(!report.unkillable);
+    CHECK_EQ(report.attempts, 1);
+    CHECK(WIFSIGNALED(report.wait_status));
+    CHECK_EQ(WTERMSIG(report.wait_status), SIGKILL);
     CHECK(report.end_ns - report.start_ns >= 400 * PF_NS_PER_MS);
-    CHECK(fifo_next(&fifo) == 'r');
-    CHECK(fifo_rest(&fifo, 'T') == 1); /* asked once, then killed */
+    CHECK_EQ(fifo_next(&fifo), 'r');
+    CHECK_EQ(fifo_rest(&fifo, 'T'), 1); /* asked once, then killed */
     fifo_close(&fifo);
 
     fifo_open(&fifo); /* the whole family */
     report = running_run(run, &(struct script){.words = {"family", fifo.path},
                                                .timeout_ns = 300 * PF_NS_PER_MS});
     CHECK(report.timed_out);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     fifo_close(&fifo);
 }
 
@@ -101,18 +113,20 @@ TEST_WITH_RUN(much_output)
     snprintf(number, sizeof number, "%d", TOTAL);
     pf_child_report report = running_run(run, &(struct script){.words = {"print", number},
                                                                .output_bytes = KEPT});
-    CHECK(report.wait_status == 0 && report.output_total == TOTAL);
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(report.output_total, TOTAL);
     REQUIRE(pf_run_child_output(run, 0, text, sizeof text, &fault) == KEPT);
     int wrong = 0;
     for (int i = 0; i < KEPT; i++)
         wrong += text[i] != 'a' + (TOTAL - KEPT + i) % 26;
-    CHECK(wrong == 0);
+    CHECK_EQ(wrong, 0);
 }
 
 static void check_exec_error(pf_run *run, const struct script *script, int error)
 {
     pf_child_report report = running_run(run, script);
-    CHECK(report.exec_error == error && running_exited(&report, error == ENOENT ? 127 : 126));
+    CHECK_EQ(report.exec_error, error);
+    CHECK(running_exited(&report, error == ENOENT ? 127 : 126));
 }
 
 TEST_WITH_RUN(exec_errors)
@@ -127,7 +141,8 @@ TEST_WITH_RUN(exec_errors)
                      ENOENT);
     check_exec_error(run, &(struct script){.directory = path, .words = {"exit", "0"}}, ENOTDIR);
     pf_child_report report = running_run(run, &(struct script){.path = path, .attempts = 2});
-    CHECK(report.attempts == 2 && report.exec_error == ENOEXEC);
+    CHECK_EQ(report.attempts, 2);
+    CHECK_EQ(report.exec_error, ENOEXEC);
 }
 
 TEST_WITH_RUN(abort)
@@ -192,10 +207,10 @@ TEST_WITH_RUN(held_signals)
     REQUIRE(sigaction(SIGUSR1, &action, &before) == 0);
     pf_run_hold_signals(run);
     REQUIRE(kill(getpid(), SIGUSR1) == 0);
-    CHECK(handled == 0);
-    CHECK(pf_run_next(run, PATIENCE_NS, &event, &fault) == PF_EVENT_INTERRUPTED);
-    CHECK(handled == SIGUSR1);
-    CHECK(pf_run_next(run, 0, &event, &fault) == PF_EVENT_TIMEOUT);
+    CHECK_EQ(handled, 0);
+    CHECK_EQ(pf_run_next(run, PATIENCE_NS, &event, &fault), PF_EVENT_INTERRUPTED);
+    CHECK_EQ(handled, SIGUSR1);
+    CHECK_EQ(pf_run_next(run, 0, &event, &fault), PF_EVENT_TIMEOUT);
     pf_run_release_signals(run);
     REQUIRE(sigaction(SIGUSR1, &before, NULL) == 0);
 }
@@ -489,23 +504,28 @@ TEST(refused_starts)
     int before = check_count_fds(getpid());
     pf_start_options options = running_options(NULL, 0);
     options.program = "/no/such/program";
-    CHECK(pf_run_start(&run, &options, &fault) == -ENOENT && fault.op == PF_OP_SPAWN);
+    CHECK_EQ(pf_run_start(&run, &options, &fault), -ENOENT);
+    CHECK_EQ(fault.op, PF_OP_SPAWN);
     options.program = "/bin/true"; /* ends without a word */
-    CHECK(pf_run_start(&run, &options, &fault) < 0 && fault.op == PF_OP_READY);
+    CHECK(pf_run_start(&run, &options, &fault) < 0);
+    CHECK_EQ(fault.op, PF_OP_READY);
     options = running_options(NULL, 0);
     options.run_id = "a/b";
-    CHECK(pf_run_start(&run, &options, &fault) == -EINVAL && fault.op == PF_OP_PAGE);
+    CHECK_EQ(pf_run_start(&run, &options, &fault), -EINVAL);
+    CHECK_EQ(fault.op, PF_OP_PAGE);
     CHECK(run == NULL && running_state_is_empty());
-    CHECK(check_count_fds(getpid()) == before);
-    CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+    CHECK_EQ(check_count_fds(getpid()), before);
+    CHECK_EQ(waitpid(-1, NULL, 0), -1);
+    CHECK_EQ(errno, ECHILD);
 
     run = running_start(NULL, 0);
     options = running_options(NULL, 0);
     pf_run *second = NULL;
-    CHECK(pf_run_start(&second, &options, &fault) == -EWOULDBLOCK && fault.op == PF_OP_LOCK);
+    CHECK_EQ(pf_run_start(&second, &options, &fault), -EWOULDBLOCK);
+    CHECK_EQ(fault.op, PF_OP_LOCK);
     CHECK(!running_state_is_empty());
     running_end(run);
-    CHECK(check_count_fds(getpid()) == before);
+    CHECK_EQ(check_count_fds(getpid()), before);
 }
 
 int main(int count, char **words)

@@ -88,7 +88,7 @@ static void clean_up(void)
                  "fsfreeze -u '%s' 2>/dev/null; umount '%s' && for attempt in 1 2 3 4 5; do "
                  "[ -z \"$(losetup -j 'disks/%s.img')\" ] && exit 0; sleep 0.1; done; false",
                  mounts[i], mounts[i], names[i]);
-        CHECK(system(line) == 0);
+        CHECK_EQ(system(line), 0);
     }
 }
 
@@ -97,7 +97,8 @@ static void check_writable(void)
 {
     for (int i = 0; i < COUNT; i++) {
         int fd = openat(roots[i], "written", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+        CHECK(fd >= 0);
+        CHECK_EQ(write(fd, "x", 1), 1);
         close(fd);
     }
 }
@@ -113,7 +114,7 @@ static pf_filesystem filesystem(pf_run *run, uint32_t index)
 static void check_states(pf_run *run, int state)
 {
     for (uint32_t i = 0; i < COUNT; i++)
-        CHECK(filesystem(run, i).state == state);
+        CHECK_EQ(filesystem(run, i).state, state);
 }
 
 static pf_run *start_and_open(void)
@@ -152,7 +153,8 @@ static void check_order(pf_run *run, uint64_t snapshot_from, uint64_t snapshot_t
     const pf_filesystem *const both[] = {&low, &high};
     for (int i = 0; i < COUNT; i++) {
         const pf_filesystem *one = both[i];
-        CHECK(one->state == PF_STATE_THAWED && one->error == 0);
+        CHECK_EQ(one->state, PF_STATE_THAWED);
+        CHECK_EQ(one->error, 0);
         CHECK(one->flush_rounds >= 1 && one->flush_rounds <= 2);
         CHECK(0 < one->freeze_enter_ns && one->freeze_enter_ns <= one->freeze_return_ns);
         CHECK(one->freeze_return_ns <= snapshot_from && snapshot_to <= one->thaw_enter_ns);
@@ -173,7 +175,7 @@ TEST(window_with_child)
     pf_child_report report = running_report(run, 0);
     CHECK_EQ(report.wait_status, 0);
     check_order(run, report.start_ns, report.end_ns);
-    CHECK(read_rcu() == rcu);
+    CHECK_EQ(read_rcu(), rcu);
     check_writable();
     running_end(run);
 }
@@ -188,9 +190,10 @@ TEST(windows_of_the_caller)
         pf_window_options window = expedited_window();
         request_window(run, &window, NULL);
         running_expect(run, PF_EVENT_WAITING);
-        CHECK(read_rcu() == rcu); /* raised around the FIFREEZEs only */
+        CHECK_EQ(read_rcu(), rcu); /* raised around the FIFREEZEs only */
         check_states(run, PF_STATE_FROZEN);
-        CHECK(ioctl(roots[0], FIFREEZE, 0) < 0 && errno == EBUSY);
+        CHECK(ioctl(roots[0], FIFREEZE, 0) < 0);
+        CHECK_EQ(errno, EBUSY);
         CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
         CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         check_states(run, PF_STATE_THAWED);
@@ -223,15 +226,15 @@ TEST(foreign_thaw)
     pf_window_options window = expedited_window();
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
-    CHECK(ioctl(roots[1], FITHAW, 0) == 0);
+    CHECK_EQ(ioctl(roots[1], FITHAW, 0), 0);
     CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
     CHECK_EQ(running_verdict(run), PF_VERDICT_BROKEN);
     pf_fault found = running_step(run, 0).fault;
     CHECK_EQ(found.op, PF_OP_THAW);
     CHECK_EQ(found.index, 1);
     CHECK_EQ(found.error, EINVAL);
-    CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
-    CHECK(filesystem(run, 1).state == PF_STATE_FOREIGN_THAW);
+    CHECK_EQ(filesystem(run, 0).state, PF_STATE_THAWED);
+    CHECK_EQ(filesystem(run, 1).state, PF_STATE_FOREIGN_THAW);
     check_writable();
     running_end(run);
 }
@@ -249,10 +252,11 @@ TEST(foreign_freeze)
     CHECK_EQ(found.op, PF_OP_FREEZE);
     CHECK_EQ(found.index, 1);
     CHECK_EQ(found.error, EBUSY);
-    CHECK(filesystem(run, 0).state == PF_STATE_THAWED);
-    CHECK(filesystem(run, 1).state == PF_STATE_FAILED);
-    CHECK(ioctl(roots[1], FITHAW, 0) == 0); /* it was still theirs to thaw */
-    CHECK(ioctl(roots[0], FITHAW, 0) < 0 && errno == EINVAL);
+    CHECK_EQ(filesystem(run, 0).state, PF_STATE_THAWED);
+    CHECK_EQ(filesystem(run, 1).state, PF_STATE_FAILED);
+    CHECK_EQ(ioctl(roots[1], FITHAW, 0), 0); /* it was still theirs to thaw */
+    CHECK(ioctl(roots[0], FITHAW, 0) < 0);
+    CHECK_EQ(errno, EINVAL);
     check_writable();
     running_end(run);
 }
@@ -273,7 +277,7 @@ TEST(wrong_mount)
     request_window(run, &window, NULL);
     CHECK_EQ(running_verdict(run), PF_VERDICT_FREEZE_FAILED);
     CHECK_EQ(running_step(run, 0).fault.op, PF_OP_SEQUENCE);
-    CHECK(filesystem(run, 0).freeze_enter_ns == 0);
+    CHECK_EQ(filesystem(run, 0).freeze_enter_ns, 0);
     running_end(run);
 }
 
@@ -289,14 +293,14 @@ TEST(killed_supervisor)
     window.max_window_ns = 3600 * PF_NS_PER_S;
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
-    CHECK(kill(pf_run_supervisor_pid(run), SIGKILL) == 0);
+    CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
     check_writable(); /* returns once it is thawed */
     running_expect(run, PF_EVENT_LOST);
     const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
     CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
     check_states(run, PF_STATE_THAWED);
-    CHECK(read_rcu() == rcu);
-    CHECK(pf_run_close(run, &fault) == 0);
+    CHECK_EQ(read_rcu(), rcu);
+    CHECK_EQ(pf_run_close(run, &fault), 0);
     CHECK(check_bury_all() >= 0 && running_state_is_empty());
 }
 
@@ -328,13 +332,13 @@ static void kill_client(int both)
     if (client == 0)
         die_in_window(told[1], both);
     REQUIRE(read(told[0], &supervisor, sizeof supervisor) == sizeof supervisor);
-    CHECK(kill(client, SIGKILL) == 0);
+    CHECK_EQ(kill(client, SIGKILL), 0);
     if (!both)
         check_writable(); /* returns once it is thawed */
     else
         REQUIRE(kill(supervisor, SIGKILL) == 0);
     CHECK(check_bury_all() >= 1);
-    CHECK(running_state_is_empty() == !both);
+    CHECK_EQ(running_state_is_empty(), !both);
     close(told[0]);
     close(told[1]);
 }
@@ -351,10 +355,12 @@ static void check_view(void)
     pf_record *record;
     pf_record_header header;
     REQUIRE(pf_record_view(&record, STATE_NAME "/run.state", &header, &fault) == 0);
-    CHECK(strcmp(header.run_id, "run") == 0 && header.same_boot && header.count == COUNT);
+    CHECK_STR(header.run_id, "run");
+    CHECK(header.same_boot);
+    CHECK_EQ(header.count, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         pf_filesystem found;
-        CHECK(pf_record_read(record, i, &found, &fault) == 0);
+        CHECK_EQ(pf_record_read(record, i, &found, &fault), 0);
         CHECK_EQ(found.state, PF_STATE_FROZEN);
     }
     CHECK_EQ(pf_record_recover(record, &(pf_recover_options){0}, &fault), -EROFS);
@@ -365,13 +371,14 @@ static void check_view(void)
 TEST(thaw_by_name)
 {
     pf_fault fault;
-    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 0); /* it is not frozen */
+    CHECK_EQ(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault), 0); /* it is not frozen */
     int fd = open(mounts[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     REQUIRE(fd >= 0 && ioctl(fd, FIFREEZE, 0) == 0);
-    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id + 1, &fault) == -ESTALE);
-    CHECK(fault.op == PF_OP_VERIFY);
-    CHECK(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault) == 1);
-    CHECK(pf_thaw_mount("/nowhere", 1, &fault) == -ENOENT && fault.op == PF_OP_OPEN);
+    CHECK_EQ(pf_thaw_mount(mounts[0], targets[0].mount_id + 1, &fault), -ESTALE);
+    CHECK_EQ(fault.op, PF_OP_VERIFY);
+    CHECK_EQ(pf_thaw_mount(mounts[0], targets[0].mount_id, &fault), 1);
+    CHECK_EQ(pf_thaw_mount("/nowhere", 1, &fault), -ENOENT);
+    CHECK_EQ(fault.op, PF_OP_OPEN);
     close(fd);
     check_writable();
 }
@@ -504,9 +511,10 @@ static int run_and_clean_up(void)
     }
     struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
     sigaction(SIGALRM, &action, NULL);
-    CHECK(waitpid(test, &status, 0) == test); /* else it has taken too long */
+    CHECK_EQ(waitpid(test, &status, 0), test); /* else it has taken too long */
     clean_up();
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
     return check_end();
 }
 

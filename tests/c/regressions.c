@@ -165,7 +165,7 @@ TEST(late_attempt)
                                                                .attempts = 2,
                                                                .timeout_ns = PF_NS_PER_S,
                                                                .grace_ns = 1200 * PF_NS_PER_MS});
-    CHECK(report.attempts == 1);
+    CHECK_EQ(report.attempts, 1);
     running_end(run);
     fifo_close(&fifo);
 }
@@ -186,9 +186,9 @@ TEST(start_without_descriptors)
         int result = pf_run_start(&run, &options, &fault);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
         if (result == 0)
-            CHECK(pf_run_close(run, &fault) == 0);
+            CHECK_EQ(pf_run_close(run, &fault), 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
-        CHECK(check_count_fds(getpid()) == fds);
+        CHECK_EQ(check_count_fds(getpid()), fds);
         REQUIRE(fcntl(0, F_GETFD) >= 0);
     }
 }
@@ -224,7 +224,8 @@ TEST(endless_timeout)
     pf_child_report report = running_run(run, &(struct script){.path = "/bin/sh",
                                                                .words = {"-c", "sleep 0.1"},
                                                                .timeout_ns = UINT64_MAX});
-    CHECK(!report.timed_out && report.wait_status == 0);
+    CHECK(!report.timed_out);
+    CHECK_EQ(report.wait_status, 0);
     running_end(run);
 }
 

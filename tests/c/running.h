@@ -73,7 +73,7 @@ static inline int running_state_is_empty(void)
 static inline void running_end(pf_run *run)
 {
     pf_fault fault;
-    CHECK(pf_run_close(run, &fault) == 0);
+    CHECK_EQ(pf_run_close(run, &fault), 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
     int lock = pf_lock(running_options(NULL, 0).directory, &fault);
@@ -104,7 +104,7 @@ static inline pf_event running_next(pf_run *run)
 static inline pf_event running_expect(pf_run *run, int kind)
 {
     pf_event event = running_next(run);
-    if (!CHECK(event.kind == kind))
+    if (!CHECK_EQ(event.kind, kind))
         fprintf(stderr, "event %d instead of %d; step %d, fault %d/%d\n", event.kind, kind,
                 event.index, event.fault.op, event.fault.error);
     return event;

@@ -34,19 +34,22 @@ TEST_WITH_RUN(child)
     struct fifo fifo;
     fifo_open(&fifo);
     struct script script = actor("touch", fifo.path);
-    CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
-    CHECK(report.wait_status == 0 && report.attempts == 1 && !report.ended_early);
-    CHECK(fifo_rest(&fifo, 'x') == 1);
+    CHECK_EQ(window_with(run, &script, 10 * PF_NS_PER_S, &report), PF_VERDICT_GOOD);
+    CHECK_EQ(report.wait_status, 0);
+    CHECK_EQ(report.attempts, 1);
+    CHECK(!report.ended_early);
+    CHECK_EQ(fifo_rest(&fifo, 'x'), 1);
     fifo_close(&fifo);
 
     script = actor("exit", "9"); /* frozen all the while: what the child made of it is its own */
-    CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
+    CHECK_EQ(window_with(run, &script, 10 * PF_NS_PER_S, &report), PF_VERDICT_GOOD);
     CHECK(running_exited(&report, 9));
 
     script = actor("exit", "0");
     script.path = "/no/such/program";
-    CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
-    CHECK(report.exec_error == ENOENT && running_exited(&report, 127));
+    CHECK_EQ(window_with(run, &script, 10 * PF_NS_PER_S, &report), PF_VERDICT_GOOD);
+    CHECK_EQ(report.exec_error, ENOENT);
+    CHECK(running_exited(&report, 127));
 }
 
 TEST_WITH_RUN(child_past_the_deadline)
@@ -55,9 +58,11 @@ TEST_WITH_RUN(child_past_the_deadline)
     struct fifo fifo;
     fifo_open(&fifo);
     struct script script = actor("stubborn", fifo.path);
-    CHECK(window_with(run, &script, 100 * PF_NS_PER_MS, &report) == PF_VERDICT_EXPIRED);
-    CHECK(report.ended_early && !report.timed_out && report.attempts == 1);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    CHECK_EQ(window_with(run, &script, 100 * PF_NS_PER_MS, &report), PF_VERDICT_EXPIRED);
+    CHECK(report.ended_early);
+    CHECK(!report.timed_out);
+    CHECK_EQ(report.attempts, 1);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     fifo_close(&fifo);
 }
 
@@ -68,9 +73,9 @@ TEST_WITH_RUN(child_timeout)
     fifo_open(&fifo);
     struct script script = actor("stubborn", fifo.path);
     script.timeout_ns = 100 * PF_NS_PER_MS;
-    CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
+    CHECK_EQ(window_with(run, &script, 10 * PF_NS_PER_S, &report), PF_VERDICT_GOOD);
     CHECK(report.timed_out && !report.ended_early);
-    CHECK(fifo_rest(&fifo, '#') == 0);
+    CHECK_EQ(fifo_rest(&fifo, '#'), 0);
     fifo_close(&fifo);
 }
 
@@ -225,8 +230,9 @@ TEST_WITH_RUN(peer)
         running_add(&plan, PF_STEP_WINDOW, NULL)->flags = PF_STEP_PEER;
         running_request(run, &plan);
         running_expect(run, PF_EVENT_WAITING);
-        CHECK(read(notify[0], word, sizeof word) == 7 && strcmp(word, "frozen\n") == 0);
-        CHECK(write(done[1], "k", 1) == 1);
+        CHECK_EQ(read(notify[0], word, sizeof word), 7);
+        CHECK_STR(word, "frozen\n");
+        CHECK_EQ(write(done[1], "k", 1), 1);
         CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         const int fds[] = {notify[0], notify[1], done[0], done[1]};
         for (int j = 0; j < 4; j++)
@@ -242,7 +248,7 @@ TEST_WITH_RUN(many)
         pf_child_report report;
         struct script script = actor("exit", i % 2 ? "0" : "1");
         script.output_bytes = 1 << 16;
-        CHECK(window_with(run, &script, 10 * PF_NS_PER_S, &report) == PF_VERDICT_GOOD);
+        CHECK_EQ(window_with(run, &script, 10 * PF_NS_PER_S, &report), PF_VERDICT_GOOD);
         CHECK(running_exited(&report, i % 2 ? 0 : 1));
 
         request_window(run, 10 * PF_NS_PER_S);
@@ -254,7 +260,7 @@ TEST_WITH_RUN(many)
             theirs = check_count_fds(pf_run_supervisor_pid(run));
         }
     }
-    CHECK(check_count_fds(getpid()) == ours);
+    CHECK_EQ(check_count_fds(getpid()), ours);
     /* Of the last plan's child the supervisor may still hear its reaper. */
     CHECK(check_count_fds(pf_run_supervisor_pid(run)) <= theirs + 2);
 }
@@ -268,7 +274,7 @@ TEST(many_runs)
                        10 * PF_NS_PER_S); /* closed in its midst: with a guard, events unread */
         running_end(run);
     }
-    CHECK(check_count_fds(getpid()) == before);
+    CHECK_EQ(check_count_fds(getpid()), before);
 }
 
 /* The supervisor dies while the caller is in the open window. */
