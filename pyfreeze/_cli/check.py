@@ -11,7 +11,7 @@ from pyfreeze._backup.preflight import LEFT_OUT, passes, preflight
 from pyfreeze._backup.settings import Settings
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Example, declare, option, settings_options
-from pyfreeze._view.left_out import left_out_lines
+from pyfreeze._view import words
 
 if TYPE_CHECKING:
     from pyfreeze._backup.preflight import Row
@@ -75,7 +75,7 @@ def _print_table(rows: tuple[Row, ...], *, good: bool) -> None:
         )
     console = Console()
     console.print(table)
-    for line in left_out_lines((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):
+    for line in words.left_out((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):
         console.print(Text(f"left out, {line}", style="dim"))
     problems = sum(row.grade == "problem" for row in rows)
     warnings = sum(row.grade == "warning" for row in rows)

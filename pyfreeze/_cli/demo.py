@@ -110,6 +110,5 @@ def _print(performance: Play) -> None:
     from pyfreeze._demo.show import render
 
     console = Console(highlight=False)
-    unicode = console.encoding.lower().startswith("utf")
-    width = min(console.width, _WIDEST)
-    console.print(render(performance, width, unicode=unicode), width=width)
+    shown = render(performance, unicode=not console.options.ascii_only)
+    console.print(shown, width=min(console.width, _WIDEST))

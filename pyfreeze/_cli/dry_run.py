@@ -11,7 +11,7 @@ import msgspec
 from pyfreeze._backup.plan import problems_of
 from pyfreeze._backup.report import effective
 from pyfreeze._backup.scripts import Script, post_script, pre_script
-from pyfreeze._view.left_out import left_out_lines
+from pyfreeze._view import words
 
 if TYPE_CHECKING:
     from pyfreeze._backup.plan import Plan
@@ -82,7 +82,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         click.echo(f"notice: {notice}", err=True)
     for number, step in enumerate(_steps(plan), start=1):
         click.echo(f"{number}. {step}")
-    for line in left_out_lines(plan.selection.skipped):
+    for line in words.left_out(plan.selection.skipped):
         click.echo(f"   left out, {line}")
 
 

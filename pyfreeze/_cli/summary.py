@@ -53,10 +53,8 @@ def _draw_window(report: Report) -> None:
     from rich.console import Console
     from rich.padding import Padding
 
-    from pyfreeze._view.timeline import timeline
+    from pyfreeze._view.timeline import Timeline
 
     console = Console(highlight=False)
-    unicode = console.encoding.lower().startswith("utf")
-    width = min(console.width, _WIDEST)
-    drawn = timeline(spans, width - 2, unicode=unicode, most_rows=_MOST_ROWS)
-    console.print(Padding(drawn, (0, 0, 0, 2)), width=width)
+    drawn = Padding(Timeline(spans, _MOST_ROWS), (0, 0, 0, 2))
+    console.print(drawn, width=min(console.width, _WIDEST))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyfreeze._model.timeline import NS_PER_MS
-from pyfreeze._view.timeline import timeline
+from pyfreeze._view.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,27 +28,17 @@ _STORY = (
 )
 
 
-def render(play: Play, width: int, *, unicode: bool) -> RenderableType:
-    """The whole result.
-
-    Args:
-        play: what came of it.
-        width: columns.
-        unicode: whether more than ASCII can be shown.
-    """
+def render(play: Play, *, unicode: bool) -> RenderableType:
+    """The whole result, with more than ASCII where that can be shown."""
     parts: list[RenderableType] = [Text(_STORY), Text()]
     if play.spans:
-        parts += [_heading("What happened"), _timeline(play, width, unicode=unicode), Text()]
+        parts += [_heading("What happened"), Timeline(play.spans, words=_LEGEND), Text()]
     parts += [_heading("What was proved"), proof_table(play.proofs, unicode=unicode), Text()]
     parts += [_heading("What the shop felt"), Text(meaning(play)), Text()]
     for path in play.kept:
         parts.append(Text(f"kept {path}"))
     parts.append(verdict(play))
     return Group(*parts)
-
-
-def _timeline(play: Play, width: int, *, unicode: bool) -> RenderableType:
-    return timeline(play.spans, width, unicode=unicode, words=_LEGEND)
 
 
 def _heading(text: str) -> Text:

@@ -6,7 +6,8 @@ pyfreeze_filesystem_frozen_seconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,10 +17,26 @@ from pyfreeze._model.codes import LEVEL_NAMES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyfreeze._model.report import AnyReport, FilesystemReport, ScriptReport, WindowReport
+    from pyfreeze._model.report import AnyReport, WindowReport
+
+    _Figures = Sequence[tuple[str, str, Callable[[Any], float | None]]]
 
 _LAST_SUCCESS = "pyfreeze_last_success_timestamp_seconds"
-_MS_PER_S = 1000.0
+_OF_A_FILESYSTEM: _Figures = (
+    ("filesystem_flush_seconds", "In syncfs, all rounds right before the freeze.",
+     lambda f: _s(f.flush_ms)),
+    ("filesystem_freeze_seconds", "In FIFREEZE.", lambda f: _s(f.freeze_ms)),
+    ("filesystem_frozen_seconds",
+     "From FIFREEZE's entry to FITHAW's return: how long a writer can have been held up.",
+     lambda f: _s(f.frozen_ms)),
+    ("filesystem_thaw_seconds", "In FITHAW.", lambda f: _s(f.thaw_ms)),
+)  # fmt: skip
+_OF_A_SCRIPT: _Figures = (
+    ("script_duration_seconds", "A script, over all its attempts.", lambda s: _s(s.duration_ms)),
+    ("script_timeout_seconds", "What it may have taken at most.", lambda s: s.timeout_s),
+    ("script_attempts", "How often it was started.", lambda s: s.attempts),
+    ("script_code", "0, or the outcome code of its failure.", lambda s: s.code),
+)
 
 
 def as_metrics(report: AnyReport, *, now_s: float, before: str = "") -> str:
@@ -30,120 +47,66 @@ def as_metrics(report: AnyReport, *, now_s: float, before: str = "") -> str:
         now_s: the time of its end, in seconds since the epoch.
         before: what the file held so far: it knows of the last success. Anything else is ignored.
     """
-    metrics = _Metrics()
+    registry = CollectorRegistry()
+    add = functools.partial(_add, registry)
     is_good = report.status == "success"
-    _add_times(metrics, now_s, now_s if is_good else _last_success(before))
-    _add_outcome(metrics, report.code, report.consistency, is_good=is_good)
-    metrics.one("pyfreeze_possibly_frozen_filesystems",
-                "How many filesystems may still be frozen.", len(report.still_frozen))  # fmt: skip
+    add("last_run_timestamp_seconds", "When the last run ended.", now_s)
+    add("last_success_timestamp_seconds", "When the last successful run ended.",
+        now_s if is_good else _last_success(before))  # fmt: skip
+    add("run_success", "Whether the last run was a success.", is_good)
+    add("run_code", "The last run's outcome code, 0: application-consistent.", report.code)
+    level = Gauge("pyfreeze_run_consistency",
+                  "1 for the consistency level that the last run reached.",
+                  ["level"], registry=registry)  # fmt: skip
+    for name in reversed(LEVEL_NAMES):
+        level.labels(name).set(name == report.consistency)
+    add("possibly_frozen_filesystems", "How many filesystems may still be frozen.",
+        len(report.still_frozen))  # fmt: skip
     if report.run_id is not None:
-        metrics.one(
-            "pyfreeze_run_duration_seconds",
-            "From the run's begin to the end of its last step.",
-            max((e.t_ms + e.duration_ms for e in report.events), default=0.0) / _MS_PER_S,
-        )
+        end_ms = max((e.t_ms + e.duration_ms for e in report.events), default=0.0)
+        add("run_duration_seconds", "From the run's begin to the end of its last step.", _s(end_ms))
     if report.snapshot is not None:
-        metrics.seconds("pyfreeze_snapshot_duration_seconds", "What took the snapshot, by itself.",
-                        report.snapshot.duration_ms)  # fmt: skip
+        add("snapshot_duration_seconds", "What took the snapshot, by itself.",
+            _s(report.snapshot.duration_ms))  # fmt: skip
     if report.window is not None:
-        _add_window(metrics, report.window)
-        _add_filesystems(metrics, report.window.filesystems)
-    _add_scripts(metrics, report.scripts)
-    return generate_latest(metrics.registry).decode()
+        _add_window(registry, report.window)
+    _add_each(registry, ("phase", "plugin", "path"), report.scripts, _OF_A_SCRIPT)
+    return generate_latest(registry).decode()
 
 
-class _Metrics:
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-
-    def one(self, name: str, text: str, value: float) -> None:
-        Gauge(name, text, registry=self.registry).set(value)
-
-    def seconds(self, name: str, text: str, milliseconds: float | None) -> None:
-        if milliseconds is not None:
-            self.one(name, text, milliseconds / _MS_PER_S)
-
-    def many(
-        self,
-        name: str,
-        text: str,
-        labels: tuple[str, ...],
-        values: Sequence[tuple[tuple[str, ...], float | None]],
-    ) -> None:
-        known = [(own, value) for own, value in values if value is not None]
-        if not known:
-            return
-        gauge = Gauge(name, text, labels, registry=self.registry)
-        for own, value in known:
-            gauge.labels(*map(_encodable, own)).set(value)
+def _add(registry: CollectorRegistry, name: str, text: str, value: float | None) -> None:
+    if value is not None:
+        Gauge(f"pyfreeze_{name}", text, registry=registry).set(value)
 
 
-def _add_times(metrics: _Metrics, now_s: float, last_success_s: float | None) -> None:
-    metrics.one("pyfreeze_last_run_timestamp_seconds", "When the last run ended.", now_s)
-    if last_success_s is not None:
-        metrics.one(_LAST_SUCCESS, "When the last successful run ended.", last_success_s)
-
-
-def _add_outcome(metrics: _Metrics, code: int, consistency: str, *, is_good: bool) -> None:
-    metrics.one("pyfreeze_run_success", "Whether the last run was a success.", is_good)
-    metrics.one("pyfreeze_run_code", "The last run's outcome code, 0: application-consistent.",
-                code)  # fmt: skip
-    metrics.many(
-        "pyfreeze_run_consistency",
-        "1 for the consistency level that the last run reached.",
-        ("level",),
-        [((level,), level == consistency) for level in reversed(LEVEL_NAMES)],
-    )
-
-
-def _add_window(metrics: _Metrics, window: WindowReport) -> None:
-    metrics.seconds("pyfreeze_window_seconds",
-                    "From the first FIFREEZE's entry to the last FITHAW's return.",
-                    window.window_ms)  # fmt: skip
-    metrics.seconds("pyfreeze_window_overhead_seconds",
-                    "The window less the snapshot's own time.", window.overhead_ms)  # fmt: skip
-    metrics.seconds("pyfreeze_window_frozen_together_seconds",
-                    "From the last FIFREEZE's return to the first FITHAW's entry.",
-                    window.frozen_together_ms)  # fmt: skip
-    metrics.one("pyfreeze_window_limit_seconds", "How long the window may have lasted at most.",
-                window.max_window_s)  # fmt: skip
-    metrics.one("pyfreeze_window_expired", "Whether it lasted longer, and was thawed.",
-                window.expired)  # fmt: skip
-
-
-def _add_filesystems(metrics: _Metrics, filesystems: Sequence[FilesystemReport]) -> None:
-    labels = ("mount", "device", "fstype")
-    figures: tuple[tuple[str, str, Callable[[FilesystemReport], float | None]], ...] = (
-        ("flush", "In syncfs, all rounds right before the freeze.", lambda f: f.flush_ms),
-        ("freeze", "In FIFREEZE.", lambda f: f.freeze_ms),
-        (
-            "frozen",
-            "From FIFREEZE's entry to FITHAW's return: how long a writer can have been held up.",
-            lambda f: f.frozen_ms,
-        ),
-        ("thaw", "In FITHAW.", lambda f: f.thaw_ms),
-    )
-    for name, text, milliseconds in figures:
-        values = [((f.mount, f.device, f.fstype), milliseconds(f)) for f in filesystems]
-        metrics.many(
-            f"pyfreeze_filesystem_{name}_seconds",
-            text,
-            labels,
-            [(own, None if value is None else value / _MS_PER_S) for own, value in values],
-        )
-
-
-def _add_scripts(metrics: _Metrics, scripts: Sequence[ScriptReport]) -> None:
-    labels = ("phase", "plugin", "path")
-    figures: tuple[tuple[str, str, Callable[[ScriptReport], float]], ...] = (
-        ("duration_seconds", "A script, over all its attempts.", lambda s: s.duration_ms / 1000),
-        ("timeout_seconds", "What it may have taken at most.", lambda s: s.timeout_s),
-        ("attempts", "How often it was started.", lambda s: s.attempts),
-        ("code", "0, or the outcome code of its failure.", lambda s: s.code),
-    )
+def _add_each(
+    registry: CollectorRegistry, labels: Sequence[str], items: Sequence[Any], figures: _Figures
+) -> None:
+    """Each figure of the items that have it; the labels are attributes of theirs."""
     for name, text, figure in figures:
-        values = [((s.phase, s.plugin, s.path), float(figure(s))) for s in scripts]
-        metrics.many(f"pyfreeze_script_{name}", text, labels, values)
+        known = [(one, value) for one in items if (value := figure(one)) is not None]
+        if known:
+            gauge = Gauge(f"pyfreeze_{name}", text, labels, registry=registry)
+        for one, value in known:
+            gauge.labels(*(_encodable(getattr(one, label)) for label in labels)).set(value)
+
+
+def _s(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _add_window(registry: CollectorRegistry, window: WindowReport) -> None:
+    for name, text, value in (
+        ("seconds", "From the first FIFREEZE's entry to the last FITHAW's return.",
+         _s(window.window_ms)),
+        ("overhead_seconds", "The window less the snapshot's own time.", _s(window.overhead_ms)),
+        ("frozen_together_seconds", "From the last FIFREEZE's return to the first FITHAW's entry.",
+         _s(window.frozen_together_ms)),
+        ("limit_seconds", "How long the window may have lasted at most.", window.max_window_s),
+        ("expired", "Whether it lasted longer, and was thawed.", window.expired),
+    ):  # fmt: skip
+        _add(registry, f"window_{name}", text, value)
+    _add_each(registry, ("mount", "device", "fstype"), window.filesystems, _OF_A_FILESYSTEM)
 
 
 def _encodable(text: str) -> str:

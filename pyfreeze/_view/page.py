@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from pyfreeze._model.states import FilesystemState
 from pyfreeze._view import words
-from pyfreeze._view.left_out import left_out_lines
 from pyfreeze._view.spans import run_spans, window_spans
-from pyfreeze._view.timeline import timeline
+from pyfreeze._view.timeline import Timeline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -126,7 +125,7 @@ def _recorded(report: Report) -> Console:
         record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True,
         color_system="standard", legacy_windows=False, highlight=False, _environ={},
     )  # fmt: skip
-    console.print(document(report, _WIDTH))
+    console.print(document(report))
     return console
 
 
@@ -134,7 +133,7 @@ def _title(report: Report) -> str:
     return f"pyfreeze {report.run_id}: {words.verdict(report)}"
 
 
-def document(report: Report, width: int) -> RenderableType:
+def document(report: Report) -> RenderableType:
     """All of the report that people want to look at."""
     parts: list[RenderableType] = [
         Text(words.verdict(report), style=f"bold {words.verdict_style(report)}"),
@@ -145,14 +144,13 @@ def document(report: Report, width: int) -> RenderableType:
         parts.append(Text(f"What to do: {report.action}"))
     parts += [Text(note.message, style="yellow") for note in report.notes]
     if spans := run_spans(report):
-        parts += [*_heading("The run"), timeline(spans, width, unicode=True)]
+        parts += [*_heading("The run"), Timeline(spans)]
     if spans := window_spans(report):
-        heading = f"The {words.window(report)}" if words.window(report) else "The window"
-        parts += [*_heading(heading), timeline(spans, width, unicode=True)]
+        parts += [*_heading(f"The {words.window(report) or 'window'}"), Timeline(spans)]
     if report.window.filesystems:
         parts += [*_heading("Filesystems"), _filesystems(report)]
     parts += _texts(report)
-    skipped = left_out_lines((one.mount, one.reason) for one in report.window.skipped)
+    skipped = words.left_out((one.mount, one.reason) for one in report.window.skipped)
     if skipped:
         parts += _heading("Left out")
         parts += [Padding(Text(line, style="dim"), _INDENT) for line in skipped]
@@ -164,22 +162,18 @@ def _heading(text: str) -> list[RenderableType]:
 
 
 def _filesystems(report: Report) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("mount point", overflow="fold")
-    table.add_column("type")
-    table.add_column("level", justify="right")
-    table.add_column("flushes", justify="right")
-    table.add_column("flush", justify="right")
-    table.add_column("freeze", justify="right")
-    table.add_column("frozen", justify="right")
-    table.add_column("thaw", justify="right")
-    table.add_column("outcome")
+    figures = ("level", "flushes", "flush", "freeze", "frozen", "thaw")
+    table = Table(
+        Column("mount point", overflow="fold"), "type",
+        *(Column(name, justify="right") for name in figures), "outcome",
+        box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0),
+    )  # fmt: skip
     for one in report.window.filesystems:
         good = one.outcome == FilesystemState.THAWED
-        figures = (one.flush_ms, one.freeze_ms, one.frozen_ms, one.thaw_ms)
+        times = (one.flush_ms, one.freeze_ms, one.frozen_ms, one.thaw_ms)
         table.add_row(
             Text(one.mount), one.fstype, str(one.level), str(one.flush_rounds),
-            *(words.milliseconds(figure) for figure in figures),
+            *map(words.milliseconds, times),
             Text(one.outcome, style="" if good else "bold red"),
         )  # fmt: skip
     return Padding(table, _INDENT)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +16,7 @@ from pyfreeze._view.words import milliseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
     from pyfreeze._view.spans import Span
 
@@ -46,49 +46,43 @@ _BRUSHES = {
 }
 
 
-def timeline(
-    spans: Sequence[Span],
-    width: int,
-    *,
-    unicode: bool,
-    most_rows: int | None = None,
-    words: Mapping[str, str] | None = None,
-) -> RenderableType:
-    """One line for each row, on one scale, with a bar and how long it took; a legend below.
+class Timeline(NamedTuple):
+    """One line for each row, on one scale, with a bar and how long it took; a legend below."""
 
-    Args:
-        spans: at least one.
-        width: columns.
-        unicode: whether more than ASCII can be shown.
-        most_rows: the number of rows shown, those that took longest; None: all.
-        words: what the legend calls a phase, where that is not its usual name.
-    """
-    begin_ns = min(span.begin_ns for span in spans)
-    end_ns = max(span.end_ns for span in spans)
-    rows = list(dict.fromkeys(span.row for span in spans))
-    shown = _longest(spans, rows, most_rows or len(rows))
-    label_width = min(max(map(len, shown)), max(width // 3, 12))
-    last = milliseconds((end_ns - begin_ns) / NS_PER_MS)
-    figure_width = max(len(last), 8)
-    bar_width = max(width - label_width - figure_width - 6, _NARROWEST_BAR)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=bar_width)
-    table.add_column(no_wrap=True, justify="right", style="bold")
-    for row in shown:
-        own = [span for span in spans if span.row == row]
-        line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
-        label = Text(shorten(row, label_width, unicode=unicode))
-        table.add_row(label, line, milliseconds(_total_ns(own) / NS_PER_MS))
-    table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
-    parts: list[RenderableType] = [Padding(table, _INDENT)]
-    if len(shown) < len(rows):
-        more = f"and {len(rows) - len(shown)} more that took no longer"
-        parts.append(Padding(Text(more, style="dim"), _INDENT))
-    legend = _legend([span for span in spans if span.row in shown], words or {}, unicode=unicode)
-    if legend.plain:
-        parts.append(Padding(legend, _INDENT))
-    return Group(*parts)
+    spans: Sequence[Span]
+    """At least one."""
+    most_rows: int | None = None
+    """The number of rows shown, those that took longest; None: all."""
+    words: Mapping[str, str] = MappingProxyType({})
+    """What the legend calls a phase, where that is not its usual name."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As wide as there is room, and in ASCII where the console knows no more."""
+        width, unicode = options.max_width, not options.ascii_only
+        begin_ns = min(span.begin_ns for span in self.spans)
+        end_ns = max(span.end_ns for span in self.spans)
+        rows = list(dict.fromkeys(span.row for span in self.spans))
+        shown = _longest(self.spans, rows, self.most_rows or len(rows))
+        label_width = min(max(map(len, shown)), max(width // 3, 12))
+        last = milliseconds((end_ns - begin_ns) / NS_PER_MS)
+        bar_width = max(width - label_width - max(len(last), 8) - 6, _NARROWEST_BAR)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, width=bar_width)
+        table.add_column(no_wrap=True, justify="right", style="bold")
+        for row in shown:
+            own = [span for span in self.spans if span.row == row]
+            line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
+            label = Text(shorten(row, label_width, unicode=unicode))
+            table.add_row(label, line, milliseconds(_total_ns(own) / NS_PER_MS))
+        table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
+        yield Padding(table, _INDENT)
+        if len(shown) < len(rows):
+            more = f"and {len(rows) - len(shown)} more that took no longer"
+            yield Padding(Text(more, style="dim"), _INDENT)
+        seen = {span.phase for span in self.spans if span.row in shown}
+        if entries := _legend(seen, self.words, unicode=unicode):
+            yield Padding(Text.assemble(*entries), _INDENT)
 
 
 def _longest(spans: Sequence[Span], rows: list[str], most: int) -> list[str]:
@@ -120,17 +114,13 @@ def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicod
     return Text.assemble(*((character * len(list(run)), style) for (character, style), run in runs))
 
 
-def _legend(spans: Sequence[Span], words: Mapping[str, str], *, unicode: bool) -> Text:
-    found = {span.phase for span in spans}
+def _legend(seen: set[str], words: Mapping[str, str], *, unicode: bool) -> list[tuple[str, str]]:
     entries: dict[str, tuple[str, str]] = {}
     for phase, brush in _BRUSHES.items():
         text = words.get(phase, brush.legend)
-        if phase in found and text:
+        if phase in seen and text:
             entries.setdefault(text, (brush.block if unicode else brush.ascii, brush.style))
-    parts: list[tuple[str, str]] = []
-    for text, mark in entries.items():
-        parts += [mark, (f" {text}   ", "dim")]
-    return Text.assemble(*parts)
+    return [part for text, mark in entries.items() for part in (mark, (f" {text}   ", "dim"))]
 
 
 def shorten(text: str, width: int, *, unicode: bool) -> str:

@@ -13,27 +13,19 @@ from typing import TYPE_CHECKING
 from pyfreeze._view.spans import run_spans, window_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyfreeze._model.report import Report
     from pyfreeze._view.spans import Span
 
 _NS_PER_US = 1000
-_RUN, _WINDOW = 1, 2
 
 
 def as_trace(report: Report) -> str:
     """The trace file's content."""
+    names = ("run_id", "status", "consistency", "code", "name")
     return json.dumps(
         {
             "displayTimeUnit": "ms",
-            "otherData": {
-                "run_id": report.run_id,
-                "status": report.status,
-                "consistency": report.consistency,
-                "code": report.code,
-                "name": report.name,
-            },
+            "otherData": {name: getattr(report, name) for name in names},
             "traceEvents": trace_events(report),
         },
         indent=1,
@@ -42,43 +34,34 @@ def as_trace(report: Report) -> str:
 
 def trace_events(report: Report) -> list[dict[str, object]]:
     """Metadata first, then the stretches by their beginnings: pure."""
-    run, window = run_spans(report), window_spans(report)
-    stretches = [(span, _RUN, _tracks(run)) for span in run]
-    stretches += [(span, _WINDOW, _tracks(window)) for span in window]
+    metadata: list[dict[str, object]] = []
+    stretches: list[tuple[Span, int, int]] = []
+    for process, name, spans in (
+        (1, f"pyfreeze run {report.run_id}", run_spans(report)),
+        (2, "freeze window", window_spans(report)),
+    ):
+        tracks = {row: n for n, row in enumerate(dict.fromkeys(s.row for s in spans), start=1)}
+        if spans:
+            metadata.append(_metadata("process_name", process, 0, name=name))
+        for row, track in tracks.items():
+            metadata.append(_metadata("thread_name", process, track, name=row))
+            metadata.append(_metadata("thread_sort_index", process, track, sort_index=track))
+        stretches += [(span, process, tracks[span.row]) for span in spans]
     stretches.sort(key=lambda one: (one[0].begin_ns, -one[0].duration_ns))
-    names = _names(run, _RUN, f"pyfreeze run {report.run_id}")
-    return [
-        *names,
-        *_names(window, _WINDOW, "freeze window"),
-        *(_stretch(span, process, tracks[span.row]) for span, process, tracks in stretches),
+    return metadata + [
+        {
+            "name": span.phase,
+            "cat": "pyfreeze",
+            "ph": "X",
+            "ts": span.begin_ns / _NS_PER_US,
+            "dur": span.duration_ns / _NS_PER_US,
+            "pid": process,
+            "tid": track,
+            "args": {"what": span.row},
+        }
+        for span, process, track in stretches
     ]
 
 
-def _tracks(spans: Sequence[Span]) -> dict[str, int]:
-    return {row: number for number, row in enumerate(dict.fromkeys(s.row for s in spans), start=1)}
-
-
-def _stretch(span: Span, process: int, track: int) -> dict[str, object]:
-    return {
-        "name": span.phase,
-        "cat": "pyfreeze",
-        "ph": "X",
-        "ts": span.begin_ns / _NS_PER_US,
-        "dur": span.duration_ns / _NS_PER_US,
-        "pid": process,
-        "tid": track,
-        "args": {"what": span.row},
-    }
-
-
-def _names(spans: Sequence[Span], process: int, name: str) -> list[dict[str, object]]:
-    if not spans:
-        return []
-    named: list[tuple[str, int, dict[str, object]]] = [("process_name", 0, {"name": name})]
-    for row, track in _tracks(spans).items():
-        named.append(("thread_name", track, {"name": row}))
-        named.append(("thread_sort_index", track, {"sort_index": track}))
-    return [
-        {"name": kind, "ph": "M", "pid": process, "tid": track, "args": arguments}
-        for kind, track, arguments in named
-    ]
+def _metadata(kind: str, process: int, track: int, **arguments: object) -> dict[str, object]:
+    return {"name": kind, "ph": "M", "pid": process, "tid": track, "args": arguments}

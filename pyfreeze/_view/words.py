@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pyfreeze._model.report import Report, ScriptReport, SnapshotReport
+
+_NAMED_AT_MOST = 4
 
 
 def verdict(report: Report) -> str:
@@ -42,6 +46,23 @@ def window(report: Report) -> str:
         return ""
     own = milliseconds(times.overhead_ms)
     return f"window {milliseconds(times.window_ms)}, of it pyfreeze's own {own}"
+
+
+def left_out(skipped: Iterable[tuple[str, str]]) -> list[str]:
+    """Mounts that are left out, from (mount point, reason) pairs: a line for each reason.
+
+    A machine has dozens of pseudo filesystems.
+    """
+    mounts: dict[str, list[str]] = {}
+    for mount, reason in skipped:
+        # "pseudo filesystem (proc)" and "pseudo filesystem (sysfs)" are one reason here.
+        mounts.setdefault(reason.partition(" (")[0], []).append(mount)
+    lines = []
+    for reason, names in mounts.items():
+        more = len(names) - _NAMED_AT_MOST
+        shown = ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"{reason}: {shown}")
+    return lines
 
 
 def milliseconds(value: float | None) -> str:

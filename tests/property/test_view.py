@@ -24,7 +24,7 @@ from pyfreeze._model.report import (
 from pyfreeze._view.metrics import as_metrics
 from pyfreeze._view.page import as_html, as_svg, document
 from pyfreeze._view.spans import run_spans, window_spans
-from pyfreeze._view.timeline import timeline
+from pyfreeze._view.timeline import Timeline
 from pyfreeze._view.trace import as_trace
 
 #: Paths and output are bytes: some of them are no UTF-8, and some would move a cursor.
@@ -99,12 +99,13 @@ FEW = settings(max_examples=25, deadline=None)
 @given(report=REPORTS, width=st.integers(20, 300), unicode=st.booleans())
 def test_drawn(report: Report, width: int, unicode: bool) -> None:
     """Any report can be drawn, at any width, and no span ends before it begins."""
-    out = Console(file=io.StringIO(), width=width)
-    out.print(document(report, width))
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8" if unicode else "ascii", "backslashreplace")
+    out = Console(file=stream, width=width)
+    out.print(document(report))
     for spans in (run_spans(report), window_spans(report)):
         assert all(span.begin_ns <= span.end_ns for span in spans)
         if spans:
-            out.print(timeline(spans, width, unicode=unicode, most_rows=2))
+            out.print(Timeline(spans, most_rows=2))
 
 
 @FEW

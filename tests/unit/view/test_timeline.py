@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from pyfreeze._view.spans import Span
-from pyfreeze._view.timeline import bar, shorten, timeline
+from pyfreeze._view.timeline import Timeline, bar, shorten
 from pyfreeze._view.words import milliseconds
 
 MS = 1_000_000
@@ -23,16 +23,18 @@ SPANS = (
 )
 
 
-def text_of(what: RenderableType, width: int) -> str:
-    stream = io.StringIO()
+def text_of(what: RenderableType, width: int, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding)
     Console(file=stream, width=width, highlight=False).print(what)
-    return stream.getvalue()
+    stream.flush()
+    return raw.getvalue().decode()
 
 
 @pytest.mark.parametrize("width", [60, 80, 110, 200])
 @pytest.mark.parametrize("unicode", [False, True])
 def test_a_timeline_fits(width: int, unicode: bool) -> None:
-    text = text_of(timeline(SPANS, width, unicode=unicode), width)
+    text = text_of(Timeline(SPANS), width, "utf-8" if unicode else "ascii")
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert [line.split()[0] for line in lines[:3]] == ["shop", "pre-script", "orders"]
@@ -57,14 +59,14 @@ def test_a_bar_is_as_wide_as_it_may_be_and_never_empty(
 
 def test_only_the_longest_rows_where_there_are_many() -> None:
     spans = [Span(f"row {n}", "frozen", 0, n * MS) for n in range(1, 41)]
-    lines = text_of(timeline(spans, 80, unicode=True, most_rows=3), 80).splitlines()
+    lines = text_of(Timeline(spans, most_rows=3), 80).splitlines()
     assert [line.split()[1] for line in lines[:3]] == ["38", "39", "40"]
     assert "37 more" in lines[4]
 
 
 def test_what_a_row_took_is_the_sum_of_its_spans() -> None:
     spans = [Span("flush", "flush", 0, 2 * MS), Span("flush", "flush", 90 * MS, 93 * MS)]
-    first = text_of(timeline(spans, 80, unicode=True), 80).splitlines()[0]
+    first = text_of(Timeline(spans), 80).splitlines()[0]
     assert first.rstrip().endswith("5.00 ms")
 
 
