@@ -165,7 +165,7 @@ int pf_record_recover(pf_record *record, const pf_recover_options *options, pf_f
     for (uint32_t i = 0; i < record->page->count; i++)
         pf_close_fd(&fds[i]);
     free(fds);
-    /* Told where nothing worse is to be told. */
+    /* What is still frozen is told by the slots, and is worse. */
     if (pf_page_count_needing_thaw(record->page) == 0 && atomic_load(&record->page->rcu_saved) >= 0)
         return pf_fail(fault, PF_OP_RCU, EIO);
     return 0;

@@ -1,4 +1,4 @@
-/* recover.c - what a lost supervisor left, seen to by a process of its own: it may have to wait. */
+/* recover.c - starts the process that thaws what a lost supervisor left, and waits for what hangs. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static int spawn(const struct pf_lost *lost, int done_fd)
     free(fds);
     if (error != 0)
         return -error;
-    /* This one only starts the real one, and ends. ECHILD: this process lets nobody wait. */
+    /* It forks and ends at once. ECHILD: the embedding process ignores SIGCHLD. */
     if (PF_RETRY(waitpid(pid, &status, 0)) == pid && status != 0)
         return -ECHILD;
     return 0;

@@ -107,8 +107,9 @@ static int recover(struct pf_run *run, int *is_dead)
                                  .directory_fd = run->directory_fd,
                                  .fds = run->filesystem_fds};
     int was_dead = *is_dead;
-    /* Nobody is as fast as we are, nor as sure: an exec may hang while something is frozen. But
-     * beside a thread in FIFREEZE our FITHAW may hang as well, and would keep us from ending. */
+    /* A thread of this process is faster than another process, and surer: exec may hang while
+     * something is frozen. But beside a FIFREEZE that hangs, FITHAW may hang as well, and a process
+     * cannot end before a thread of it in FITHAW. */
     if (was_dead && recover_here(run, PF_OWNER_DEAD) == 0)
         return 0;
     int result = -ESRCH;

@@ -13,9 +13,9 @@
 #include "kernel/thaw.h"
 #include "protocol/order.h"
 
-/* A turn that takes longer hangs, as far as we know; the next one is tried all the same. */
+/* A turn that takes longer is taken to hang, and the next one begins. */
 #define TURN_NS (250 * PF_NS_PER_MS)
-/* How often we look whether a FIFREEZE has returned, which nobody tells us. */
+/* How often a thread looks whether a FIFREEZE has returned: no event tells. */
 #define LOOK_NS (20 * PF_NS_PER_MS)
 
 struct job {
@@ -25,7 +25,7 @@ struct job {
     int has_thread;
 };
 
-/* What the threads need, also after their caller has gone: the last one that leaves frees it. */
+/* What the threads need, even when pf_recover() has returned: the last user frees it. */
 struct recovery {
     struct pf_page *page;
     int owner;
@@ -59,15 +59,11 @@ static struct recovery *begin(int page_fd, uint32_t count, int owner)
     return NULL;
 }
 
-static int is_freezing(const struct pf_slot *slot)
-{
-    return pf_slot_state(slot) == PF_STATE_FREEZING;
-}
-
 static void see_to(struct pf_page *page, struct pf_slot *slot, int fd, int owner)
 {
     /* Its FIFREEZE may return long before the last thread of the owner dies. */
-    while (is_freezing(slot) && owner >= 0 && !pf_wait_readable(owner, LOOK_NS))
+    while (owner >= 0 && pf_slot_state(slot) == PF_STATE_FREEZING &&
+           !pf_wait_readable(owner, LOOK_NS))
         pf_thaw_if_frozen(page, slot, fd);
     if (pf_state_needs_thaw(pf_slot_state(slot)))
         pf_thaw_left(page, slot, fd);
@@ -91,7 +87,7 @@ static void start_thread(struct recovery *recovery, uint32_t index, int fd)
     struct job *job = &recovery->jobs[index];
     pthread_t thread;
     *job = (struct job){.recovery = recovery, .slot = &recovery->page->slots[index]};
-    job->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* the caller may close its own meanwhile */
+    job->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* the caller closes its own when it likes */
     if (job->fd < 0)
         return;
     atomic_fetch_add(&recovery->at_work, 1);
@@ -110,7 +106,7 @@ static void wait_until_idle(struct recovery *recovery, uint64_t timeout_ns)
 {
     uint64_t count, now, until = pf_add_ns(pf_now_ns(), timeout_ns);
     while (atomic_load(&recovery->at_work) > 0 && (now = pf_now_ns()) < until) {
-        /* In parts: the event that tells may be of a turn before, or may not have been written. */
+        /* In parts: an event may be of a turn before, or may not have been written. */
         pf_wait_readable(recovery->idle_fd, until - now < TURN_NS ? until - now : TURN_NS);
         (void)!read(recovery->idle_fd, &count, sizeof count);
     }
@@ -119,9 +115,9 @@ static void wait_until_idle(struct recovery *recovery, uint64_t timeout_ns)
 /* Whether it is the filesystem's turn; `sure`: what was frozen, else what may be in FIFREEZE. */
 static int is_due(const struct pf_page *page, uint32_t index, int fd, int owner, int sure)
 {
-    const struct pf_slot *slot = &page->slots[index];
-    int is_sure = owner == PF_OWNER_DEAD || !is_freezing(slot);
-    return fd >= 0 && pf_state_needs_thaw(pf_slot_state(slot)) && is_sure == sure &&
+    uint32_t state = pf_slot_state(&page->slots[index]);
+    int is_sure = owner == PF_OWNER_DEAD || state != PF_STATE_FREEZING;
+    return fd >= 0 && pf_state_needs_thaw(state) && is_sure == sure &&
            (sure || owner != PF_OWNER_DYING);
 }
 
@@ -157,7 +153,7 @@ uint32_t pf_recover(struct pf_page *page, int page_fd, const int *fds, int owner
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     PF_AUTO_FD rcu_fd = pf_rcu_open();
     pf_rcu_restore(page, rcu_fd);
-    in_order(page, recovery, fds, owner, 0); /* what has no thread: better than not at all */
+    in_order(page, recovery, fds, owner, 0); /* what has no thread, one after another */
     if (recovery)
         wait_until_idle(recovery, patience_ns);
     leave(recovery);

@@ -122,7 +122,7 @@ void pf_page_remove(const struct pf_page *page, int directory_fd)
     if (pf_page_count_needing_thaw(page) > 0 || atomic_load(&page->rcu_saved) >= 0)
         return; /* it is the record for `pyfreeze thaw` */
     /* The journal first: one without a page counts as left by a run that is gone. */
-    pf_statedir_remove(directory_fd, page->run_id, PF_JOURNAL_SUFFIX);
+    pf_plan_page_remove(directory_fd, page->run_id);
     pf_statedir_remove(directory_fd, page->run_id, PF_PAGE_SUFFIX);
 }
 

@@ -82,13 +82,18 @@ int pf_plan_page_create(struct pf_plan_page **page, int directory_fd, const char
     int result = measure(options, &size, fault);
     if (result < 0)
         return result;
-    pf_statedir_remove(directory_fd, run_id, PF_JOURNAL_SUFFIX); /* of a plan before */
+    pf_plan_page_remove(directory_fd, run_id); /* of a plan before */
     int fd = pf_statedir_create(directory_fd, run_id, PF_JOURNAL_SUFFIX, size, &map);
     if (fd < 0)
         return pf_fail(fault, PF_OP_PLAN, -fd);
     *page = map;
     fill(*page, size, options);
     return fd;
+}
+
+void pf_plan_page_remove(int directory_fd, const char *run_id)
+{
+    pf_statedir_remove(directory_fd, run_id, PF_JOURNAL_SUFFIX);
 }
 
 /* ---- the other side -------------------------------------------------------------------------- */

@@ -66,6 +66,8 @@ int pf_plan_page_map(struct pf_plan_page **page, int fd, pf_fault *fault);
 /* Whether nothing has become of any step yet. */
 int pf_plan_page_is_fresh(struct pf_plan_page *page);
 void pf_plan_page_unmap(struct pf_plan_page *page);
+/* Remove its file. */
+void pf_plan_page_remove(int directory_fd, const char *run_id);
 
 /* NULL: the step has no child. */
 struct pf_child_page *pf_step_child(struct pf_plan_page *page, uint32_t step);

@@ -1,7 +1,7 @@
-/* recover.c - the program's second role: to thaw what a lost supervisor left, and to wait for it as long
- * as that takes. SIGKILL does not reach a thread in FIFREEZE before its call returns, and then nobody
- * is left in that supervisor to thaw what it has frozen; and FITHAW can hang, too.
- */
+/* recover.c - the program's second role: thaw what a lost supervisor left, and wait for what hangs.
+ *
+ * SIGKILL ends a thread in FIFREEZE when that returns: then the filesystem is frozen, and no thread of
+ * the supervisor is left to thaw it. FITHAW can hang, too. */
 #include "kernel/recover.h"
 
 #include <fcntl.h>
@@ -33,7 +33,8 @@ static int *take(struct pf_page **page)
     return fds && pf_close_from(PF_FD_FILESYSTEMS + count) == 0 ? fds : NULL;
 }
 
-/* The client may live for years: it gets its child back at once, and has no zombie of us. */
+/* The client waits for its child, which ends at once: the client may live for years, and is to have
+ * no zombie. */
 static void leave_parent(struct pf_page *page)
 {
     pid_t pid = fork();
@@ -48,11 +49,11 @@ static void wind_up(struct pf_page *page, int has_owner)
 {
     pf_page_note(page, PF_TRANSITION_RECOVERED, -1, (int)pf_page_count_needing_thaw(page));
     pf_page_remove(page, PF_FD_DIRECTORY);
-    /* A fork of the embedding process may still have the lock's open file description. Where there
-     * was no owner, the lock is that of whoever has started us, and who may go on with it. */
+    /* A fork of the embedding process may still have the lock's open file description. Without an
+     * owner, the process that started this one holds the lock, and may go on with it. */
     if (has_owner)
         flock(PF_FD_LOCK, LOCK_UN);
-    close(PF_FD_LOCK); /* before our word: then the lock can be had again */
+    close(PF_FD_LOCK); /* before the word: its reader may take the lock anew */
     (void)!write(PF_FD_DONE, "", 1); /* the client may have gone */
 }
 
@@ -65,7 +66,7 @@ int pf_recover_main(void)
         return 1; /* the client does what it can; the page stays for `pyfreeze thaw` */
     leave_parent(page);
     int has_owner = is_open(PF_FD_OWNER);
-    atomic_store(&page->deadline_ns, 0); /* nobody can promise one any more */
+    atomic_store(&page->deadline_ns, 0); /* no process can promise one any more */
     pf_page_note(page, PF_TRANSITION_RECOVER, -1, getpid());
     pf_lower_oom_score();
     pf_lock_memory();

@@ -15,6 +15,9 @@ enum pf_window_stage {
     PF_WINDOW_SETTLING /* thawed, and waiting a moment for a FIFREEZE that was given up */
 };
 
+_Static_assert(PF_TRANSITION_WINDOW_SETTLING - PF_TRANSITION_WINDOW_IDLE == PF_WINDOW_SETTLING,
+               "the kinds of transitions are in this order");
+
 struct pf_window {
     struct pf_page *page;
     struct pf_worker *workers;

@@ -32,8 +32,6 @@ int pf_window_init(struct pf_window *window, struct pf_page *page, struct pf_wor
 
 static void enter(struct pf_window *window, enum pf_window_stage stage)
 {
-    _Static_assert(PF_TRANSITION_WINDOW_SETTLING - PF_TRANSITION_WINDOW_IDLE == PF_WINDOW_SETTLING,
-                   "the kinds are in enum pf_window_stage's order");
     window->stage = stage;
     pf_page_note(window->page, PF_TRANSITION_WINDOW_IDLE + stage, -1, (int)window->verdict);
 }
@@ -370,8 +368,7 @@ void pf_window_on_limit(struct pf_window *window)
         pf_level_blame_busy(window, PF_OP_FLUSH);
         if (window->freeze_follows)
             pf_window_give_up(window, PF_VERDICT_FREEZE_TIMEOUT);
-        window->options.flush.rounds = 0; /* begin no further level and no further round */
-        pf_level_stop_waiting(window);
+        pf_window_cut_short(window);
         break;
     case PF_WINDOW_AWAITING: /* flush.limit_ns is still armed: a chdir() of the command may hang */
         pf_fail(&window->fault, PF_OP_CHILD_FORK, ETIMEDOUT);
@@ -379,8 +376,7 @@ void pf_window_on_limit(struct pf_window *window)
         break;
     case PF_WINDOW_OPENING:
         pf_level_blame_busy(window, PF_OP_OPEN);
-        window->level = window->levels - 1;
-        pf_level_stop_waiting(window);
+        pf_window_cut_short(window);
         break;
     case PF_WINDOW_THAWING: /* go on with all others, and no longer one at a time */
         window->options.flags |= PF_WINDOW_PARALLEL;
