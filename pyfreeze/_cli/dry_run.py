@@ -29,13 +29,9 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         "effective": msgspec.to_builtins(effective(plan)),
         "problems": [
             {"code": int(p.code), "note": p.is_note, "message": p.message}
-            for p in problems_of(plan.config)
-        ]
-        + (
-            [{"code": int(problem.code), "note": False, "message": problem.message}]
-            if (problem := plan.config.freeze_problem)
-            else []
-        ),
+            for p in (*problems_of(plan.config), plan.config.freeze_problem)
+            if p is not None
+        ],
         "notices": [*plan.config.notices, *plan.selection.notices],
         "pre_scripts": [_script(pre_script(plugin)) for plugin in scripts],
         "post_scripts": [_script(post_script(plugin)) for plugin in scripts],
@@ -50,7 +46,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
             }
             for f in plan.selection.filesystems
         ],
-        "skipped": [{"mount": s.mount, "reason": s.reason} for s in plan.selection.skipped],
+        "skipped": [one._asdict() for one in plan.selection.skipped],
         "snapshot": {
             "argv": [str(word) for word in snapshot] if isinstance(snapshot, tuple) else [],
             "timeout_s": plan.settings.snapshot_timeout_s,
@@ -59,13 +55,8 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
 
 
 def _script(script: Script) -> dict[str, object]:
-    return {
-        "plugin": script.plugin,
-        "path": script.path,
-        "params": list(script.params),
-        "attempts": script.attempts,
-        "timeout_s": script.timeout_s,
-    }
+    names = ("plugin", "path", "params", "attempts", "timeout_s")
+    return {name: getattr(script, name) for name in names}
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:

@@ -83,13 +83,8 @@ def status_of_error(error: BaseException) -> int:
     """The exit status for an error that left no report."""
     if isinstance(error, EndedBySignal):
         return BY_SIGNAL + error.number
-    if isinstance(error, UsageError):
-        return USAGE
-    if isinstance(error, LockedError):
-        return LOCKED
-    if isinstance(error, StillFrozenError):
-        return MAY_BE_FROZEN
-    return FAILED
+    kinds = {UsageError: USAGE, LockedError: LOCKED, StillFrozenError: MAY_BE_FROZEN}
+    return next((status for kind, status in kinds.items() if isinstance(error, kind)), FAILED)
 
 
 def report_of_error(error: BaseException, message: str) -> AnyReport:

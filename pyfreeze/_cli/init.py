@@ -40,18 +40,9 @@ def command(directory: str, application: str | None, only_lists: bool) -> None:
     if only_lists:
         click.echo(_list())
         return
-    from pyfreeze._setup.files import (
-        CONFIG_NAME,
-        doubts_about_program,
-        write_application,
-        write_template,
-    )
+    from pyfreeze._setup.files import CONFIG_NAME, doubts_about_program, write
 
-    paths = (
-        write_template(directory)
-        if application is None
-        else write_application(directory, application)
-    )
+    paths = write(directory, application)
     for path in paths:
         click.echo(f"wrote {path}")
     if application is not None:

@@ -55,7 +55,8 @@ def command(prefix: str, root: str, program: str | None, uninstall: bool) -> int
     """
     from pyfreeze._setup.units import install, remove
 
-    _check_absolute("--prefix", prefix)
+    if not prefix.startswith("/"):
+        raise UsageError(errno.EINVAL, f"found {prefix!r}, expected an absolute path", "--prefix")
     group = click.get_current_context().find_root().command
     assert isinstance(group, click.Group)
     files = tuple(_files(group, prefix, _program(program)))
@@ -79,11 +80,6 @@ def _program(named: str | None) -> str:
         text = f"found no program at {path}, expected one: name it"
         raise UsageError(errno.ENOENT, text, "--program")
     return path
-
-
-def _check_absolute(option: str, path: str) -> None:
-    if not path.startswith("/"):
-        raise UsageError(errno.EINVAL, f"found {path!r}, expected an absolute path", option)
 
 
 def _files(group: click.Group, prefix: str, program: str) -> Iterator[Installed]:

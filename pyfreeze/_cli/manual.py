@@ -10,10 +10,10 @@ import click
 
 from pyfreeze import __version__
 from pyfreeze._cli import exits
-from pyfreeze._cli.command import PREFIX, Command, Example, declare
+from pyfreeze._cli.command import Command, Example, declare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _WIDTH = 70
 _SUMMARY = "application-consistent snapshots with a short freeze window"
@@ -49,29 +49,29 @@ def command() -> None:
 
 def render(group: click.Group) -> str:
     """The page: pure, but for importing the commands."""
+    return "\n".join(_page(group)) + "\n"
+
+
+def _page(group: click.Group) -> Iterator[str]:
     context = click.Context(group, info_name="pyfreeze")
-    return "\n".join(_page(group, context)) + "\n"
-
-
-def _page(group: click.Group, context: click.Context) -> Iterator[str]:
     yield f'.TH PYFREEZE 1 "" "pyfreeze {_escape(__version__)}" "User Commands"'
     # Neither hyphenated nor stretched: what is read here is typed elsewhere.
     yield from (".nh", ".ad l", ".SH NAME", f"pyfreeze \\- {_escape(_SUMMARY)}")
     yield from (".SH SYNOPSIS", ".B pyfreeze", r".I command", "[options] [arguments]")
     yield ".SH DESCRIPTION"
-    yield from _paragraphs(_before_exits(group.help or ""))
+    # The exit statuses have a section of their own.
+    yield from _paragraphs((group.help or "").partition("\n\nExit status")[0])
     yield ".SH COMMANDS"
     for name in group.list_commands(context):
         one = group.get_command(context, name)
         assert one is not None
         yield from _command(one, click.Context(one, parent=context, info_name=name))
-    yield from _exit_statuses()
+    yield ".SH EXIT STATUS"
+    yield from _list("B", {n: f"{text.capitalize()}." for n, text in exits.MEANINGS.items()})
     yield from _environment(group, context)
     yield from _files()
     yield ".SH SEE ALSO"
-    *others, last = (f".BR {name[:-3]} {name[-3:]}" for name in _SEE_ALSO)
-    yield from (f"{line}," for line in others)
-    yield last
+    yield ",\n".join(f".BR {name[:-3]} {name[-3:]}" for name in _SEE_ALSO)
 
 
 def _command(one: click.Command, context: click.Context) -> Iterator[str]:
@@ -82,17 +82,15 @@ def _command(one: click.Command, context: click.Context) -> Iterator[str]:
         record = param.get_help_record(context) if isinstance(param, click.Option) else None
         if record is not None:
             yield from (".TP", _bold_names(record[0]), *_text(record[1]))
-    examples = one.examples if isinstance(one, Command) else ()
-    for example in examples:
+    for example in one.examples if isinstance(one, Command) else ():
         yield from (".PP", *_text(f"{example.purpose}:"), ".PP", ".in +4n", ".EX")
         yield from (_line(line) for line in example.lines.splitlines())
         yield from (".EE", ".in")
 
 
-def _exit_statuses() -> Iterator[str]:
-    yield ".SH EXIT STATUS"
-    for status, meaning in exits.MEANINGS.items():
-        yield from (".TP", f".B {_escape(status)}", *_text(meaning.capitalize() + "."))
+def _list(font: str, entries: Mapping[str, str]) -> Iterator[str]:
+    for term, meaning in entries.items():
+        yield from (".TP", f".{font} {_escape(term)}", *_text(meaning))
 
 
 def _environment(group: click.Group, context: click.Context) -> Iterator[str]:
@@ -108,13 +106,10 @@ def _environment(group: click.Group, context: click.Context) -> Iterator[str]:
         for param in one.params if one is not None else ():
             if isinstance(param.envvar, str):
                 users.setdefault(param.envvar, (param.opts[-1], []))[1].append(name)
-    for variable in sorted(users):
-        option, names = users[variable]
-        yield from (".TP", f".B {_escape(variable)}", *_text(f"{option} of {', '.join(names)}."))
+    used = {name: f"{one} of {', '.join(names)}." for name, (one, names) in sorted(users.items())}
+    yield from _list("B", used)
     yield from (".PP", *_text("Pre-scripts and post-scripts are given:"))
-    for variable, meaning in _SCRIPT_VARIABLES.items():
-        assert variable.startswith(PREFIX)
-        yield from (".TP", f".B {_escape(variable)}", *_text(meaning))
+    yield from _list("B", _SCRIPT_VARIABLES)
 
 
 def _files() -> Iterator[str]:
@@ -132,8 +127,7 @@ def _files() -> Iterator[str]:
         "/etc/pyfreeze/NAME.conf": "What pyfreeze@NAME.service runs; root's, mode 600.",
         STATE_DIRECTORY: "The lock, and a page for each run, which tells what it has frozen.",
     }
-    for path, meaning in files.items():
-        yield from (".TP", f".I {_escape(path)}", *_text(meaning))
+    yield from _list("I", files)
 
 
 # ---- roff ----------------------------------------------------------------------------------------
@@ -172,11 +166,6 @@ def _paragraphs(text: str) -> Iterator[str]:
         if number:
             yield ".PP"
         yield from _text(paragraph)
-
-
-def _before_exits(text: str) -> str:
-    """Without the exit statuses, which have a section of their own."""
-    return text.partition("\n\nExit status")[0]
 
 
 def _bold_names(names: str) -> str:

@@ -36,34 +36,30 @@ class Outputs(NamedTuple):
         if self.report is not None and not self.report.endswith(_PICTURES):
             text = f"--report: found {os.path.basename(self.report)!r}, expected a name that ends "
             raise UsageError(errno.EINVAL, text + "in .html or .svg", self.report)
-        for option, path in (
-            ("--report", self.report),
-            ("--trace", self.trace),
-            ("--metrics", self.metrics),
-        ):
+        for name, path in self._asdict().items():
             if path is not None:
                 try:
                     check_target(path)
                 except OSError as error:
-                    text = f"{option}: {error.strerror}"
+                    text = f"--{name}: {error.strerror}"
                     raise UsageError(error.errno or 0, text, path) from error
-        if self.metrics is not None:
-            _need_prometheus(self.metrics)
+        if self.metrics is not None and find_spec("prometheus_client") is None:
+            text = "--metrics needs the Python package prometheus-client: "
+            raise UsageError(errno.ENOENT, text + "pip install 'pyfreeze[cli]'", self.metrics)
 
     def write(self, report: Report) -> list[str]:
         """Write them all; returns what failed, in sentences."""
         failures = []
         for path, make, mode in (
-            (self.report, self._picture, None),
-            (self.trace, self._trace, None),
-            (self.metrics, self._metrics, _METRICS_MODE),
+            (self.report, _picture, None),
+            (self.trace, _trace, None),
+            (self.metrics, _metrics, _METRICS_MODE),
         ):
-            if path is None:
-                continue
-            try:
-                save(path, make(report), mode=mode)
-            except OSError as error:
-                failures.append(f"{path}: not written: {error.strerror}")
+            if path is not None:
+                try:
+                    save(path, make(report, path), mode=mode)
+                except OSError as error:
+                    failures.append(f"{path}: not written: {error.strerror}")
         return failures
 
     def write_refusal(self, report: AnyReport) -> None:
@@ -73,27 +69,22 @@ class Outputs(NamedTuple):
         # What refused it may be this very file, and is told already.
         with contextlib.suppress(OSError):
             check_target(self.metrics)
-            save(self.metrics, self._metrics(report), mode=_METRICS_MODE)
-
-    def _picture(self, report: Report) -> str:
-        from pyfreeze._view.page import as_html, as_svg
-
-        assert self.report is not None
-        return as_html(report) if self.report.endswith(".html") else as_svg(report)
-
-    def _trace(self, report: Report) -> str:
-        from pyfreeze._view.trace import as_trace
-
-        return as_trace(report)
-
-    def _metrics(self, report: AnyReport) -> str:
-        from pyfreeze._view.metrics import as_metrics
-
-        assert self.metrics is not None
-        return as_metrics(report, now_s=time.time(), before=read_if_there(self.metrics))
+            save(self.metrics, _metrics(report, self.metrics), mode=_METRICS_MODE)
 
 
-def _need_prometheus(path: str) -> None:
-    if find_spec("prometheus_client") is None:
-        text = "--metrics needs the Python package prometheus-client: pip install 'pyfreeze[cli]'"
-        raise UsageError(errno.ENOENT, text, path)
+def _picture(report: Report, path: str) -> str:
+    from pyfreeze._view.page import as_html, as_svg
+
+    return as_html(report) if path.endswith(".html") else as_svg(report)
+
+
+def _trace(report: Report, _path: str) -> str:
+    from pyfreeze._view.trace import as_trace
+
+    return as_trace(report)
+
+
+def _metrics(report: AnyReport, path: str) -> str:
+    from pyfreeze._view.metrics import as_metrics
+
+    return as_metrics(report, now_s=time.time(), before=read_if_there(path))

@@ -77,28 +77,26 @@ def _files(
     )
 
 
-def write_template(directory: str) -> tuple[str, ...]:
-    """Write the configuration and two scripts to fill in into a directory, made if need be.
+def write(directory: str, name: str | None) -> tuple[str, ...]:
+    """Write the configuration and two scripts into a directory, made if need be.
 
     All or nothing: nothing is overwritten, and what was written before a failure is removed.
+
+    Args:
+        directory: where.
+        name: of the application whose scripts they are; None: they are to be filled in.
 
     Returns:
         The paths written.
 
     Raises:
-        UsageError: the directory's path is not absolute, or one of the files exists.
+        UsageError: there is no such application, and the text lists those there are; the
+            directory's path is not absolute, or one of the files exists.
         NotPermittedError: not root.
         FreezeError: the directory, or one above it, is not root's alone to write.
     """
-    return _write(directory, lambda real: _files(real, _PRE_SCRIPT, _POST_SCRIPT, {}))
-
-
-def write_application(directory: str, name: str) -> tuple[str, ...]:
-    """Write the configuration and the scripts for an application; else as `write_template()`.
-
-    Raises:
-        UsageError: there is no such application, too; the text lists those there are.
-    """
+    if name is None:
+        return _write(directory, lambda real: _files(real, _PRE_SCRIPT, _POST_SCRIPT, {}))
     from pyfreeze._quiesce.catalogue import load
     from pyfreeze._quiesce.errors import QuiesceError
     from pyfreeze._setup.render import scripts
@@ -170,8 +168,9 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     written: list[str] = []
     try:
+        there = os.listdir(fd)
         for file in files:
-            if _exists(file.name, fd):
+            if file.name in there:
                 path = os.path.join(directory, file.name)
                 text = (
                     "exists, expected no file of this name, as none is overwritten: "
@@ -188,14 +187,6 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
     finally:
         os.close(fd)
     return tuple(os.path.join(directory, file.name) for file in files)
-
-
-def _exists(name: str, directory_fd: int) -> bool:
-    try:
-        os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _write_one(file: _File, directory_fd: int, written: list[str]) -> None:
