@@ -42,3 +42,12 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
 def printable(name: str) -> str:
     """A file name for a message: quoted when empty, or with control or undecodable bytes in it."""
     return name if name and name.isprintable() else ascii(name)
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, without what would move a cursor: pure."""
+    for line in reversed(text.splitlines()):
+        said = "".join(c if c.isprintable() else " " for c in line).strip()
+        if said:
+            return said
+    return ""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._demo.needs import Missing
-    from pyfreeze._demo.play import Play
 
 
 #: Columns: lines of text get no longer, however wide the terminal.
@@ -51,13 +50,20 @@ def command(keep: str | None, as_json: bool) -> int:
         return exits.FAILED
     if keep is not None:
         _check_keep(keep)
-    performance = play(_no_news if as_json else _tell, keep)
+    is_told = sys.stderr.isatty() and not as_json
+    performance = play(_tell if is_told else lambda _: None, keep)
     if as_json:
         from pyfreeze._demo.show import as_data
 
         click.echo(json.dumps(as_data(performance), indent=2))
     else:
-        _print(performance)
+        from rich.console import Console
+
+        from pyfreeze._demo.show import render
+
+        console = Console(highlight=False)
+        shown = render(performance, unicode=not console.options.ascii_only)
+        console.print(shown, width=min(console.width, _WIDEST))
     if performance.holds:
         return exits.SUCCESS
     return exits.MAY_BE_FROZEN if performance.report.still_frozen else exits.FAILED
@@ -74,12 +80,7 @@ def _check_keep(directory: str) -> None:
 
 
 def _tell(text: str) -> None:
-    if sys.stderr.isatty():
-        click.secho(f"... {text}", dim=True, err=True)
-
-
-def _no_news(_text: str) -> None:
-    pass
+    click.secho(f"... {text}", dim=True, err=True)
 
 
 def _tell_missing(lacking: Sequence[Missing], *, as_json: bool) -> None:
@@ -102,13 +103,3 @@ def _tell_missing(lacking: Sequence[Missing], *, as_json: bool) -> None:
             "missing": [one._asdict() for one in lacking],
         }
         click.echo(json.dumps(failure, indent=2))
-
-
-def _print(performance: Play) -> None:
-    from rich.console import Console
-
-    from pyfreeze._demo.show import render
-
-    console = Console(highlight=False)
-    shown = render(performance, unicode=not console.options.ascii_only)
-    console.print(shown, width=min(console.width, _WIDEST))

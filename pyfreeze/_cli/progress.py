@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._backup.observer import Observer
+from pyfreeze._base.text import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,16 +51,13 @@ def progress(*, wanted: bool) -> Iterator[Observer]:
     if not wanted or dumb or not sys.stderr.isatty():
         yield Observer()
         return
-    drawn = Progress(sys.stderr.fileno(), unicode=_is_unicode(sys.stderr.encoding))
+    unicode = (sys.stderr.encoding or "").lower().startswith("utf")
+    drawn = Progress(sys.stderr.fileno(), unicode=unicode)
     drawn.start()
     try:
         yield drawn
     finally:
         drawn.stop()
-
-
-def _is_unicode(encoding: str | None) -> bool:
-    return (encoding or "").lower().startswith("utf")
 
 
 class Progress(Observer):
@@ -213,12 +211,3 @@ def _width(fd: int) -> int:
         return max(os.get_terminal_size(fd).columns, 20)
     except OSError:
         return 80
-
-
-def last_line(text: str) -> str:
-    """The last line that says something, without what would move a cursor: pure."""
-    for line in reversed(text.splitlines()):
-        said = "".join(c if c.isprintable() else " " for c in line).strip()
-        if said:
-            return said
-    return ""

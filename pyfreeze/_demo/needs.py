@@ -39,7 +39,7 @@ class Missing(NamedTuple):
 
 def missing() -> tuple[Missing, ...]:
     """Everything that is missing here; nothing is changed by looking."""
-    return (*_privileges(), *_programs(), *_modules(), *_loop_devices(), *_kernel())
+    return (*_parts(), *_loop_devices(), *_kernel())
 
 
 def find_tool(name: str) -> str:
@@ -55,20 +55,14 @@ def _which(name: str) -> str | None:
     return shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"])
 
 
-def _privileges() -> Iterator[Missing]:
+def _parts() -> Iterator[Missing]:
     if os.geteuid() != 0:
         yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
     elif not has_cap_sys_admin():
         yield Missing("CAP_SYS_ADMIN", "root, but not allowed to mount: a container?", None)
-
-
-def _programs() -> Iterator[Missing]:
     for name, package in _PACKAGES.items():
         if _which(name) is None:
             yield Missing(name, "not installed", package)
-
-
-def _modules() -> Iterator[Missing]:
     if importlib.util.find_spec("_sqlite3") is None:
         yield Missing("sqlite3", "this Python was built without it", "libpython3-stdlib")
 

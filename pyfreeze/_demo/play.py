@@ -84,17 +84,14 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
         files = write_configuration()
         tell("opening a shop on them: every order goes into two SQLite databases")
         with open_shop() as shop:
-            plan = make_plan(
-                Settings(
-                    snapshot=SNAPSHOT_COMMAND,
-                    config=files.config,
-                    host_config=files.host_config,
-                    freeze_config=files.freeze_config,
-                    mounts=tuple(volume.mount_point for volume in VOLUMES),
-                    require=Level.APPLICATION,
-                    scripts=scripts,
-                )
+            settings = Settings(
+                snapshot=SNAPSHOT_COMMAND,
+                mounts=tuple(volume.mount_point for volume in VOLUMES),
+                require=Level.APPLICATION,
+                scripts=scripts,
+                **files,
             )
+            plan = make_plan(settings)
             _refuse_anything_else(plan)
             tell("pausing the shop, freezing both filesystems, copying, thawing, going on")
             backup = Backup(plan)
@@ -114,13 +111,8 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
             proof.went_on(orders, moments, writer.ORDERS_UNTIL_WENT_ON),
         ]
         kept = _keep(keep) if keep is not None and report.snapshot is not None else ()
-    return Play(
-        report=report,
-        proofs=tuple(proofs),
-        spans=tuple(_spans(events, backup.journal.filesystems, orders, moments)),
-        pauses=measure_pauses(orders, moments),
-        kept=kept,
-    )
+    spans = _spans(events, backup.journal.filesystems, orders, moments)
+    return Play(report, tuple(proofs), tuple(spans), measure_pauses(orders, moments), kept)
 
 
 def _refuse_anything_else(plan: Plan) -> None:
@@ -163,20 +155,19 @@ def _filesystem_proofs(report: Report) -> list[Proof]:
 
 
 def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Proof]:
+    proofs: list[Proof] = []
     contents = []
-    proofs = []
     for volume in VOLUMES:
         name = f"mount -o {volume.snapshot_options}"
+        where = volume.snapshot_mount_point
         try:
-            with mounted_image(
-                volume.snapshot, volume.snapshot_mount_point, volume.snapshot_options
-            ):
-                database = os.path.join(volume.snapshot_mount_point, DATABASES[volume.name])
+            with mounted_image(volume.snapshot, where, volume.snapshot_options):
+                database = os.path.join(where, DATABASES[volume.name])
                 contents.append(proof.read_copy(database, STAGE))
         except FreezeError as error:
             proofs.append(proof.Proof(name, "mounted", str(error.strerror), False))
-            continue
-        proofs.append(proof.equal(name, "mounted", "mounted"))
+        else:
+            proofs.append(proof.equal(name, "mounted", "mounted"))
     for one in contents:
         proofs.append(proof.intact(one))
         proofs.append(proof.complete(one, orders, moments))
@@ -191,19 +182,14 @@ def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Pr
 
 def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
     """What the shop's own account says of its pauses: pure."""
-    pairs = list(itertools.pairwise(orders))
-    gaps_ms = [(b.committed_ns - a.committed_ns) / NS_PER_MS for a, b in pairs]
-    around = [
-        gap_ms
-        for gap_ms, (a, b) in zip(gaps_ms, pairs, strict=True)
-        if a.committed_ns <= moments.thawed_ns < b.committed_ns
-    ]
-    return Pauses(
-        orders=len(orders),
-        usual_ms=median(gaps_ms) if gaps_ms else 0.0,
-        longest_ms=max(gaps_ms, default=0.0),
-        snapshot_ms=around[0] if around else None,
-    )
+    gaps_ms = []
+    snapshot_ms = None
+    for a, b in itertools.pairwise(orders):
+        gaps_ms.append((b.committed_ns - a.committed_ns) / NS_PER_MS)
+        if a.committed_ns <= moments.thawed_ns < b.committed_ns:
+            snapshot_ms = gaps_ms[-1]
+    usual_ms = median(gaps_ms) if gaps_ms else 0.0
+    return Pauses(len(orders), usual_ms, max(gaps_ms, default=0.0), snapshot_ms)
 
 
 def _spans(

@@ -9,14 +9,15 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._demo.stage import ask_tool, last_line, mounted_image, run_tool
+from pyfreeze._base.text import last_line
+from pyfreeze._demo.stage import ask_tool, mounted_image, run_tool
 from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._demo.shop import Order
-    from pyfreeze._demo.stage import Volume
+from pyfreeze._demo.stage import Volume
 
 # The ext4 superblock: where it is, where in it s_magic and s_feature_incompat are, and the flag of
 # a journal that must be replayed. Source: fs/ext4/ext4.h.
@@ -138,7 +139,7 @@ def _check_name(volume: Volume) -> str:
 
 
 def _verdict(status: int, said: str) -> str:
-    return f"status {status}: {last_line(said.splitlines())}" if status else "clean"
+    return f"status {status}: {last_line(said)}" if status else "clean"
 
 
 # ---- databases -----------------------------------------------------------------------------------

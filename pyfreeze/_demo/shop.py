@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo import writer
@@ -139,18 +139,11 @@ def read_witness() -> tuple[Order, ...]:
         return tuple(Order(*map(int, line.split())) for line in file)
 
 
-class Files(NamedTuple):
-    """Paths of the configuration files."""
-
-    config: str
-    host_config: str
-    freeze_config: str
-
-
-def write_configuration() -> Files:
+def write_configuration() -> dict[str, Any]:
     """Write scripts and configuration as an operator would, in a directory that is root's alone.
 
-    All three files, so that the machine's own configuration has no say.
+    All three files, so that the machine's own configuration has no say. Returns their paths, by
+    their names in `Settings`.
     """
     config = {
         "pluginName": "ScriptRunner",
@@ -171,9 +164,11 @@ def write_configuration() -> Files:
         f"pluginName0 = ScriptRunner\npluginConfigPath0 = {config_path}\n"
     )
     freeze = "[SnapshotThread]\ntimeout = 30\nSafeFreezeWaitInSeconds = 30\n"
-    return Files(
-        config_path, _write("host.conf", host, 0o600), _write("freeze.conf", freeze, 0o600)
-    )
+    return {
+        "config": config_path,
+        "host_config": _write("host.conf", host, 0o600),
+        "freeze_config": _write("freeze.conf", freeze, 0o600),
+    }
 
 
 def _write(name: str, content: str, mode: int) -> str:

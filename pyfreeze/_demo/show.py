@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pyfreeze._model.timeline import NS_PER_MS
@@ -50,11 +50,11 @@ def _heading(text: str) -> Text:
 
 def proof_table(proofs: Sequence[Proof], *, unicode: bool) -> RenderableType:
     """What was looked at, what was expected, what was found."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("looked at", overflow="fold")
-    table.add_column("expected", overflow="fold")
-    table.add_column("found", overflow="fold")
+    columns = (Column(name, overflow="fold") for name in ("looked at", "expected", "found"))
+    table = Table(
+        Column(no_wrap=True), *columns,
+        box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0),
+    )  # fmt: skip
     yes, no = ("✔", "✘") if unicode else ("ok", "NO")
     for one in proofs:
         mark = Text(yes, style="green") if one.holds else Text(no, style="bold red")
@@ -91,12 +91,10 @@ def meaning(play: Play) -> str:
 
 def _compared(pause_ms: float) -> str:
     """A pause beside something that everybody knows."""
-    for limit_ms, text in (
-        (100, "less than the blink of an eye, so no customer noticed"),
-        (1000, "less than a second, so a customer may have noticed a hesitation"),
-    ):
-        if pause_ms < limit_ms:
-            return text
+    if pause_ms < 100:
+        return "less than the blink of an eye, so no customer noticed"
+    if pause_ms < 1000:
+        return "less than a second, so a customer may have noticed a hesitation"
     return "long enough for a customer to notice"
 
 

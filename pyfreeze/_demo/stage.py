@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._base.text import last_line
 from pyfreeze._demo.namespace import enter_private_namespace, mount_tmpfs, unmount
 from pyfreeze._demo.needs import find_tool
 from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _MIB = 1 << 20
 #: Limits, not what is used: the images are sparse.
@@ -173,13 +174,8 @@ def run_tool(*words: str) -> None:
     """
     done = ask_tool(*words)
     if done.returncode:
-        said = last_line(done.stdout.splitlines()) or f"exit status {done.returncode}"
+        said = last_line(done.stdout) or f"exit status {done.returncode}"
         raise FreezeError(errno.EIO, f"{' '.join(words)}: {said}")
-
-
-def last_line(lines: Sequence[str]) -> str:
-    """The last line that is not empty."""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _unmount_if_possible(directory: str) -> None:
