@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 _QUOTED_CHARACTERS = 80
+_LONGEST_MISSPELT = 79
 
 
 def shown(text: str) -> str:
@@ -34,9 +35,17 @@ def quoted(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known word that is most like `word`, upper and lower case alike, or None."""
+    if len(word) > _LONGEST_MISSPELT:
+        return None
     by_lower = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[matches[0]] if matches else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What to put behind a message about an unknown word; empty where none is like it."""
+    like = nearest(word, known)
+    return f"; did you mean {like}?" if like else ""
 
 
 def printable(name: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
-from pyfreeze._config.problems import MIN_TIMEOUT_S, Parsed
+from pyfreeze._config.problems import Parsed
 from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.options import resolve
 
@@ -39,37 +39,32 @@ def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
     with code 2 and nothing else, whatever the bytes.
     """
     sections = parse_ini(content, origin, OutcomeCode.ERROR)
+    section = sections.get(SECTION) or Section(origin, OutcomeCode.ERROR, SECTION, {})
+    mounts = _mounts(section.values.get("mountstoskip", ""))
+    default = FreezeConfig()
+    config = FreezeConfig(
+        timeout_s=section.seconds("timeout", default_s=default.timeout_s, most_s=_MAX_S),
+        mounts_to_skip=mounts,
+        safe_freeze_wait_s=section.seconds(
+            "SafeFreezeWaitInSeconds", default_s=default.safe_freeze_wait_s, most_s=_MAX_S
+        ),
+    )
+    known_keys = {key.lower() for key in _KEYS}
     notices = [
         f"the section [{name}] is ignored; did you mean [{SECTION}]?"
         for name in sections
-        if name != SECTION and _is_near(name, (SECTION,))
+        if name != SECTION and nearest(name, (SECTION,), cutoff=_NEAR_MISS)
     ]
-    section = sections.get(SECTION) or Section(origin, OutcomeCode.ERROR, SECTION, {})
-    default = FreezeConfig()
-    known_keys = {key.lower() for key in _KEYS}
-    timeout_s = section.seconds(
-        "timeout", default_s=default.timeout_s, least_s=MIN_TIMEOUT_S, most_s=_MAX_S
-    )
-    safe_freeze_wait_s = section.seconds(
-        "SafeFreezeWaitInSeconds",
-        default_s=default.safe_freeze_wait_s,
-        least_s=MIN_TIMEOUT_S,
-        most_s=_MAX_S,
-    )
-    mounts = _mounts(section.values.get("mountstoskip", ""))
-    notices.extend(
+    notices += [
         f"MountsToSkip: {quoted(mount)} is no absolute path: it skips nothing"
         for mount in mounts
         if not mount.startswith("/")
-    )
-    notices.extend(
-        f"the key {quoted(key)} is ignored; did you mean {nearest(key, _KEYS)}?"
+    ]
+    notices += [
+        f"the key {quoted(key)} is ignored; did you mean {like}?"
         for key in section.values
-        if key not in known_keys and _is_near(key, _KEYS)
-    )
-    config = FreezeConfig(
-        timeout_s=timeout_s, mounts_to_skip=mounts, safe_freeze_wait_s=safe_freeze_wait_s
-    )
+        if key not in known_keys and (like := nearest(key, _KEYS, cutoff=_NEAR_MISS))
+    ]
     return Parsed(config, tuple(shown(f"{origin}: {notice}") for notice in notices))
 
 
@@ -78,7 +73,3 @@ def _mounts(value: str) -> tuple[str, ...]:
     items = (item.strip() for item in re.split(r"[,\n]", value))
     # "/data/" is the mount point /data; "/" stays what it is.
     return tuple(dict.fromkeys(item.rstrip("/") or "/" for item in items if item))
-
-
-def _is_near(word: str, known: tuple[str, ...]) -> bool:
-    return len(word) < 80 and nearest(word, known, cutoff=_NEAR_MISS) is not None

@@ -8,7 +8,13 @@ import msgspec
 
 from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
-from pyfreeze._config.problems import MAX_TIMEOUT_S, MIN_TIMEOUT_S, ConfigError, Parsed
+from pyfreeze._config.problems import (
+    MAX_TIMEOUT_S,
+    ConfigError,
+    Parsed,
+    notice_of_long_timeout,
+    notice_of_unknown_key,
+)
 from pyfreeze._config.script_config import PLUGIN_NAME
 from pyfreeze._model.codes import OutcomeCode
 
@@ -52,11 +58,9 @@ def parse_host_config(content: bytes, origin: str) -> Parsed[HostConfig]:
             OutcomeCode.HOST_CONFIG_BROKEN, origin, where, found, f"a section [{SECTION}]"
         )
     notices = [f"the unknown section [{name}] is ignored" for name in sections if name != SECTION]
-    timeout_s = section.seconds("timeoutInSeconds", default_s=MAX_TIMEOUT_S, least_s=MIN_TIMEOUT_S)
+    timeout_s = section.seconds("timeoutInSeconds", default_s=MAX_TIMEOUT_S)
     if timeout_s > MAX_TIMEOUT_S:
-        notices.append(
-            f"timeoutInSeconds is {timeout_s:g}, more than is allowed; {MAX_TIMEOUT_S:g} is used"
-        )
+        notices.append(notice_of_long_timeout(f"{timeout_s:g}"))
     count = section.whole("numberOfPlugins", least=0, most=MAX_PLUGINS)
     if count == 0:
         notices.append("numberOfPlugins is 0, so no script will run")
@@ -108,7 +112,5 @@ def _notices_of_unused_keys(section: Section, count: int) -> list[str]:
         elif match and match[2] == str(int(match[2])):
             continue
         elif key not in {known.lower() for known in _KEYS}:
-            like = nearest(key, _KEYS) if len(key) < 80 else None
-            hint = f"; did you mean {like}?" if like else ""
-            notices.append(f"the unknown key {quoted(key)} is ignored{hint}")
+            notices.append(notice_of_unknown_key(key, _KEYS))
     return notices

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pyfreeze._base.text import quoted
-from pyfreeze._config.problems import ConfigError, decode_utf8
+from pyfreeze._config.problems import MIN_TIMEOUT_S, ConfigError, decode_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,20 +39,15 @@ class Section(NamedTuple):
             self.fail(key, value, "a value of one line (an indented line continues the one above)")
         return value or None
 
-    def seconds(
-        self, key: str, *, default_s: float, least_s: float, most_s: float = math.inf
-    ) -> float:
-        """Return a number of seconds from `least_s` to `most_s`."""
+    def seconds(self, key: str, *, default_s: float, most_s: float = math.inf) -> float:
+        """Return a number of seconds from what a timer can count to `most_s`."""
         value = self.values.get(key.lower())
         if value is None:
             return default_s
-        bound = f" and at most {most_s:g}" if most_s < math.inf else ""
-        expected = f"a number of seconds, at least {least_s:g}{bound}"
-        if not _NUMBER.fullmatch(value):
-            self.fail(key, value, expected)
-        number_s = float(value)
-        if not math.isfinite(number_s) or not least_s <= number_s <= most_s:
-            self.fail(key, value, expected)
+        number_s = float(value) if _NUMBER.fullmatch(value) else math.nan
+        if not math.isfinite(number_s) or not MIN_TIMEOUT_S <= number_s <= most_s:
+            bound = f" and at most {most_s:g}" if most_s < math.inf else ""
+            self.fail(key, value, f"a number of seconds, at least {MIN_TIMEOUT_S:g}{bound}")
         return number_s
 
     def whole(self, key: str, *, least: int, most: int) -> int:

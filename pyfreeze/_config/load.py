@@ -6,13 +6,13 @@ them are collected, so that one `pyfreeze check` shows everything there is to fi
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import shown
 from pyfreeze._config.freeze_config import FreezeConfig, parse_freeze_config
 from pyfreeze._config.host_config import HostConfig, PluginEntry, parse_host_config
-from pyfreeze._config.problems import ConfigError
+from pyfreeze._config.problems import ConfigError, Parsed
 from pyfreeze._config.script_config import (
     DEFAULT_TIMEOUT_S,
     PLUGIN_NAME,
@@ -20,6 +20,11 @@ from pyfreeze._config.script_config import (
     parse_script_config,
 )
 from pyfreeze._model.codes import OutcomeCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 
 class Places(NamedTuple):
@@ -87,68 +92,79 @@ def load(
     file's timeout holds nevertheless.
     """
     notices: list[str] = []
-    problems: list[Problem] = []
-    host = _load_host(host_config, places, problems, notices)
-    freeze, freeze_problem = _load_freeze(freeze_config, places, notices)
+    only = PluginEntry(name=PLUGIN_NAME, config_path=places.script_config)
+    if_absent = HostConfig(plugins=(only,))
+    host = _read(_HOST, host_config, places.host_config, if_absent, notices)
+    freeze = _read(_FREEZE, freeze_config, places.freeze_config, FreezeConfig(), notices)
     plugins: list[Plugin] = []
-    if host is not None:
-        entries = _entries(host, script_config, places, notices)
+    problems: tuple[Problem, ...] = ()
+    if isinstance(host, Problem):
+        problems, host = (host,), HostConfig()
+    else:
         # A machine on which scripts were never set up is no mistake; a named path that leads
         # nowhere is.
         may_be_absent = places.script_config if script_config is None else None
+        entries = _entries(host, script_config, places, notices)
         plugins = [_load_plugin(entry, host.timeout_s, may_be_absent, notices) for entry in entries]
     return LoadedConfig(
         plugins=tuple(plugins),
-        host_timeout_s=(host or HostConfig()).timeout_s,
-        freeze=freeze,
-        freeze_problem=freeze_problem,
-        problems=tuple(problems),
+        host_timeout_s=host.timeout_s,
+        freeze=FreezeConfig() if isinstance(freeze, Problem) else freeze,
+        freeze_problem=freeze if isinstance(freeze, Problem) else None,
+        problems=problems,
         notices=tuple(dict.fromkeys(notices)),
     )
 
 
-def _load_host(
-    named: str | None, places: Places, problems: list[Problem], notices: list[str]
-) -> HostConfig | None:
-    """Return the host configuration, or None and a problem added."""
-    path = places.host_config if named is None else named
+class _Kind(NamedTuple, Generic[T]):
+    """One kind of configuration file."""
+
+    requirement: trust.Requirement
+    parse: Callable[[bytes, str], Parsed[T]]
+    broken: OutcomeCode
+    codes: Mapping[str, OutcomeCode]
+    """By the trouble with it; `broken` is for every other one."""
+
+
+_HOST = _Kind(
+    trust.HOST_CONFIG,
+    parse_host_config,
+    OutcomeCode.HOST_CONFIG_BROKEN,
+    {
+        "missing": OutcomeCode.HOST_CONFIG_NOT_FOUND,
+        "mode": OutcomeCode.HOST_CONFIG_MODE,
+        "owner": OutcomeCode.HOST_CONFIG_OWNER,
+    },
+)
+_FREEZE = _Kind(trust.FREEZE_CONFIG, parse_freeze_config, OutcomeCode.ERROR, {})
+_SCRIPT = _Kind(
+    trust.SCRIPT_CONFIG,
+    parse_script_config,
+    OutcomeCode.SCRIPT_CONFIG_BROKEN,
+    {
+        "missing": OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
+        "mode": OutcomeCode.SCRIPT_CONFIG_MODE,
+        "owner": OutcomeCode.SCRIPT_CONFIG_OWNER,
+    },
+)
+
+
+def _read(
+    kind: _Kind[T], named: str | None, usual: str, if_absent: T | None, notices: list[str]
+) -> T | Problem:
+    """Return what a file says, the one that was named or the usual one, which may be absent."""
+    path = usual if named is None else named
     try:
-        parsed = parse_host_config(trust.check(path, trust.HOST_CONFIG).content, path)
-    except trust.TrustError as error:
-        if error.problem == "missing" and named is None:
-            only = PluginEntry(name=PLUGIN_NAME, config_path=places.script_config)
-            return HostConfig(plugins=(only,))
-        code = {
-            "missing": OutcomeCode.HOST_CONFIG_NOT_FOUND,
-            "mode": OutcomeCode.HOST_CONFIG_MODE,
-            "owner": OutcomeCode.HOST_CONFIG_OWNER,
-        }.get(error.problem, OutcomeCode.HOST_CONFIG_BROKEN)
-        problems.append(Problem(code, f"plugin host configuration {error}"))
-        return None
-    except ConfigError as error:
-        problems.append(
-            Problem(OutcomeCode.HOST_CONFIG_BROKEN, f"plugin host configuration {error}")
-        )
-        return None
+        parsed = kind.parse(trust.check(path, kind.requirement).content, path)
+    except (trust.TrustError, ConfigError) as error:
+        trouble = error.problem if isinstance(error, trust.TrustError) else ""
+        is_note = trouble == "missing" and named is None
+        if is_note and if_absent is not None:
+            return if_absent
+        code = kind.codes.get(trouble, kind.broken)
+        return Problem(code, f"{kind.requirement.name} {error}", is_note)
     notices += parsed.notices
     return parsed.value
-
-
-def _load_freeze(
-    named: str | None, places: Places, notices: list[str]
-) -> tuple[FreezeConfig, Problem | None]:
-    path = places.freeze_config if named is None else named
-    try:
-        content = trust.check(path, trust.FREEZE_CONFIG).content
-        parsed = parse_freeze_config(content, path)
-    except trust.TrustError as error:
-        if error.problem == "missing" and named is None:
-            return FreezeConfig(), None
-        return FreezeConfig(), Problem(OutcomeCode.ERROR, f"freeze configuration {error}")
-    except ConfigError as error:
-        return FreezeConfig(), Problem(OutcomeCode.ERROR, f"freeze configuration {error}")
-    notices += parsed.notices
-    return parsed.value, None
 
 
 def _entries(
@@ -171,56 +187,20 @@ def _entries(
 def _load_plugin(
     entry: PluginEntry, host_timeout_s: float, may_be_absent: str | None, notices: list[str]
 ) -> Plugin:
-    problems: list[Problem] = []
-    config = _load_script_config(entry.config_path, may_be_absent, problems, notices)
-    pre_script = post_script = None
+    path = entry.config_path
+    named = None if path == may_be_absent else path
+    config = _read(_SCRIPT, named, path, None, notices)
     timeout_s = min(DEFAULT_TIMEOUT_S, host_timeout_s)
-    if config is not None:
-        timeout_s = min(config.timeout_s, host_timeout_s)
-        pre_script = _check_script(
-            "pre-script",
-            config.pre_script_location,
-            (OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE),
-            problems,
-        )
-        post_script = _check_script(
-            "post-script",
-            config.post_script_location,
-            (OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE),
-            problems,
-        )
-    return Plugin(
-        name=entry.name,
-        config_path=entry.config_path,
-        config=config,
-        pre_script=pre_script,
-        post_script=post_script,
-        pre_timeout_s=timeout_s,
-        post_timeout_s=timeout_s,
-        problems=tuple(problems),
-    )
-
-
-def _load_script_config(
-    path: str, may_be_absent: str | None, problems: list[Problem], notices: list[str]
-) -> ScriptConfig | None:
-    """Return the script configuration, or None and a problem added."""
-    try:
-        parsed = parse_script_config(trust.check(path, trust.SCRIPT_CONFIG).content, path)
-    except trust.TrustError as error:
-        code = {
-            "missing": OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
-            "mode": OutcomeCode.SCRIPT_CONFIG_MODE,
-            "owner": OutcomeCode.SCRIPT_CONFIG_OWNER,
-        }.get(error.problem, OutcomeCode.SCRIPT_CONFIG_BROKEN)
-        is_note = error.problem == "missing" and path == may_be_absent
-        problems.append(Problem(code, f"script configuration {error}", is_note))
-        return None
-    except ConfigError as error:
-        problems.append(Problem(OutcomeCode.SCRIPT_CONFIG_BROKEN, f"script configuration {error}"))
-        return None
-    notices += parsed.notices
-    return parsed.value
+    if isinstance(config, Problem):
+        return Plugin(entry.name, path, None, None, None, timeout_s, timeout_s, (config,))
+    timeout_s = min(config.timeout_s, host_timeout_s)
+    problems: list[Problem] = []
+    codes = OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE
+    pre_script = _check_script("pre-script", config.pre_script_location, codes, problems)
+    codes = OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE
+    post_script = _check_script("post-script", config.post_script_location, codes, problems)
+    scripts = (pre_script, post_script)
+    return Plugin(entry.name, path, config, *scripts, timeout_s, timeout_s, tuple(problems))
 
 
 def _check_script(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from pyfreeze._base.text import shown
+from pyfreeze._base.text import did_you_mean, quoted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 T = TypeVar("T")
 
@@ -41,6 +44,16 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         place = f"{self.origin}: {self.where}" if self.where else self.origin
         return shown(f"{place}: found {self.found}, expected {self.expected}")
+
+
+def notice_of_long_timeout(found: str) -> str:
+    """What to say of a timeout that is lowered."""
+    return f"timeoutInSeconds is {found}, more than is allowed; {MAX_TIMEOUT_S:g} is used"
+
+
+def notice_of_unknown_key(key: str, known: Iterable[str]) -> str:
+    """What to say of a key that nothing takes."""
+    return f"the unknown key {quoted(key)} is ignored{did_you_mean(key, known)}"
 
 
 def decode_utf8(content: bytes, origin: str, code: int) -> str:

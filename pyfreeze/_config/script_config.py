@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from pyfreeze._base.text import nearest, quoted, shown
-from pyfreeze._config.problems import MAX_TIMEOUT_S, MIN_TIMEOUT_S, ConfigError, Parsed, decode_utf8
+from pyfreeze._base.text import quoted, shown
+from pyfreeze._config.problems import (
+    MAX_TIMEOUT_S,
+    MIN_TIMEOUT_S,
+    ConfigError,
+    Parsed,
+    decode_utf8,
+    notice_of_long_timeout,
+    notice_of_unknown_key,
+)
 from pyfreeze._model.codes import OutcomeCode
 
 PLUGIN_NAME = "ScriptRunner"
@@ -17,23 +26,10 @@ PLUGIN_NAME = "ScriptRunner"
 
 DEFAULT_TIMEOUT_S = 30.0
 
-_KEYS = (
-    "pluginName",
-    "preScriptLocation",
-    "postScriptLocation",
-    "preScriptParams",
-    "postScriptParams",
-    "preScriptNoOfRetries",
-    "postScriptNoOfRetries",
-    "timeoutInSeconds",
-    "continueBackupOnFailure",
-    "fsFreezeEnabled",
-    "appName",
-    "ScriptsExecutionPollTimeSeconds",
-)
 _MAX_RETRIES = 2**31 - 1
 _MAX_PARAM_BYTES = 128 * 1024 - 1  # execve's MAX_ARG_STRLEN counts the NUL too
 _MAX_UNKNOWN_KEYS_NAMED = 20
+_NO_JSON = ("NaN", "Infinity", "-Infinity")  # and yet the standard library reads them
 
 
 class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,25 +99,13 @@ class _Number(NamedTuple):
         return not any(mark in self.literal for mark in ".eE")
 
 
-class _Constant(NamedTuple):
-    """NaN or an infinity: the standard library reads them, but they are not JSON."""
-
-    name: str
-
-
 class _Object(dict[str, object]):
     """A JSON object that remembers whether a key was repeated, which a dict cannot show."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
-        self.repeated: str | None = None
-        if len(self) != len(pairs):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                if key in seen:
-                    self.repeated = key
-                    break
-                seen.add(key)
+        counts = Counter(key for key, _ in pairs)
+        self.repeated = next((key for key, count in counts.items() if count > 1), None)
 
 
 def _decode(content: bytes, origin: str) -> _Object:
@@ -132,7 +116,7 @@ def _decode(content: bytes, origin: str) -> _Object:
             object_pairs_hook=_Object,
             parse_int=_Number,
             parse_float=_Number,
-            parse_constant=_Constant,
+            parse_constant=_Number,
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
@@ -151,8 +135,8 @@ def _reject_what_json_does_not_allow(document: object, origin: str) -> None:
     pending: list[tuple[str, object]] = [("$", document)]
     while pending:
         where, value = pending.pop()
-        if isinstance(value, _Constant):
-            raise _error(origin, where, value.name, "a value that JSON has")
+        if isinstance(value, _Number) and value.literal in _NO_JSON:
+            raise _error(origin, where, value.literal, "a value that JSON has")
         if isinstance(value, _Object):
             if value.repeated is not None:
                 found = f"the key {quoted(value.repeated)} more than once"
@@ -168,30 +152,31 @@ class _Keys:
     def __init__(self, origin: str, document: _Object) -> None:
         self._origin = origin
         self._document = document
+        self._known = ["ScriptsExecutionPollTimeSeconds"]
         self._notices: list[str] = []
 
     def plugin_name(self) -> str:
-        value = self._document.get("pluginName", PLUGIN_NAME)
+        value = self._take("pluginName", PLUGIN_NAME)
         if value != PLUGIN_NAME:
-            self._fail("pluginName", value, quoted(PLUGIN_NAME))
+            self._fail("pluginName", _in_words(value), quoted(PLUGIN_NAME))
         return PLUGIN_NAME
 
     def location(self, key: str) -> str:
         expected = "the absolute path of a script"
+        value = self._take(key, None)
         if key not in self._document:
-            raise _error(self._origin, f"$.{key}", "nothing", expected)
-        path = self._text(key, self._document[key], expected)
+            self._fail(key, "nothing", expected)
+        path = self._text(key, value, expected)
         if not path:
-            found = "an empty location: it is not set yet"
-            raise _error(self._origin, f"$.{key}", found, expected)
+            self._fail(key, "an empty location: it is not set yet", expected)
         if not path.startswith("/"):
-            self._fail(key, path, expected)
+            self._fail(key, quoted(path), expected)
         return path
 
     def params(self, key: str) -> tuple[str, ...]:
-        value = self._document.get(key, [])
+        value = self._take(key, [])
         if not isinstance(value, list):
-            self._fail(key, value, "a list of strings")
+            self._fail(key, _in_words(value), "a list of strings")
         return tuple(self._param(f"{key}[{index}]", item) for index, item in enumerate(value))
 
     def _param(self, key: str, value: object) -> str:
@@ -200,88 +185,82 @@ class _Keys:
             # it is spelled.
             text = value.literal if value.is_whole else repr(float(value.literal))
             if text.lstrip("-") == "inf":
-                self._fail(key, value, "a finite number")
+                self._fail(key, _in_words(value), "a finite number")
         else:
             text = self._text(key, value, "a string or a number")
         size_bytes = len(text.encode())
         if size_bytes > _MAX_PARAM_BYTES:
-            expected = f"at most {_MAX_PARAM_BYTES} bytes"
-            raise _error(self._origin, f"$.{key}", f"{size_bytes} bytes", expected)
+            self._fail(key, f"{size_bytes} bytes", f"at most {_MAX_PARAM_BYTES} bytes")
         return text
 
     def retries(self, key: str) -> int:
-        value = self._document.get(key, _Number("0"))
-        expected = f"a whole number from 0 to {_MAX_RETRIES}"
-        if not isinstance(value, _Number) or not value.is_whole:
-            self._fail(key, value, expected)
-        # The length first: int() refuses thousands of digits, with another kind of error.
-        if len(value.literal) > len(str(_MAX_RETRIES)) or not 0 <= int(value.literal) <= (
-            _MAX_RETRIES
+        value = self._take(key, _Number("0"))
+        if (
+            not isinstance(value, _Number)
+            or not value.is_whole
+            # The length first: int() refuses thousands of digits, with another kind of error.
+            or len(value.literal) > len(str(_MAX_RETRIES))
+            or not 0 <= int(value.literal) <= _MAX_RETRIES
         ):
-            self._fail(key, value, expected)
+            self._fail(key, _in_words(value), f"a whole number from 0 to {_MAX_RETRIES}")
         return int(value.literal)
 
     def timeout_s(self) -> float:
         key = "timeoutInSeconds"
-        value = self._document.get(key, _Number(repr(DEFAULT_TIMEOUT_S)))
-        expected = f"a number of seconds, at least {MIN_TIMEOUT_S:g}"
-        if not isinstance(value, _Number):
-            self._fail(key, value, expected)
-        timeout_s = float(value.literal)
+        value = self._take(key, _Number(repr(DEFAULT_TIMEOUT_S)))
+        timeout_s = float(value.literal) if isinstance(value, _Number) else math.nan
         if not math.isfinite(timeout_s) or timeout_s < MIN_TIMEOUT_S:
-            self._fail(key, value, expected)
+            expected = f"a number of seconds, at least {MIN_TIMEOUT_S:g}"
+            self._fail(key, _in_words(value), expected)
         if timeout_s > MAX_TIMEOUT_S:
-            self._notice(
-                f"timeoutInSeconds is {_in_words(value)}, more than is allowed; "
-                f"{MAX_TIMEOUT_S:g} is used"
-            )
+            self._notices.append(notice_of_long_timeout(_in_words(value)))
         return min(timeout_s, MAX_TIMEOUT_S)
 
     def flag(self, key: str, *, default: bool) -> bool:
-        value = self._document.get(key, default)
+        value = self._take(key, default)
         if not isinstance(value, bool):
-            self._fail(key, value, "true or false")
+            self._fail(key, _in_words(value), "true or false")
         return value
 
     def app_name(self) -> str | None:
-        value = self._document.get("appName")
+        value = self._take("appName", None)
         return None if value is None else self._text("appName", value, "a string")
 
     def notices(self) -> tuple[str, ...]:
         """Return what came up so far, and what there is to say about keys that nothing takes."""
+        notices = self._notices
         if "ScriptsExecutionPollTimeSeconds" in self._document:
-            self._notice("ScriptsExecutionPollTimeSeconds is ignored: nothing here polls")
-        unknown = [key for key in self._document if key not in _KEYS]
-        for key in unknown[:_MAX_UNKNOWN_KEYS_NAMED]:
-            like = nearest(key, _KEYS) if len(key) < 80 else None
-            hint = f"; did you mean {like}?" if like else ""
-            self._notice(f"the unknown key {quoted(key)} is ignored{hint}")
-        if len(unknown) > _MAX_UNKNOWN_KEYS_NAMED:
-            self._notice(f"{len(unknown) - _MAX_UNKNOWN_KEYS_NAMED} more unknown keys are ignored")
-        return tuple(self._notices)
+            notices.append("ScriptsExecutionPollTimeSeconds is ignored: nothing here polls")
+        unknown = [key for key in self._document if key not in self._known]
+        named = unknown[:_MAX_UNKNOWN_KEYS_NAMED]
+        notices += [notice_of_unknown_key(key, self._known) for key in named]
+        if len(unknown) > len(named):
+            notices.append(f"{len(unknown) - len(named)} more unknown keys are ignored")
+        return tuple(shown(f"{self._origin}: {notice}") for notice in notices)
+
+    def _take(self, key: str, default: object) -> object:
+        self._known.append(key)
+        return self._document.get(key, default)
 
     def _text(self, key: str, value: object, expected: str) -> str:
         """Return a string that can be handed to another program and written to a report."""
         if not isinstance(value, str):
-            self._fail(key, value, expected)
+            self._fail(key, _in_words(value), expected)
         if "\0" in value:
-            self._fail(key, value, f"{expected} without a NUL character")
+            self._fail(key, quoted(value), f"{expected} without a NUL character")
         try:
             value.encode()
         except UnicodeEncodeError:
-            self._fail(key, value, f"{expected} without half a surrogate pair")
+            self._fail(key, quoted(value), f"{expected} without half a surrogate pair")
         return value
 
-    def _notice(self, text: str) -> None:
-        self._notices.append(shown(f"{self._origin}: {text}"))
-
-    def _fail(self, key: str, found: object, expected: str) -> NoReturn:
-        raise _error(self._origin, f"$.{key}", _in_words(found), expected)
+    def _fail(self, key: str, found: str, expected: str) -> NoReturn:
+        raise _error(self._origin, f"$.{key}", found, expected)
 
 
 def _in_words(value: object) -> str:
-    if isinstance(value, _Number | _Constant):
-        return quoted(value[0]).strip('"')
+    if isinstance(value, _Number):
+        return quoted(value.literal).strip('"')
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, bool):
