@@ -53,9 +53,8 @@ class KillTimer:
         self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
 
     def disarm(self) -> None:
-        """Disarm it."""
-        timer = _TimerSpec()
-        self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
+        """Let it not come."""
+        self.arm(0)
 
     def _call(self, function: str, *arguments: object) -> None:
         if getattr(self._libc, function)(*arguments) != 0:

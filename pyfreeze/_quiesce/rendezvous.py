@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
 from pyfreeze._base.files import replace
-from pyfreeze._quiesce.errors import QuiesceError
+from pyfreeze._quiesce.errors import QuiesceError, files_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -67,15 +67,13 @@ class Rendezvous:
         if os.geteuid() != 0:
             raise QuiesceError("this must be run as root, as pyfreeze does")
         parts = self.path.split("/")
-        try:
+        with files_of("the holder's directory"):
             for count in range(2, len(parts) + 1):
                 directory = "/".join(parts[:count])
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(directory, 0o700)
             trust.check_directory(self.path)
             mode = os.stat(self.path, follow_symlinks=False).st_mode
-        except (OSError, trust.TrustError) as error:
-            raise QuiesceError(f"the holder's directory: {error}") from None
         if not stat.S_ISDIR(mode) or mode & 0o077:
             found = f"mode {stat.S_IMODE(mode):04o}"
             raise QuiesceError(f"the holder's directory {self.path}: {found}, needed 0700")
@@ -129,9 +127,8 @@ class Rendezvous:
 
     def open_fifo(self) -> int:
         """A new FIFO, for the holder to read from; open for writing too, so that it never ends."""
+        self.remove_fifo()
         path = self._name(FIFO)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
         os.mkfifo(path, 0o600)
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -142,16 +139,11 @@ class Rendezvous:
 
     def ask_release(self, run_id: str) -> None:
         """Tell the holder, if there is one, that the post-script has begun."""
-        try:
+        # None there, or nobody reads it (ENXIO, EPIPE): the record says why.
+        with contextlib.suppress(OSError):
             fd = os.open(self._name(FIFO), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # none there, or nobody reads it (ENXIO): the record says why
-            return
-        try:
-            os.write(fd, f"{run_id}\n".encode())
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(fd)
+            with open(fd, "wb", buffering=0) as fifo:
+                fifo.write(f"{run_id}\n".encode())
 
     # ---- the record ----------------------------------------------------------------------------
 

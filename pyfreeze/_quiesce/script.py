@@ -50,10 +50,9 @@ def _complain(name: Sequence[str], text: str) -> None:
 
 
 def _pre(name: str, path: str, words: Sequence[str]) -> str:
-    from pyfreeze._quiesce.application import Context, all_settings
+    from pyfreeze._quiesce.application import all_settings, parse
     from pyfreeze._quiesce.catalogue import load
     from pyfreeze._quiesce.holder import HELD, Holder
-    from pyfreeze._quiesce.settings import parse
 
     application = load(name)
     values = parse(words, all_settings(application))
@@ -65,7 +64,7 @@ def _pre(name: str, path: str, words: Sequence[str]) -> str:
     if os.fork() == 0:
         os.close(answer)
         _leave_the_script()
-        quiescer = application.quiescer(Context(values, run_id))
+        quiescer = application.quiescer(values)
         Holder(hold, run_id, quiescer, values.seconds("hold_at_most_s")).run(answer_end)
     os.close(lock)
     os.close(answer_end)

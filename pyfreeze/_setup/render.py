@@ -13,8 +13,7 @@ from pyfreeze._quiesce import rendezvous
 from pyfreeze._quiesce.application import all_settings
 
 if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Application
-    from pyfreeze._quiesce.settings import Setting
+    from pyfreeze._quiesce.application import Application, Setting
 
 _PRE = """\
 #!/bin/sh

@@ -6,6 +6,7 @@ password passes through here. The client ends at the first error; what it then s
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -14,9 +15,10 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._quiesce.application import Quiescer, Values
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -36,30 +38,16 @@ class SessionTimeoutError(QuiesceError):
     """The server did not answer in time."""
 
 
-class Account(NamedTuple):
-    """The system user that a client is run as."""
+def account_of(name: str) -> pwd.struct_passwd:
+    """Look up the system user that a client is to be run as.
 
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
-
-    @classmethod
-    def of(cls, name: str) -> Account:
-        """Look a user up by name.
-
-        Raises:
-            QuiesceError: there is none.
-        """
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            raise QuiesceError(
-                f"there is no system user {name!r}: see the setting os_user"
-            ) from None
-        groups = tuple(os.getgrouplist(name, entry.pw_gid))
-        return cls(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+    Raises:
+        QuiesceError: there is none.
+    """
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise QuiesceError(f"there is no system user {name!r}: see the setting os_user") from None
 
 
 def find_client(given: str, names: Sequence[str]) -> str:
@@ -84,7 +72,7 @@ class Session:
     def __init__(
         self,
         words: Sequence[str],
-        account: Account,
+        account: pwd.struct_passwd,
         environment: Mapping[str, str],
         echo: Callable[[str], str],
         *,
@@ -118,10 +106,10 @@ class Session:
                 stderr=subprocess.PIPE,
                 cwd="/",
                 bufsize=0,
-                user=account.uid,
-                group=account.gid,
-                extra_groups=account.groups,
-                env={**CLEAN_ENVIRONMENT, "HOME": account.home, **environment},
+                user=account.pw_uid,
+                group=account.pw_gid,
+                extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
+                env={**CLEAN_ENVIRONMENT, "HOME": account.pw_dir, **environment},
                 preexec_fn=die_with_the_holder,  # noqa: PLW1509 - there are no threads here
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -139,12 +127,14 @@ class Session:
         """Hangs up when the client ends."""
         return (self._out_fd,)
 
-    def ask(self, statements: str, timeout_s: float) -> list[str]:
+    def ask(
+        self, statements: str, timeout_s: float, *, late: str = "no answer in time"
+    ) -> list[str]:
         """Have statements executed; returns the lines of their results.
 
         Raises:
             SessionError: one of them failed, or the session is over.
-            SessionTimeoutError: no answer in time. The client has been killed.
+            SessionTimeoutError: no answer in time: `late` says so. The client has been killed.
         """
         until_s = time.monotonic() + timeout_s
         try:
@@ -153,39 +143,30 @@ class Session:
             raise self._ended() from None
         answer = b""
         while not answer.endswith(self._end):
-            piece = self._read(until_s)
+            left_s = max(until_s - time.monotonic(), 0)
+            if not select.select([self._out_fd], [], [], left_s)[0]:
+                self.kill()
+                raise SessionTimeoutError(late)
+            piece = os.read(self._out_fd, 65536)
             if not piece:
                 raise self._ended()
             answer += piece
         return answer.removesuffix(self._end).decode("utf-8", "replace").split("\n")[:-1]
 
-    def _read(self, until_s: float) -> bytes:
-        left_s = max(until_s - time.monotonic(), 0)
-        ready, _, _ = select.select([self._out_fd], [], [], left_s)
-        if not ready:
-            self.kill()
-            raise SessionTimeoutError("no answer in time")
-        return os.read(self._out_fd, 65536)
-
     def _ended(self) -> SessionError:
         """The error of a client whose output has ended: it ends at the first one."""
-        try:
-            status = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            status = self._process.returncode
-        text = self._complaints()
-        return SessionError(" ".join(text.split()) or f"the client ended with status {status}")
-
-    def _complaints(self) -> str:
-        try:
-            return os.read(self._err_fd, 65536).decode("utf-8", "replace")
-        except BlockingIOError:
-            return ""
+        self._wait()
+        text = ""
+        with contextlib.suppress(BlockingIOError):
+            text = " ".join(os.read(self._err_fd, 65536).decode("utf-8", "replace").split())
+        return SessionError(text or f"the client ended with status {self._process.returncode}")
 
     def close(self) -> None:
         """End the session in order, by the end of the client's input."""
         self._stdin.close()
+        self._wait()
+
+    def _wait(self) -> None:
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -195,3 +176,26 @@ class Session:
         """End the client at once; the server notices, and ends the session."""
         self._process.kill()
         self._process.wait()
+
+
+class SessionQuiescer(Quiescer):
+    """An application that is kept quiet by one session of its server's client."""
+
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self._opened: Session | None = None
+
+    @property
+    def _session(self) -> Session:
+        assert self._opened is not None
+        return self._opened
+
+    def abandon(self) -> None:
+        """End the session; the server then lets go by itself of what it holds."""
+        if self._opened is not None:
+            with contextlib.suppress(OSError):
+                self._opened.kill()
+
+    def watched_fds(self) -> tuple[int, ...]:
+        """The client's output: it hangs up when the client ends."""
+        return self._opened.watched_fds if self._opened else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import time
@@ -10,21 +9,19 @@ from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import shown
-from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.application import Application, Setting
 from pyfreeze._quiesce.apps.client_session import (
-    Account,
     Session,
     SessionError,
+    SessionQuiescer,
     SessionTimeoutError,
+    account_of,
     find_client,
 )
-from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Setting
+from pyfreeze._quiesce.errors import QuiesceError, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pyfreeze._quiesce.application import Context
 
 _FIRST_WITH_STAGES = (10, 4)
 #: For what is answered at once by a server in good health.
@@ -109,41 +106,41 @@ _SETTINGS = (
 )
 
 
-class MariaDB:
+class MariaDB(SessionQuiescer):
     """One server whose commits wait."""
 
-    def __init__(self, given: Context) -> None:
-        self._values = given.values
-        self._session: Session | None = None
-        self._stages = False
+    _stages = False
 
     # ---- quiesce -----------------------------------------------------------------------------
 
     def quiesce(self) -> str:
         """Connect, lock, flush."""
-        self._session = self._connect()
+        self._opened = self._connect()
         version = self._greet()
         self._stages = self._uses_stages(version)
         self._lock()
         self._flush_innodb_log()
-        positions = [*self._binlog_position(version), *self._replica_positions(version)]
+        log_query, replica_query = position_queries(version)
+        log = [f"binary log: {row['File']} {row['Position']}" for row in self._rows(log_query)]
+        positions = [*log, *self._replica_positions(replica_query)]
         how = "BACKUP STAGE BLOCK_COMMIT" if self._stages else "FLUSH TABLES WITH READ LOCK"
         return "\n".join([f"{version}: {how}", *positions])
 
     def _connect(self) -> Session:
         values = self._values
-        words = [find_client(values.text("client"), ["mariadb", "mysql"])]
-        if option_file := values.text("option_file"):
-            _check_option_file(option_file)
+        words = [find_client(values["client"], ["mariadb", "mysql"])]
+        if option_file := values["option_file"]:
+            with files_of("option_file"):
+                trust.check(option_file, trust.SCRIPT_CONFIG._replace(max_bytes=0))
             words.append(f"--defaults-extra-file={option_file}")
         # A connection that is made anew holds nothing, and would not say so.
         words += ["--batch", "--unbuffered", "--skip-reconnect", "--no-auto-rehash"]
         words += ["--protocol=socket", f"--connect-timeout={_PROMPT_S:.0f}"]
-        if values.text("socket"):
-            words.append(f"--socket={values.text('socket')}")
-        if values.text("db_user"):
-            words.append(f"--user={values.text('db_user')}")
-        account = Account.of(values.text("os_user"))
+        if values["socket"]:
+            words.append(f"--socket={values['socket']}")
+        if values["db_user"]:
+            words.append(f"--user={values['db_user']}")
+        account = account_of(values["os_user"])
         return Session(
             words, account, {}, lambda text: f"SELECT '{text}' AS '{text}';", has_headings=True
         )
@@ -157,7 +154,7 @@ class MariaDB:
         return f"{name} {row['version'].split('-')[0]}"
 
     def _uses_stages(self, version: str) -> bool:
-        method = self._values.text("method")
+        method = self._values["method"]
         if method not in ("auto", "stage", "ftwrl"):
             raise QuiesceError(f"setting method: found {method!r}, expected auto, stage or ftwrl")
         knows = knows_stages(version)
@@ -174,10 +171,8 @@ class MariaDB:
             timeout = f"SET SESSION lock_wait_timeout = {math.ceil(left_s)};"
             try:
                 self._ask(f"{timeout}\n{step}", left_s + 1)
-            except SessionTimeoutError:
-                raise self._too_late(step, wait_s) from None
-            except SessionError as error:
-                if _LOCK_WAIT_TIMEOUT in str(error):
+            except QuiesceError as error:
+                if isinstance(error, SessionTimeoutError) or _LOCK_WAIT_TIMEOUT in str(error):
                     raise self._too_late(step, wait_s) from None
                 raise
 
@@ -191,7 +186,7 @@ class MariaDB:
     def _suspects(self) -> str:
         """Who may have been in the way: the server does not say."""
         try:
-            self._session = self._connect()
+            self._opened = self._connect()
             rows = self._rows("SHOW PROCESSLIST;")
         except QuiesceError:
             return "Look for long queries and locked tables (SHOW PROCESSLIST)"
@@ -209,25 +204,13 @@ class MariaDB:
             flush = f"SET GLOBAL {name} = 1;\n{flush}\nSET GLOBAL {name} = 0;"
         self._ask(flush)
 
-    def _binlog_position(self, version: str) -> list[str]:
-        if version.startswith("MariaDB"):
-            rows = self._rows("SHOW MASTER STATUS;")
-        else:
-            rows = self._either("SHOW BINARY LOG STATUS;", "SHOW MASTER STATUS;")
-        return [f"binary log: {row['File']} {row['Position']}" for row in rows]
-
-    def _replica_positions(self, version: str) -> list[str]:
-        if version.startswith("MariaDB"):
-            rows = self._rows("SHOW ALL SLAVES STATUS;")
-        else:
-            rows = self._either("SHOW REPLICA STATUS;", "SHOW SLAVE STATUS;")
+    def _replica_positions(self, query: str) -> list[str]:
+        rows = self._rows(query)
         if not rows:
             return []
         # MySQL has it under its old name and its new one.
-        counts = [
-            row["Value"] for row in self._rows("SHOW GLOBAL STATUS LIKE '%_open_temp_tables';")
-        ]
-        if opened := [count for count in counts if count != "0"]:
+        counts = self._rows("SHOW GLOBAL STATUS LIKE '%_open_temp_tables';")
+        if opened := [row["Value"] for row in counts if row["Value"] != "0"]:
             raise QuiesceError(
                 f"the replica's applier has {opened[0]} temporary tables open, which no "
                 "snapshot has: try again later, or use row-based replication"
@@ -241,32 +224,18 @@ class MariaDB:
 
         A read lock's end is the proof too: the client does not connect a second time.
         """
-        assert self._session is not None
-        try:
-            self._ask("BACKUP STAGE END;" if self._stages else "UNLOCK TABLES;")
-        except SessionTimeoutError:
-            raise QuiesceError("the server did not answer when it was to be let go on") from None
+        late = "the server did not answer when it was to be let go on"
+        self._ask("BACKUP STAGE END;" if self._stages else "UNLOCK TABLES;", late=late)
         self._session.close()
         return ""
 
-    def abandon(self) -> None:
-        """End the session; the server then ends its locks by itself."""
-        if self._session is not None:
-            with contextlib.suppress(OSError):
-                self._session.kill()
-
-    def watched_fds(self) -> tuple[int, ...]:
-        """The client's output: it hangs up when the client ends."""
-        return self._session.watched_fds if self._session else ()
-
     # ---- questions ---------------------------------------------------------------------------
 
-    def _ask(self, statements: str, timeout_s: float = _PROMPT_S) -> list[str]:
-        assert self._session is not None
+    def _ask(
+        self, statements: str, timeout_s: float = _PROMPT_S, late: str = "no answer in time"
+    ) -> list[str]:
         try:
-            return self._session.ask(statements, timeout_s)
-        except SessionTimeoutError:
-            raise
+            return self._session.ask(statements, timeout_s, late=late)
         except SessionError as error:
             # The client shows the statement, too, between lines of dashes.
             found = re.search(r"ERROR \d+.*", str(error))
@@ -278,21 +247,23 @@ class MariaDB:
         names = lines[0].split("\t") if lines else []
         return [dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:]]
 
-    def _either(self, new: str, old: str) -> list[dict[str, str]]:
-        """MySQL's newer versions have other names; which, only trying tells, and not in here."""
-        version = self._rows("SELECT VERSION() AS version;")[0]["version"]
-        changed_in = (8, 4) if "BINARY" in new else (8, 0, 22)
-        return self._rows(new if _numbers(version) >= changed_in else old)
-
 
 def knows_stages(version: str) -> bool:
     """Whether a server ("MariaDB 10.11.9") knows BACKUP STAGE: pure."""
     return version.startswith("MariaDB ") and _numbers(version) >= _FIRST_WITH_STAGES
 
 
+def position_queries(version: str) -> tuple[str, str]:
+    """What asks this version for the binary log's position, and for a replica's: pure."""
+    if version.startswith("MariaDB"):
+        return "SHOW MASTER STATUS;", "SHOW ALL SLAVES STATUS;"
+    log = "BINARY LOG" if _numbers(version) >= (8, 4) else "MASTER"
+    replica = "REPLICA" if _numbers(version) >= (8, 0, 22) else "SLAVE"
+    return f"SHOW {log} STATUS;", f"SHOW {replica} STATUS;"
+
+
 def _numbers(version: str) -> tuple[int, ...]:
-    found = re.search(r"\d+(\.\d+)*", version)
-    return tuple(int(number) for number in found[0].split(".")) if found else ()
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def suspects(rows: Sequence[dict[str, str]]) -> list[str]:
@@ -332,13 +303,6 @@ def replica_position(row: dict[str, str]) -> str:
     gtid = value("Gtid_Slave_Pos", "Executed_Gtid_Set")
     host = value("Source_Host", "Master_Host")
     return f"replica{name and ' ' + shown(name)} of {host}: executed up to {position}, GTID {gtid}"
-
-
-def _check_option_file(path: str) -> None:
-    try:
-        trust.check(path, trust.SCRIPT_CONFIG._replace(max_bytes=0))
-    except trust.TrustError as error:
-        raise QuiesceError(f"option_file: {error}") from None
 
 
 APPLICATION = Application(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import stat
 import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
-from pyfreeze._quiesce.application import Application
-from pyfreeze._quiesce.apps.client_session import Account, Session, SessionTimeoutError, find_client
-from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Setting
+from pyfreeze._quiesce.application import Application, Setting, Values
+from pyfreeze._quiesce.apps.client_session import (
+    Session,
+    SessionQuiescer,
+    SessionTimeoutError,
+    account_of,
+    find_client,
+)
+from pyfreeze._quiesce.errors import QuiesceError, files_of
+from pyfreeze._quiesce.rendezvous import own_run_id
 
 if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Context
+    import pwd
 
 _OLDEST = 12
 _NEW_NAMES = 15  # pg_backup_start: the name since the exclusive mode is gone
@@ -118,13 +123,12 @@ _SETTINGS = (
 )
 
 
-class PostgreSQL:
+class PostgreSQL(SessionQuiescer):
     """One server in backup mode."""
 
-    def __init__(self, given: Context) -> None:
-        self._values = given.values
-        self._run_id = given.run_id
-        self._session: Session | None = None
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self._run_id = own_run_id()
         self._major = 0
         self._backs_up = False
 
@@ -132,8 +136,11 @@ class PostgreSQL:
 
     def quiesce(self) -> str:
         """Connect, write a checkpoint, start the backup, flush."""
-        self._check_label_directory()
-        self._session = self._connect()
+        if directory := self._values["label_directory"]:
+            # Now, and not only after the snapshot.
+            with files_of("label_directory"):
+                trust.check_directory(directory)
+        self._opened = self._connect()
         version, in_recovery = self._greet()
         wait_s = self._values.seconds("checkpoint_wait_s")
         until_s = time.monotonic() + wait_s
@@ -157,34 +164,28 @@ class PostgreSQL:
 
     def _connect(self) -> Session:
         values = self._values
-        account = Account.of(values.text("os_user"))
+        account = account_of(values["os_user"])
         environment = {"PGCONNECT_TIMEOUT": f"{_PROMPT_S:.0f}", "PGAPPNAME": "pyfreeze"}
-        if values.text("password_file"):
-            _check_password_file(values.text("password_file"), account)
-            environment["PGPASSFILE"] = values.text("password_file")
-        words = [find_client(values.text("client"), ["psql"]), "-X", "-q", "-A", "-t", "-w"]
-        words += ["-v", "ON_ERROR_STOP=1", "-p", values.text("port")]
-        words += ["-d", values.text("database")]
-        if values.text("socket_directory"):
-            words += ["-h", values.text("socket_directory")]
-        if values.text("db_user"):
-            words += ["-U", values.text("db_user")]
+        if values["password_file"]:
+            _check_password_file(values["password_file"], account)
+            environment["PGPASSFILE"] = values["password_file"]
+        words = [find_client(values["client"], ["psql"]), "-X", "-q", "-A", "-t", "-w"]
+        words += ["-v", "ON_ERROR_STOP=1", "-p", values["port"], "-d", values["database"]]
+        if values["socket_directory"]:
+            words += ["-h", values["socket_directory"]]
+        if values["db_user"]:
+            words += ["-U", values["db_user"]]
         return Session(words, account, environment, lambda text: f"\\echo {text}")
 
     def _greet(self) -> tuple[str, bool]:
         """Set the session up; returns the server's version and whether it is a standby."""
-        assert self._session is not None
-        try:
-            number, version, in_recovery = self._session.ask(
-                # Names in the database itself must not come before the server's own.
-                "SET search_path = pg_catalog;\n"
-                "SHOW server_version_num;\nSHOW server_version;\nSELECT pg_is_in_recovery();",
-                _PROMPT_S * 2,
-            )
-        except SessionTimeoutError:
-            raise QuiesceError(
-                "the server does not answer: is it overloaded, or stopped?"
-            ) from None
+        number, version, in_recovery = self._session.ask(
+            # Names in the database itself must not come before the server's own.
+            "SET search_path = pg_catalog;\n"
+            "SHOW server_version_num;\nSHOW server_version;\nSELECT pg_is_in_recovery();",
+            _PROMPT_S * 2,
+            late="the server does not answer: is it overloaded, or stopped?",
+        )
         self._major = int(number) // 10000
         if self._major < _OLDEST:
             raise QuiesceError(f"found PostgreSQL {version}, expected {_OLDEST} or newer")
@@ -200,7 +201,6 @@ class PostgreSQL:
         return version, in_recovery == "t"
 
     def _start_backup(self, wait_s: float) -> str:
-        assert self._session is not None
         statement = start_statement(self._major, f"pyfreeze {self._run_id}")
         (position,) = self._session.ask(statement, wait_s)
         self._backs_up = True
@@ -208,7 +208,6 @@ class PostgreSQL:
 
     def _flush_wal(self, *, in_recovery: bool) -> None:
         """Write to disk what was acknowledged without having been (synchronous_commit off)."""
-        assert self._session is not None
         if not in_recovery:
             # A transaction's commit flushes the WAL up to its own record, so all before it.
             statement = "SELECT pg_logical_emit_message(true, 'pyfreeze', 'quiesced');"
@@ -218,60 +217,35 @@ class PostgreSQL:
 
     def release(self) -> str:
         """Stop the backup. The server refuses unless this very session has started it."""
-        assert self._session is not None
         wait = self._values.is_yes("wait_for_archive")
-        statement = (
-            stop_statement(self._major, wait=wait) if self._backs_up else "SELECT '0/0','','';"
-        )
-        try:
-            (answer,) = self._session.ask(statement, 1800.0 if wait else _PROMPT_S)
-        except SessionTimeoutError:
-            raise QuiesceError(
-                "the server did not answer when the backup was to be stopped"
-            ) from None
-        self._session.close()
+        late = "the server did not answer when the backup was to be stopped"
         if not self._backs_up:
+            self._session.ask("SELECT 1;", _PROMPT_S, late=late)
+            self._session.close()
             return ""
+        statement = stop_statement(self._major, wait=wait)
+        (answer,) = self._session.ask(statement, 1800.0 if wait else _PROMPT_S, late=late)
+        self._session.close()
         position, label, tablespace_map = answer.split("|")
         files = {"backup_label": _decoded(label), "tablespace_map": _decoded(tablespace_map)}
-        kept = self._keep({name: text for name, text in files.items() if text})
-        texts = [f"{name}:\n{text.rstrip()}" for name, text in files.items() if text]
+        files = {name: text for name, text in files.items() if text}
+        kept = self._keep(files)
+        texts = [f"{name}:\n{text.rstrip()}" for name, text in files.items()]
         return "\n".join([f"backup mode until {position}{kept}", *texts])
 
-    def _check_label_directory(self) -> None:
-        """Now, and not only after the snapshot."""
-        if directory := self._values.text("label_directory"):
-            try:
-                trust.check_directory(directory)
-            except trust.TrustError as error:
-                raise QuiesceError(f"label_directory: {error}") from None
-
     def _keep(self, files: dict[str, str]) -> str:
-        directory = self._values.text("label_directory")
+        directory = self._values["label_directory"]
         if not directory:
             return ""
-        try:
+        with files_of("backup_label cannot be kept (label_directory)"):
             place = os.path.join(trust.check_directory(directory), self._run_id)
             os.mkdir(place, 0o700)
             for name, text in files.items():
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                with open(
-                    os.open(f"{place}/{name}", flags, 0o600), "w", encoding="utf-8"
-                ) as stream:
+                fd = os.open(f"{place}/{name}", flags, 0o600)
+                with open(fd, "w", encoding="utf-8") as stream:
                     stream.write(text)
-        except (OSError, trust.TrustError) as error:
-            raise QuiesceError(f"backup_label cannot be kept (label_directory): {error}") from None
         return f", backup_label kept in {place}"
-
-    def abandon(self) -> None:
-        """End the session; the server then ends the backup by itself."""
-        if self._session is not None:
-            with contextlib.suppress(OSError):
-                self._session.kill()
-
-    def watched_fds(self) -> tuple[int, ...]:
-        """The client's output: it hangs up when the client ends."""
-        return self._session.watched_fds if self._session else ()
 
 
 def start_statement(major: int, label: str) -> str:
@@ -300,14 +274,14 @@ def _decoded(text: str) -> str:
     return base64.b64decode(text).decode("utf-8", "replace")
 
 
-def _check_password_file(path: str, account: Account) -> None:
+def _check_password_file(path: str, account: pwd.struct_passwd) -> None:
     try:
         status = os.stat(path)
     except OSError as error:
         raise QuiesceError(f"{path}: {error.strerror} (password_file)") from None
-    if status.st_uid != account.uid or status.st_mode & 0o077:
+    if status.st_uid != account.pw_uid or status.st_mode & 0o077:
         found = f"owner uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
-        raise QuiesceError(f"{path}: {found}, needed owner {account.name}, mode 0600")
+        raise QuiesceError(f"{path}: {found}, needed owner {account.pw_name}, mode 0600")
 
 
 APPLICATION = Application(

@@ -7,15 +7,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
-from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
 from pyfreeze._quiesce.apps.resp import Redis
-from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Setting
+from pyfreeze._quiesce.errors import QuiesceError, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyfreeze._quiesce.application import Context
+    from collections.abc import Mapping, Sequence
 
 _OLDEST = (6, 2)  # the first that can end a pause before its time
 _PROMPT_S = 10.0
@@ -23,6 +20,10 @@ _PROMPT_S = 10.0
 _GRACE_S = 1.0
 _POLL_S = 0.005
 _UNPAUSE = ("CLIENT", "UNPAUSE")
+#: Of INFO's section persistence: what is not 0 while something is being written.
+_APPENDING = ("aof_buffer_length", "aof_pending_bio_fsync")
+_REWRITING = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+_SAVING = ("rdb_bgsave_in_progress",)
 
 _ABOUT = """\
 It holds back all writes (CLIENT PAUSE ... WRITE, Redis 6.2 and newer; queries go on) and then
@@ -69,29 +70,35 @@ class Mark(NamedTuple):
     """Bytes in the append-only file, or about to be; a rewrite changes them, too. Empty: none."""
 
 
-class _Redis:
+class _Redis(Quiescer):
     """One server whose writers wait."""
 
-    def __init__(self, given: Context) -> None:
-        self._values = given.values
-        self._redis: Redis | None = None
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self._hold_s = values.seconds("hold_at_most_s")
+        self._save_s = values.seconds("save_wait_s")
+        self._connection: Redis | None = None
         self._mark = Mark("", "", "", "")
+
+    @property
+    def _redis(self) -> Redis:
+        assert self._connection is not None
+        return self._connection
 
     # ---- quiesce -----------------------------------------------------------------------------
 
     def quiesce(self) -> str:
         """Connect, pause, write."""
-        self._redis = self._connect()
-        server = self._redis.info("server")
-        version = server.get("redis_version", "0")
+        self._connection = self._connect()
+        version = self._redis.info("server").get("redis_version", "0")
         if version_of(version) < _OLDEST:
             raise QuiesceError(f"found Redis {version}, expected 6.2 or newer")
         # While nobody waits yet. A snapshot under way delays the one that has everything; and an
         # append-only file just switched on is none before its first rewrite has ended.
         if self._is_appending():
-            self._wait_for(_is_rewritten, "a rewrite of the append-only file that was under way")
+            self._wait_for(_REWRITING, "a rewrite of the append-only file that was under way")
         else:
-            self._wait_for(_is_saved, "a snapshot that was under way")
+            self._wait_for(_SAVING, "a snapshot that was under way")
         self._redis.ask(*_pause(self._hold_s + self._save_s + _GRACE_S))
         try:
             how = self._write()
@@ -106,40 +113,34 @@ class _Redis:
         role = self._redis.info("replication").get("role", "?")
         return f"Redis {version}, {role}: writes paused, {how}"
 
-    @property
-    def _hold_s(self) -> float:
-        return self._values.seconds("hold_at_most_s")
-
-    @property
-    def _save_s(self) -> float:
-        return self._values.seconds("save_wait_s")
-
     def _connect(self) -> Redis:
         values = self._values
-        address = values.text("socket") or ("127.0.0.1", values.integer("port"))
-        redis = Redis(address, _PROMPT_S)
-        if path := values.text("password_file"):
-            user = (values.text("user"),) if values.text("user") else ()
-            redis.ask("AUTH", *user, _password(path))
+        redis = Redis(values["socket"] or ("127.0.0.1", values.integer("port")), _PROMPT_S)
+        if path := values["password_file"]:
+            with files_of("password_file"):
+                content = trust.check(path, trust.SCRIPT_CONFIG).content
+            user = (values["user"],) if values["user"] else ()
+            redis.ask("AUTH", *user, content.decode("utf-8", "replace").strip())
         redis.ask("PING")
         return redis
 
     def _write(self) -> str:
-        assert self._redis is not None
         if self._is_appending():
-            self._wait_for(_is_appended, "the append-only file")
+            self._wait_for(_APPENDING, "the append-only file")
             return "the append-only file written"
-        self._wait_for(_is_saved, "a snapshot that was under way")
+        self._wait_for(_SAVING, "a snapshot that was under way")
         self._redis.ask("BGSAVE")
-        self._wait_for(_is_saved, "its snapshot")
-        if self._redis.info("persistence").get("rdb_last_bgsave_status") != "ok":
+        self._wait_for(_SAVING, "its snapshot")
+        if self._persistence().get("rdb_last_bgsave_status") != "ok":
             raise QuiesceError("Redis could not write its snapshot (BGSAVE): see its log")
         return "a snapshot of its own written"
 
-    def _wait_for(self, is_done: Callable[[dict[str, str]], bool], what: str) -> None:
-        assert self._redis is not None
+    def _wait_for(self, fields: Sequence[str], what: str) -> None:
         until_s = time.monotonic() + self._save_s
-        while not is_done(self._redis.info("persistence")):
+        while True:
+            persistence = self._persistence()
+            if all(persistence.get(field, "0") == "0" for field in fields):
+                return
             if time.monotonic() > until_s:
                 raise QuiesceError(
                     f"{what} was not written within {self._save_s:g} s (save_wait_s): look at the "
@@ -148,18 +149,18 @@ class _Redis:
             time.sleep(_POLL_S)
 
     def _is_appending(self) -> bool:
-        assert self._redis is not None
-        return self._redis.info("persistence").get("aof_enabled") == "1"
+        return self._persistence().get("aof_enabled") == "1"
+
+    def _persistence(self) -> dict[str, str]:
+        return self._redis.info("persistence")
 
     def _look(self) -> Mark:
-        assert self._redis is not None
-        return mark_of(self._redis.info("server"), self._redis.info("persistence"))
+        return mark_of(self._redis.info("server"), self._persistence())
 
     # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Let writers go on, if none has until now."""
-        assert self._redis is not None
         before, now = self._mark, self._look()
         self._redis.ask(*_UNPAUSE)
         self._redis.close()
@@ -174,15 +175,15 @@ class _Redis:
 
     def abandon(self) -> None:
         """End the pause at once; else the server does at its own deadline."""
-        if self._redis is not None:
+        if self._connection is not None:
             # Without its answer: a server that writes at once to a frozen file has none yet.
             with contextlib.suppress(OSError):
-                self._redis.tell(*_UNPAUSE)
-                self._redis.close()
+                self._connection.tell(*_UNPAUSE)
+                self._connection.close()
 
     def watched_fds(self) -> tuple[int, ...]:
         """The connection: it hangs up when the server ends."""
-        return self._redis.watched_fds if self._redis else ()
+        return self._connection.watched_fds if self._connection else ()
 
 
 def mark_of(server: Mapping[str, str], persistence: Mapping[str, str]) -> Mark:
@@ -216,29 +217,6 @@ def _pause(seconds: float) -> tuple[str, ...]:
 def version_of(text: str) -> tuple[int, ...]:
     """Its numbers, to compare: pure."""
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
-
-
-def _is_appended(persistence: dict[str, str]) -> bool:
-    return all(
-        persistence.get(name, "0") == "0" for name in ("aof_buffer_length", "aof_pending_bio_fsync")
-    )
-
-
-def _is_rewritten(persistence: dict[str, str]) -> bool:
-    names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
-    return all(persistence.get(name, "0") == "0" for name in names)
-
-
-def _is_saved(persistence: dict[str, str]) -> bool:
-    return persistence.get("rdb_bgsave_in_progress", "0") == "0"
-
-
-def _password(path: str) -> str:
-    try:
-        trusted = trust.check(path, trust.SCRIPT_CONFIG)
-    except trust.TrustError as error:
-        raise QuiesceError(f"password_file: {error}") from None
-    return trusted.content.decode("utf-8", "replace").strip()
 
 
 APPLICATION = Application(

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from pyfreeze._base.text import shown
-from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
-
-    from pyfreeze._quiesce.application import Context
 
 #: https://www.sqlite.org/fileformat.html, "The Database Header".
 _MAGIC = b"SQLite format 3\0"
@@ -26,6 +23,9 @@ _LOOK_AGAIN_S = 0.0001
 _BESIDE = ("-wal", "-shm", "-journal")
 #: What is made while others are being locked is found by looking again, so often at most.
 _LOOKS = 5
+
+Identity = tuple[int, int]
+"""Device and inode."""
 
 _ABOUT = """\
 It looks for SQLite databases below a directory, by their content and not their names, and for
@@ -48,22 +48,23 @@ _SETTINGS = (
 
 
 class _Held(NamedTuple):
+    identity: Identity
     path: str
     connection: sqlite3.Connection
 
 
-class _SQLite:
+class _SQLite(Quiescer):
     """Some databases whose writers wait."""
 
-    def __init__(self, given: Context) -> None:
-        self._values = given.values
-        self._held: dict[tuple[int, int], _Held] = {}
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self._held: dict[Identity, _Held] = {}
 
     # ---- quiesce -----------------------------------------------------------------------------
 
     def quiesce(self) -> str:
         """Find all and lock them."""
-        directory = self._values.text("directory")
+        directory = self._values["directory"]
         if not directory or not os.path.isdir(directory):
             raise QuiesceError(
                 f"setting directory: found {directory!r}, expected the path of a directory"
@@ -83,38 +84,36 @@ class _SQLite:
         count = len(self._held)
         return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
 
-    def _open_all(
-        self, found: list[tuple[tuple[int, int], str]]
-    ) -> list[tuple[tuple[int, int], _Held]]:
-        opened: list[tuple[tuple[int, int], _Held]] = []
+    def _open_all(self, found: list[tuple[Identity, str]]) -> list[_Held]:
+        opened: list[_Held] = []
         try:
             for identity, path in found:
-                if (one := _open(path)) is not None:
-                    opened.append((identity, one))
+                if (one := _open(identity, path)) is not None:
+                    opened.append(one)
         except QuiesceError:
             # Their descriptors may be what is lacking, also for saying so.
-            for _, one in opened:
+            for one in opened:
                 one.connection.close()
             raise
         return opened
 
-    def _hold(self, wanted: list[tuple[tuple[int, int], _Held]], until_s: float) -> None:
+    def _hold(self, wanted: list[_Held], until_s: float) -> None:
         """Lock them all, each as soon as its writers leave a gap.
 
         SQLite's own waiting would sleep for up to 100 ms between two looks, and those that are held
         already would wait as long.
         """
         while wanted:
-            missing = [(identity, one) for identity, one in wanted if not self._try(identity, one)]
+            missing = [one for one in wanted if not self._try(one)]
             if missing and time.monotonic() > until_s:
                 raise QuiesceError(
-                    f"{missing[0][1].path}: somebody is writing to it for longer than lock_wait_s"
+                    f"{missing[0].path}: somebody is writing to it for longer than lock_wait_s"
                 )
             if len(missing) == len(wanted):
                 time.sleep(_LOOK_AGAIN_S)
             wanted = missing
 
-    def _try(self, identity: tuple[int, int], one: _Held) -> bool:
+    def _try(self, one: _Held) -> bool:
         """Whether there is nothing more to do about it."""
         try:
             one.connection.execute("BEGIN IMMEDIATE")
@@ -125,16 +124,15 @@ class _SQLite:
             if os.path.exists(one.path):
                 raise QuiesceError(f"{one.path}: {error}") from None
             return True  # removed meanwhile
-        self._held[identity] = one
+        self._held[one.identity] = one
         return True
 
     # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """End the transactions, after a look whether they were those of the files there are."""
-        replaced = [
-            held.path for identity, held in self._held.items() if _identity(held.path) != identity
-        ]
+        held = self._held.values()
+        replaced = [one.path for one in held if _identity(one.path) != one.identity]
         self.abandon()
         if replaced:
             names = ", ".join(map(shown, replaced))
@@ -148,14 +146,8 @@ class _SQLite:
                 held.connection.execute("ROLLBACK")
                 held.connection.close()
 
-    def watched_fds(self) -> tuple[int, ...]:
-        """None: the locks are this process's own."""
-        return ()
 
-
-def databases(
-    directory: str, held: Container[tuple[int, int]] = ()
-) -> Iterator[tuple[tuple[int, int], str]]:
+def databases(directory: str, held: Container[Identity] = ()) -> Iterator[tuple[Identity, str]]:
     """Device, inode and path of every database below a directory; links are not followed.
 
     One that is held is never opened, nor is what lies beside it: closing any descriptor of a file
@@ -169,24 +161,19 @@ def databases(
         if not isinstance(error, FileNotFoundError):
             raise QuiesceError(f"{error.filename}: {error.strerror}") from None
 
-    seen: set[tuple[int, int]] = set()
+    seen: set[Identity] = set()
     for parent, _, names in os.walk(directory, onerror=fail):
         for name in sorted(names):
             path = os.path.join(parent, name)
             identity = _identity(path)
-            if (
-                identity is None
-                or identity in held
-                or identity in seen
-                or _is_beside_one(path, held)
-            ):
+            if identity is None or identity in held or identity in seen:
                 continue
-            if _is_database(path):
+            if not _is_beside_one(path, held) and _is_database(path):
                 seen.add(identity)
                 yield identity, path
 
 
-def _open(path: str) -> _Held | None:
+def _open(identity: Identity, path: str) -> _Held | None:
     """A connection; None if there is no such file any more."""
     # As root, SQLite gives the files that it makes beside a database to the database's owner.
     uri = f"file:{quote(os.fsencode(path))}?mode=rw"
@@ -200,10 +187,10 @@ def _open(path: str) -> _Held | None:
     # may be wrong, BEGIN tells.
     with contextlib.suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return _Held(path, connection)
+    return _Held(identity, path, connection)
 
 
-def _is_beside_one(path: str, held: Container[tuple[int, int]]) -> bool:
+def _is_beside_one(path: str, held: Container[Identity]) -> bool:
     """Whether it is a log or a journal, by its name, and there is the database that has it."""
     for base in [path.removesuffix(suffix) for suffix in _BESIDE if path.endswith(suffix)]:
         identity = _identity(base)
@@ -212,7 +199,7 @@ def _is_beside_one(path: str, held: Container[tuple[int, int]]) -> bool:
     return False
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> Identity | None:
     try:
         status = os.stat(path, follow_symlinks=False)
     except OSError:

@@ -6,15 +6,11 @@ import contextlib
 import hashlib
 import re
 import subprocess
-from typing import TYPE_CHECKING
 
-from pyfreeze._quiesce.application import Application
+from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
 from pyfreeze._quiesce.apps.client_session import find_client
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Setting
-
-if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Context
+from pyfreeze._quiesce.rendezvous import own_run_id
 
 #: For what systemd answers at once.
 _PROMPT_S = 10.0
@@ -48,16 +44,17 @@ _SETTINGS = (
 )
 
 
-class _Systemd:
+class _Systemd(Quiescer):
     """One unit that is frozen or stopped."""
 
-    def __init__(self, given: Context) -> None:
-        self._values = given.values
-        self._unit = given.values.text("unit")
-        self._freezes = given.values.text("method") == "freeze"
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self._unit = values["unit"]
+        self._freezes = values["method"] == "freeze"
+        self._wanted, self._go_on = ("frozen", "thaw") if self._freezes else ("inactive", "start")
         self._systemctl = self._systemd_run = ""
         self._is_held = False
-        digest = hashlib.sha256(f"{self._unit} {given.run_id}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{self._unit} {own_run_id()}".encode()).hexdigest()[:12]
         self._guard = f"pyfreeze-release-{digest}"
 
     # ---- quiesce -----------------------------------------------------------------------------
@@ -89,15 +86,11 @@ class _Systemd:
             raise QuiesceError(
                 f"setting unit: found {self._unit!r}, expected a unit's name as shop.service"
             )
-        method = self._values.text("method")
+        method = self._values["method"]
         if method not in ("freeze", "stop"):
             raise QuiesceError(f"setting method: found {method!r}, expected freeze or stop")
-        self._systemctl = find_client(self._values.text("systemctl"), ["systemctl"])
-        self._systemd_run = find_client(self._values.text("systemd_run"), ["systemd-run"])
-
-    @property
-    def _wanted(self) -> str:
-        return "frozen" if self._freezes else "inactive"
+        self._systemctl = find_client(self._values["systemctl"], ["systemctl"])
+        self._systemd_run = find_client(self._values["systemd_run"], ["systemd-run"])
 
     def _state(self) -> str:
         if self._freezes:
@@ -114,10 +107,6 @@ class _Systemd:
         words += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
         _run([*words, self._systemctl, self._go_on, self._unit], _PROMPT_S)
 
-    @property
-    def _go_on(self) -> str:
-        return "thaw" if self._freezes else "start"
-
     # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
@@ -125,18 +114,15 @@ class _Systemd:
         if not self._is_held:
             return ""
         state = self._state()
-        failure = ""
+        wrong = f"{self._unit}: somebody else let it go on: found {state}, expected {self._wanted}"
         try:
             self._let_go(self._values.seconds("wait_s"))
         except QuiesceError as error:
-            failure = f"; and now {error}"
+            if state == self._wanted:
+                raise
+            raise QuiesceError(f"{wrong}; and now {error}") from None
         if state != self._wanted:
-            raise QuiesceError(
-                f"{self._unit}: somebody else let it go on: found {state}, expected {self._wanted}"
-                f"{failure}"
-            )
-        if failure:
-            raise QuiesceError(failure.removeprefix("; and now "))
+            raise QuiesceError(wrong)
         return ""
 
     def _let_go(self, timeout_s: float) -> None:
@@ -149,10 +135,6 @@ class _Systemd:
         if self._is_held:
             with contextlib.suppress(QuiesceError, OSError):
                 self._let_go(_PROMPT_S)
-
-    def watched_fds(self) -> tuple[int, ...]:
-        """None: release() looks."""
-        return ()
 
     def _ask(self, *words: str, may_fail: bool = False, timeout_s: float = _PROMPT_S) -> str:
         return _run([self._systemctl, *words], timeout_s, may_fail=may_fail)

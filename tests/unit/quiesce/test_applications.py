@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._quiesce.application import all_settings
+from pyfreeze._quiesce.application import all_settings, parse
 from pyfreeze._quiesce.apps import mariadb, postgresql, redis, resp, sqlite
 from pyfreeze._quiesce.catalogue import SUMMARIES, load
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import is_release_of
-from pyfreeze._quiesce.settings import parse
 from pyfreeze._setup.render import hold_path, scripts
 
 
@@ -92,6 +91,20 @@ def test_backup_functions_have_their_versions_names() -> None:
 def test_which_versions_know_stages(version: str, knows: bool) -> None:
     """MariaDB from 10.4 on knows BACKUP STAGE, and MySQL does not."""
     assert mariadb.knows_stages(version) is knows
+
+
+@pytest.mark.parametrize(
+    ("version", "log", "replica"),
+    [
+        ("MariaDB 11.8.2", "MASTER", "ALL SLAVES"),
+        ("MySQL 8.0.21", "MASTER", "SLAVE"),
+        ("MySQL 8.0.36", "MASTER", "REPLICA"),
+        ("MySQL 8.4.0", "BINARY LOG", "REPLICA"),
+    ],
+)
+def test_what_versions_call_their_positions(version: str, log: str, replica: str) -> None:
+    queries = (f"SHOW {log} STATUS;", f"SHOW {replica} STATUS;")
+    assert mariadb.position_queries(version) == queries
 
 
 def _connection(number: int, command: str, time: str, **others: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pyfreeze._quiesce.application import Kind, Setting, parse
 from pyfreeze._quiesce.errors import QuiesceError
-from pyfreeze._quiesce.settings import Kind, Setting, parse
 
 SETTINGS = (
     Setting("port", "5432", "", "integer"),
@@ -21,7 +21,7 @@ def test_defaults_and_values() -> None:
     values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
     assert (values.integer("port"), values.seconds("wait_s")) == (1, 0.5)
     assert values.is_yes("backup_mode")
-    assert (values.text("socket"), values.text("user")) == ("/run/s=1", "")
+    assert (values["socket"], values["user"]) == ("/run/s=1", "")
 
 
 @pytest.mark.parametrize(
