@@ -7,6 +7,10 @@ import errno
 import os
 import stat
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PART = ".part"
 #: Nobody takes so long to write one: it was left by somebody who was killed.
@@ -43,6 +47,16 @@ def check_target(path: str) -> None:
         if not stat.S_ISREG(os.stat(real).st_mode):
             text = "found something that is no regular file, expected one, or nothing"
             raise OSError(errno.EINVAL, text, path)
+
+
+@contextlib.contextmanager
+def opened(path: str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
+    """A descriptor for as long as it is needed."""
+    fd = os.open(path, flags | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def read_if_there(path: str) -> str:

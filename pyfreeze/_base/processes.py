@@ -35,21 +35,13 @@ def state_of(pid: int) -> str:
 def has_mapped(pid: int, path: str) -> bool:
     """Whether a process has that very file in its memory: its pid alone may be somebody else's."""
     try:
-        number = os.stat(path).st_ino
+        # The path may be shown from another root directory, so its last name counts.
+        inode, name = str(os.stat(path).st_ino).encode(), os.fsencode(os.path.basename(path))
         with open(f"/proc/{pid}/maps", "rb") as file:
-            return any(_maps(line, number, os.fsencode(path)) for line in file)
+            lines = (line.rstrip().split(None, 5) for line in file)
+            return any(f[4] == inode and os.path.basename(f[-1]) == name for f in lines)
     except OSError:
         return False
-
-
-def _maps(line: bytes, inode: int, path: bytes) -> bool:
-    # The path may be shown from another root directory, so its last name counts.
-    fields = line.split(None, 5)
-    return (
-        len(fields) == 6
-        and fields[4] == str(inode).encode()
-        and os.path.basename(fields[5].rstrip()) == os.path.basename(path)
-    )
 
 
 def has_cap_sys_admin() -> bool:

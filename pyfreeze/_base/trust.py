@@ -23,7 +23,7 @@ import os
 import stat
 from typing import Literal, NamedTuple
 
-from pyfreeze._base.files import kind_of
+from pyfreeze._base.files import kind_of, opened
 from pyfreeze._base.text import shown
 
 Trouble = Literal[
@@ -186,24 +186,17 @@ class _Walk:
         at = self._at([*self._names, name])
         if len(os.fsencode(at)) > _MAX_PATH_BYTES:
             raise self._error("unreadable", "a path that resolves to one too long", _SHORTER)
-        fd = os.open(name, _LOOK, dir_fd=self._directory_fd)
-        try:
+        with opened(name, _LOOK, dir_fd=self._directory_fd) as fd:
             # First without opening it for I/O, for opening a device or FIFO can have effects.
             self._check_file(fd, at, requirement)
             if requirement.max_bytes == 0:
                 return TrustedFile(at, b"")
-        finally:
-            os.close(fd)
-        fd = os.open(name, _READ, dir_fd=self._directory_fd)
-        try:
+        with opened(name, _READ, dir_fd=self._directory_fd) as fd:
             self._check_file(fd, at, requirement)
             return TrustedFile(at, self._content(fd, requirement))
-        finally:
-            os.close(fd)
 
     def _target_if_symlink(self, name: str) -> str | None:
-        fd = os.open(name, _LOOK, dir_fd=self._directory_fd)
-        try:
+        with opened(name, _LOOK, dir_fd=self._directory_fd) as fd:
             if not stat.S_ISLNK(os.fstat(fd).st_mode):
                 return None
             self._symlinks += 1
@@ -215,8 +208,6 @@ class _Walk:
                     "a path without a loop of symlinks",
                 )
             return os.readlink("", dir_fd=fd)
-        finally:
-            os.close(fd)
 
     def _go(self, name: str, names: list[str]) -> None:
         """Enter a directory (`/`, `..`, or a name that is no symlink) and check it."""

@@ -5,12 +5,14 @@ Sources: /sys/dev/block and /sys/fs/btrfs (Documentation/ABI), loop(4), proc_pid
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.files import opened
 from pyfreeze._mounts.mountinfo import Device, by_mount_point, mount_holding, touchable
 
 if TYPE_CHECKING:
@@ -229,41 +231,26 @@ class _Reader:
     def _loop_identity(self, name: str, number: Device) -> tuple[Device, int] | None:
         """The device (`st_dev`) and inode of the backing file, from the loop driver itself."""
         status = bytearray(_LOOP_INFO64_SIZE)
-        try:
-            fd = os.open(f"{self.dev_root}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
+        flags = os.O_RDONLY | os.O_NONBLOCK
+        with contextlib.suppress(OSError), opened(f"{self.dev_root}/{name}", flags) as fd:
             node = os.fstat(fd)
-            if not stat.S_ISBLK(node.st_mode) or _split(node.st_rdev) != number:
-                return None
-            fcntl.ioctl(fd, _LOOP_GET_STATUS64, status)
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
-        return parse_loop_status(bytes(status))
+            if stat.S_ISBLK(node.st_mode) and _split(node.st_rdev) == number:
+                fcntl.ioctl(fd, _LOOP_GET_STATUS64, status)
+                return parse_loop_status(bytes(status))
+        return None
 
     def _place(self, path: str) -> tuple[Device, Device, int] | None:
         """Where a path leads: superblock device, `st_dev`, inode. None: nowhere we know."""
         if not path.startswith("/"):
             return None
-        try:
-            # O_PATH: neither permission events nor the driver's open, and it works on any file.
-            fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (OSError, ValueError):
-            return None
-        try:
+        # O_PATH: neither permission events nor the driver's open, and it works on any file.
+        flags = os.O_PATH | os.O_NOFOLLOW
+        with contextlib.suppress(OSError, ValueError), opened(path, flags) as fd:
             status = os.fstat(fd)
-            info = _read(f"/proc/self/fdinfo/{fd}") or b""
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
-        for line in info.splitlines():
-            if line.startswith(b"mnt_id:"):
-                mount = self.by_id.get(int(line[7:]))
-                return mount and (mount.device, _split(status.st_dev), status.st_ino)
+            for line in (_read(f"/proc/self/fdinfo/{fd}") or b"").splitlines():
+                if line.startswith(b"mnt_id:"):
+                    mount = self.by_id.get(int(line[7:]))
+                    return mount and (mount.device, _split(status.st_dev), status.st_ino)
         return None
 
     def _add_layers(self, mount: Mount) -> None:
