@@ -62,7 +62,8 @@ class StillFrozenError(FreezeError):
     """Something may still be frozen: FIFREEZE or FITHAW hangs in the kernel, or FITHAW failed.
 
     `filename` is the first mount. What hangs in FIFREEZE is thawed when that returns, by the
-    supervisor or, if it was killed, by the program that recovers; `pyfreeze thaw` tries the rest again.
+    supervisor or, if it was killed, by the program that recovers. `pyfreeze thaw` tries the rest
+    again.
     """
 
     mounts: tuple[str, ...] = ()
