@@ -63,7 +63,7 @@ PLUGIN_PROBLEMS = {
 def plugins(draw: st.DrawFn, number: int, host_timeout_s: float) -> Plugin:
     """One that is ready, absent without being missed, or wrong."""
     code = draw(
-        st.sampled_from([None] * 6 + [OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, *PLUGIN_PROBLEMS])
+        st.sampled_from([None] * 20 + [OutcomeCode.SCRIPT_CONFIG_NOT_FOUND, *PLUGIN_PROBLEMS])
     )
     is_note = code is OutcomeCode.SCRIPT_CONFIG_NOT_FOUND
     is_read = code is None or PLUGIN_PROBLEMS.get(code, False)
@@ -74,7 +74,7 @@ def plugins(draw: st.DrawFn, number: int, host_timeout_s: float) -> Plugin:
         post_script_retries=draw(st.integers(0, 2)),
         timeout_s=draw(st.sampled_from([1.0, 30.0])),
         continue_backup_on_failure=draw(st.booleans()),
-        fs_freeze_enabled=draw(st.sampled_from([True, True, True, False])),
+        fs_freeze_enabled=draw(st.sampled_from([True] * 9 + [False])),
         app_name=draw(st.none() | st.just("Ledger")),
     )
     timeout_s = min(config.timeout_s, host_timeout_s)
@@ -113,7 +113,7 @@ def plans(draw: st.DrawFn) -> Plan:
     """As `make_plan` makes them, out of what it reads."""
     config = draw(configs())
     readable = tuple(plugin for plugin in config.plugins if plugin.config is not None)
-    freeze = draw(st.sampled_from([True, True, False])) and all(
+    freeze = draw(st.sampled_from([True] * 4 + [False])) and all(
         plugin.config.fs_freeze_enabled for plugin in readable if plugin.config is not None
     )
     kinds: list[Snapshot] = [("/bin/true",), lambda: None, Peer(3, 4)]
@@ -135,7 +135,7 @@ def plans(draw: st.DrawFn) -> Plan:
             single_disk=draw(st.booleans()),
             continue_on_failure=all(continues(plugin) for plugin in readable),
             crash_fallback=draw(st.booleans()),
-            require=draw(st.sampled_from([Level.NONE, *Level])),
+            require=draw(st.sampled_from([Level.NONE] * 5 + list(Level))),
         ),
         window=resolve(),
         writeback=Flush(rounds=2),
@@ -219,6 +219,24 @@ def _states(window: StepRecord | None) -> list[FilesystemState]:
 
 
 @st.composite
+def _fates(draw: st.DrawFn, plan: Plan, route: Route, giving_up: GivingUp) -> list[Fate]:
+    """Often a single step is in trouble, since where many are, little comes of the run."""
+    indices = range(len(route.steps))
+    snapshots = [index for index in indices if route.steps[index].takes_snapshot]
+    alone = draw(st.sampled_from([None, *indices, *snapshots * 6]))
+    fates = []
+    for index, step in enumerate(route.steps):
+        outlives = step.child is not None and step.child.outlives
+        stays = () if giving_up is GivingUp.ABORT and outlives else (Fate.STAYS,)
+        possible = (*_possible(plan, step), *stays)
+        if alone is None:
+            fates.append(draw(st.sampled_from([Fate.SUCCEEDS, *possible])))
+        else:
+            fates.append(draw(st.sampled_from(possible)) if index == alone else Fate.SUCCEEDS)
+    return fates
+
+
+@st.composite
 def stories(draw: st.DrawFn) -> Story:
     """A backup of any kind, to any end."""
     plan = draw(plans())
@@ -229,14 +247,7 @@ def stories(draw: st.DrawFn) -> Story:
     if draw(st.sampled_from([False] * 9 + [True])):
         return Story(plan, route, draw(st.sampled_from(_without_a_plan(empty))), None)
     giving_up = draw(st.sampled_from([GivingUp.ABORT, GivingUp.LOSS]))
-    stays = draw(st.none() | st.integers(0, len(route.steps) - 1))
-    fates = []
-    for index, step in enumerate(route.steps):
-        likely = [Fate.SUCCEEDS] * draw(st.sampled_from([1, 8, 30]))
-        fate = draw(st.sampled_from([*likely, *_possible(plan, step)]))
-        outlives = step.child is not None and step.child.outlives
-        ends = giving_up is GivingUp.LOSS or not outlives
-        fates.append(Fate.STAYS if index == stays and ends else fate)
+    fates = draw(_fates(plan, route, giving_up))
     carried = carry_out(route.steps, fates, giving_up, _BEGIN_NS)
     note(f"fates: {[fate.name for fate in fates]}, {giving_up.name}")
     window = carried.records[route.window] if route.window is not None else None
@@ -277,7 +288,9 @@ def _call(plan: Plan, route: Route, carried: Carried, fates: list[Fate]) -> Call
     return None
 
 
-THOROUGH = settings(max_examples=150, deadline=None)
+THOROUGH = settings(max_examples=200, deadline=None)
+#: What has to be found is rarer.
+MOST_THOROUGH = settings(max_examples=800, deadline=None)
 
 
 # ---- what must hold ----------------------------------------------------------------------------
@@ -313,7 +326,7 @@ def test_a_report_is_made_of_whatever_happened(story: Story) -> None:
         assert report.snapshot.duration_ms is None or report.snapshot.duration_ms >= 0
 
 
-@THOROUGH
+@MOST_THOROUGH
 @given(stories())
 def test_success_needs_a_whole_snapshot(story: Story) -> None:
     report = make_report(story.plan, story.journal)
@@ -327,8 +340,11 @@ def test_success_needs_a_whole_snapshot(story: Story) -> None:
         assert all(f.state is _S.THAWED for f in story.journal.filesystems)
     else:
         assert not story.plan.policy.freeze or report.consistency == "crash"
-    assert not report.still_frozen
-    assert not any(f.may_be_frozen for f in story.journal.filesystems)
+    left = [f.mount for f in story.journal.filesystems if f.may_be_frozen]
+    assert report.still_frozen == left
+    # What a FIFREEZE that hangs may freeze makes a crash-consistent snapshot no worse.
+    assert not left or (story.plan.policy.crash_fallback and report.consistency == "crash")
+    assert not left or report.message.startswith("May still be frozen: /srv/")
 
 
 @THOROUGH
