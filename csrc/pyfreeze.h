@@ -234,7 +234,7 @@ typedef struct {
 } pf_plan_options;
 
 /* Hand over the whole plan. PF_EVENT_ENDED tells that it is over; another one may follow then. */
-int pf_run_request_plan(pf_run *run, const pf_plan_options *plan, pf_fault *fault);
+int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *fault);
 /* To the step that waits: go on, thaw, or let the held child go. With `failed` the step has failed; a
  * held child is not let go, and its window's verdict becomes PF_VERDICT_ABORTED. */
 int pf_run_request_proceed(pf_run *run, int failed, pf_fault *fault);

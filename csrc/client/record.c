@@ -120,15 +120,18 @@ int pf_record_child(pf_record *record, uint32_t step, const char **path, pf_chil
     return 0;
 }
 
-static int *open_candidates(pf_record *record, pf_candidate *candidates, uint32_t count)
+/* One descriptor for each of the page's filesystems; -1: it has no candidate. */
+static int *open_candidates(uint32_t filesystems, pf_candidate *candidates, uint32_t count)
 {
-    int *fds = malloc((record->page->count + 1) * sizeof *fds);
-    for (uint32_t i = 0; fds && i < record->page->count; i++)
+    int *fds = malloc((filesystems + 1) * sizeof *fds);
+    if (!fds)
+        return NULL;
+    for (uint32_t i = 0; i < filesystems; i++)
         fds[i] = -1;
-    for (uint32_t i = 0; fds && i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         pf_candidate *one = &candidates[i];
         one->fault = (pf_fault){.index = -1};
-        if (one->index >= record->page->count || fds[one->index] >= 0)
+        if (one->index >= filesystems || fds[one->index] >= 0)
             pf_fail(&one->fault, PF_OP_PAGE_READ, ERANGE);
         else
             fds[one->index] = pf_open_mount(one->mount, one->mount_id, &one->fault);
@@ -158,11 +161,12 @@ int pf_record_recover(pf_record *record, const pf_recover_options *options, pf_f
     PF_AUTO_FD directory_fd = pf_statedir_open(options->directory, fault);
     if (directory_fd < 0)
         return directory_fd;
-    int *fds = open_candidates(record, options->candidates, options->count);
+    const uint32_t filesystems = record->page->count;
+    int *fds = open_candidates(filesystems, options->candidates, options->count);
     if (!fds)
         return pf_fail(fault, PF_OP_OPEN, ENOMEM);
     recover(record, options, fds, directory_fd);
-    for (uint32_t i = 0; i < record->page->count; i++)
+    for (uint32_t i = 0; i < filesystems; i++)
         pf_close_fd(&fds[i]);
     free(fds);
     /* What is still frozen is told by the slots, and is worse. */

@@ -3,7 +3,6 @@
 
 #include <sys/mman.h>
 
-#include "base/util.h"
 #include "protocol/statedir.h"
 
 /* ---- the client's hand ----------------------------------------------------------------------- */

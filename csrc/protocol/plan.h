@@ -49,8 +49,9 @@ struct pf_plan_page {
     struct pf_step steps[];
 };
 
-_Static_assert(sizeof(pf_flush_options) == 24 && sizeof(pf_fault) == 12 &&
-                   sizeof(pf_window_options) == offsetof(pf_window_options, reserved) + 4,
+_Static_assert(sizeof(pf_flush_options) == 24, "no hidden padding");
+_Static_assert(sizeof(pf_fault) == 12, "no hidden padding");
+_Static_assert(sizeof(pf_window_options) == offsetof(pf_window_options, reserved) + 4,
                "no hidden padding");
 _Static_assert(sizeof(struct pf_step) == 96 + sizeof(pf_window_options),
                "both sides and every later reader agree on it");

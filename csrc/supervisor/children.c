@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include <stdio.h>
 
-#include "supervisor/plan.h"
+#include "supervisor/state.h"
 
 static int watch(struct pf_supervisor *supervisor, const struct pf_child *child, uint32_t step)
 {

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-#include "base/util.h"
 #include "supervisor/plan.h"
 
 struct pf_child *pf_plan_child(const struct pf_supervisor *supervisor, int step)
@@ -37,17 +36,20 @@ static int make_child(struct pf_supervisor *supervisor, uint32_t index, pf_fault
 
 /* One that cannot be written would be a SIGSEGV. One that tells of something was handed over before:
  * its pids are no longer those of our children. */
-static int map_page(struct pf_plan *plan, int fd, pf_fault *fault)
+static struct pf_plan_page *map_page(int fd, pf_fault *fault)
 {
+    struct pf_plan_page *page = NULL;
     int access = fcntl(fd, F_GETFL);
     if (access < 0)
-        return pf_fail_errno(fault, PF_OP_PLAN);
-    if ((access & O_ACCMODE) != O_RDWR)
-        return pf_fail(fault, PF_OP_PLAN, EACCES);
-    int result = pf_plan_page_map(&plan->page, fd, fault);
-    if (result == 0 && !pf_plan_page_is_fresh(plan->page))
-        result = pf_fail(fault, PF_OP_PLAN, EBADMSG);
-    return result;
+        pf_fail_errno(fault, PF_OP_PLAN);
+    else if ((access & O_ACCMODE) != O_RDWR)
+        pf_fail(fault, PF_OP_PLAN, EACCES);
+    else if (pf_plan_page_map(&page, fd, fault) == 0 && !pf_plan_page_is_fresh(page)) {
+        pf_plan_page_unmap(page);
+        page = NULL;
+        pf_fail(fault, PF_OP_PLAN, EBADMSG);
+    }
+    return page;
 }
 
 int pf_plan_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_fault *fault)
@@ -56,13 +58,14 @@ int pf_plan_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_
     if (plan->page && !plan->is_over)
         return pf_fail(fault, PF_OP_SEQUENCE, EBUSY);
     pf_plan_release(supervisor);
-    int result = map_page(plan, fds[0], fault);
-    if (result < 0)
-        return result;
+    plan->page = map_page(fds[0], fault);
+    if (!plan->page)
+        return -fault->error;
     plan->children = calloc(plan->page->count + 1, sizeof(struct pf_child *));
     if (!plan->children)
         return pf_fail(fault, PF_OP_PLAN, ENOMEM);
     /* All that they need is taken before any of them runs. */
+    int result = 0;
     for (uint32_t i = 0; i < plan->page->count && result == 0; i++)
         result = make_child(supervisor, i, fault);
     return result < 0 ? result : pf_peer_take(supervisor, &fds[1], &fds[2], fault);
@@ -71,7 +74,7 @@ int pf_plan_take(struct pf_supervisor *supervisor, int fds[PF_WIRE_MAX_FDS], pf_
 void pf_plan_release(struct pf_supervisor *supervisor)
 {
     struct pf_plan *plan = &supervisor->plan;
-    for (uint32_t i = 0; plan->children && i < plan->page->count; i++)
+    for (uint32_t i = 0; plan->page && plan->children && i < plan->page->count; i++)
         if (plan->children[i]) {
             pf_child_free(plan->children[i]);
             free(plan->children[i]);

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/fds.h"
 #include "base/harden.h"
 #include "base/timer.h"
-#include "base/util.h"
 #include "supervisor/state.h"
 
 static int is_open(int fd)
@@ -27,10 +27,14 @@ static int *take(struct pf_page **page)
     if (chdir("/") < 0 || pf_page_map(page, PF_FD_PAGE, &fault) < 0)
         return NULL;
     int count = (int)(*page)->count;
+    if (pf_close_from(PF_FD_FILESYSTEMS + count) < 0)
+        return NULL;
     int *fds = calloc((size_t)count + 1, sizeof *fds);
-    for (int i = 0; fds && i < count; i++)
+    if (!fds)
+        return NULL;
+    for (int i = 0; i < count; i++)
         fds[i] = is_open(PF_FD_FILESYSTEMS + i) ? PF_FD_FILESYSTEMS + i : -1;
-    return fds && pf_close_from(PF_FD_FILESYSTEMS + count) == 0 ? fds : NULL;
+    return fds;
 }
 
 /* The client waits for its child, which ends at once: the client may live for years, and is to have

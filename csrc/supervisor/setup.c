@@ -13,7 +13,6 @@
 #include "base/fds.h"
 #include "base/harden.h"
 #include "base/timer.h"
-#include "base/util.h"
 #include "supervisor/state.h"
 
 /* Timer, socket, output, park and pidfd, with their other ends while it is forked. */

@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "kernel/rcu.h"
-#include "supervisor/plan.h"
+#include "supervisor/state.h"
 
 void pf_shutdown_begin(struct pf_supervisor *supervisor)
 {

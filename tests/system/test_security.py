@@ -190,6 +190,7 @@ def test_files_are_made_in_the_state_directory_only(
     assert {os.path.splitext(path)[1] for path in paths if path != STATE_DIRECTORY} == {
         "",
         ".state",
+        ".journal",
     }
 
 
