@@ -54,25 +54,20 @@ def _nothing() -> None:
 
 def _print_table(rows: tuple[Row, ...], *, good: bool) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("topic", no_wrap=True)
-    table.add_column("subject", overflow="fold")
-    table.add_column("what was found", overflow="fold")
+    table = Table(
+        Column(no_wrap=True), Column("topic", no_wrap=True), Column("subject", overflow="fold"),
+        Column("what was found", overflow="fold"), box=None, pad_edge=False, header_style="bold",
+    )  # fmt: skip
     for row in rows:
         if row.topic == LEFT_OUT:
             continue
         # Text, not markup: a path may hold square brackets.
         code = f" (code {row.code})" if row.code is not None else ""
-        table.add_row(
-            Text(row.grade, style=_STYLES[row.grade]),
-            row.topic,
-            Text(row.subject),
-            Text(f"{row.text}{code}"),
-        )
+        grade = Text(row.grade, style=_STYLES[row.grade])
+        table.add_row(grade, row.topic, Text(row.subject), Text(f"{row.text}{code}"))
     console = Console()
     console.print(table)
     for line in words.left_out((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):

@@ -6,6 +6,8 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from pyfreeze._base.text import shown
 from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.errors import LockedError, StillFrozenError, SupervisorError, UsageError
@@ -83,7 +85,10 @@ def status_of_error(error: BaseException) -> int:
     """The exit status for an error that left no report."""
     if isinstance(error, EndedBySignal):
         return BY_SIGNAL + error.number
-    kinds = {UsageError: USAGE, LockedError: LOCKED, StillFrozenError: MAY_BE_FROZEN}
+    kinds = {
+        click.ClickException: USAGE, UsageError: USAGE, LockedError: LOCKED,
+        StillFrozenError: MAY_BE_FROZEN,
+    }  # fmt: skip
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), FAILED)
 
 

@@ -20,7 +20,6 @@ from pyfreeze._model.errors import InconsistentError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._api.window import Window
     from pyfreeze._model.options import WindowKeywords
 
 _STDIN = 0
@@ -71,7 +70,9 @@ def command(mounts: tuple[str, ...], window: WindowKeywords) -> int:
     try:
         with guarded:
             until = time.monotonic() + max_window
-            click.echo(_frozen_line(guarded, max_window, answers=answers))
+            names = ", ".join(printable(one.mount_point) for one in guarded.filesystems)
+            told = "a line or the end of standard input, " if answers else ""
+            click.echo(f"frozen {names} (thawed by {told}a signal, or after {max_window:g} s)")
             answered = _wait(until, answers=answers)
         if not answered:  # the supervisor was asked to thaw before it saw its own deadline
             raise InconsistentError(errno.ETIMEDOUT, "expired")
@@ -118,12 +119,6 @@ def _answers(fd: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _frozen_line(window: Window, max_window: float, *, answers: bool) -> str:
-    names = ", ".join(printable(one.mount_point) for one in window.filesystems)
-    told = "a line or the end of standard input, " if answers else ""
-    return f"frozen {names} (thawed by {told}a signal, or after {max_window:g} s)"
 
 
 def _wait(until: float, *, answers: bool) -> bool:

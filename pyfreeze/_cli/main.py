@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _fail(arguments, error, message_of(error, _command_in(arguments)), exits.USAGE)
+        return _fail(arguments, error, message_of(error, _command_in(arguments)))
     except exits.EndedBySignal as error:
         return _fail(arguments, error, f"ended by {error}")
     except MemoryError as error:
@@ -106,13 +106,11 @@ def _words(error: OSError | ValueError, arguments: Sequence[str]) -> str:
     return str(error) or type(error).__name__
 
 
-def _fail(
-    arguments: Sequence[str], error: BaseException, text: str, status: int | None = None
-) -> int:
+def _fail(arguments: Sequence[str], error: BaseException, text: str) -> int:
     """Tell an error that left no report: a line, and with --json its report all the same."""
     line = " ".join(text.split())
     click.echo(f"pyfreeze: {line}", err=True)
-    status = exits.status_of_error(error) if status is None else status
+    status = exits.status_of_error(error)
     if _wants_json(arguments):
         with streams.telling(status, ""):
             click.echo(exits.report_of_error(error, line).to_json())

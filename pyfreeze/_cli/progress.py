@@ -7,13 +7,14 @@ waits for it, and it writes nothing while a window is open.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyfreeze._backup.observer import Observer
 from pyfreeze._base.text import last_line
@@ -36,12 +37,6 @@ _TITLES = {
     "snapshot": "snapshot",
     "post-scripts": "post-scripts",
 }
-
-
-class _Phase(NamedTuple):
-    title: str
-    detail: str
-    begin_s: float
 
 
 @contextmanager
@@ -69,8 +64,8 @@ class Progress(Observer):
         self._fd = fd
         self._unicode = unicode
         self._changed = threading.Condition()
-        self._over: list[tuple[_Phase, float]] = []
-        self._phase: _Phase | None = None
+        self._over: list[Text] = []
+        self._phase: tuple[str, str, float] | None = None
         self._said = ""
         self._quiet = False
         self._is_silent = False
@@ -103,7 +98,7 @@ class Progress(Observer):
         """Show a phase; a window only once, before it opens."""
         with self._changed:
             self._end_phase()
-            self._phase = _Phase(_TITLES[phase], detail, time.monotonic())
+            self._phase = (_TITLES[phase], detail, time.monotonic())
             self._quiet = phase == "window"
             self._is_silent = False
             self._changed.notify_all()
@@ -124,71 +119,54 @@ class Progress(Observer):
 
     def _end_phase(self) -> None:
         if self._phase is not None:
-            self._over.append((self._phase, time.monotonic()))
+            self._over.append(self._line((_DONE[self._unicode], "green")))
         self._phase, self._said = None, ""
 
     # ---- the drawing thread ------------------------------------------------------------------
 
     def _draw_on(self) -> None:
-        turn = 0
-        while True:
+        spinner = _SPINNER[self._unicode]
+        for turn in itertools.count():
             with self._changed:
-                over, self._over = self._over, []
-                phase, said, quiet, stopping = self._phase, self._said, self._quiet, self._stopping
+                lines, self._over = self._over, []
+                goes_on, quiet, stopping = self._phase is not None, self._quiet, self._stopping
+                if goes_on:
+                    mark = (spinner[turn % len(spinner)], "cyan")
+                    lines.append(self._line(mark, self._said, timed=not quiet))
             # Without the lock: this may block, and nobody else is to.
-            if not self._write(self._text(over, phase, said, turn, quiet=quiet)) or stopping:
+            if not self._write(self._text(lines, goes_on=goes_on)) or stopping:
                 return
             with self._changed:
                 if self._quiet == quiet and not self._over:
                     self._is_silent = quiet
                     self._changed.notify_all()
-                    self._changed.wait(None if quiet or phase is None else _INTERVAL_S)
-            turn += 1
+                    self._changed.wait(_INTERVAL_S if goes_on and not quiet else None)
 
-    def _text(
-        self,
-        over: list[tuple[_Phase, float]],
-        phase: _Phase | None,
-        said: str,
-        turn: int,
-        *,
-        quiet: bool,
-    ) -> str:
+    def _text(self, lines: list[Text], *, goes_on: bool) -> str:
         from rich.console import Console
 
+        if not lines:
+            return ""
         console = Console(
             file=io.StringIO(), width=_width(self._fd), force_terminal=True, highlight=False,
             legacy_windows=False,
         )  # fmt: skip
-        lines = [
-            self._line(_DONE[self._unicode], "green", one, end_s - one.begin_s, "")
-            for one, end_s in over
-        ]
-        if phase is not None:
-            spinner = _SPINNER[self._unicode]
-            mark = spinner[turn % len(spinner)]
-            elapsed_s = None if quiet else time.monotonic() - phase.begin_s
-            lines.append(self._line(mark, "cyan", phase, elapsed_s, said))
-        if not lines:
-            return ""
         with console.capture() as captured:
-            for number, line in enumerate(lines):
+            for line in lines:
                 line.truncate(console.width - 1, overflow="ellipsis" if self._unicode else "crop")
-                is_last = number == len(lines) - 1
-                console.print(line, end="" if is_last and phase is not None else "\n")
+                console.print(line, end="" if goes_on and line is lines[-1] else "\n")
         return _START_OF_LINE + captured.get().replace("\n", f"\n{_START_OF_LINE}")
 
-    def _line(
-        self, mark: str, style: str, phase: _Phase, elapsed_s: float | None, said: str
-    ) -> Text:
+    def _line(self, mark: tuple[str, str], said: str = "", *, timed: bool = True) -> Text:
+        """What there is to show of the phase that goes on."""
         from rich.text import Text
 
-        took = "" if elapsed_s is None else f"  {elapsed_s:.1f} s"
+        title, detail, begin_s = self._phase or ("", "", 0.0)
         return Text.assemble(
-            (f"{mark} ", style),
-            phase.title,
-            (f"  {phase.detail}" if phase.detail else "", "dim"),
-            (took, "bold"),
+            mark,
+            f" {title}",
+            (f"  {detail}" if detail else "", "dim"),
+            (f"  {time.monotonic() - begin_s:.1f} s" if timed else "", "bold"),
             (f"  {said}" if said else "", "dim"),
         )
 

@@ -12,11 +12,12 @@ from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Example, declare, option, settings_options
 from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
-from pyfreeze._cli.summary import outcome_line, summarise
+from pyfreeze._cli.summary import summarise
 from pyfreeze._cli.types import File, OneOf, Seconds
 from pyfreeze._cli.window import window_options
 from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
+from pyfreeze._view import words
 
 if TYPE_CHECKING:
     from pyfreeze._backup.backup import Backup
@@ -128,18 +129,17 @@ def command(  # noqa: PLR0913 - a parameter for each option that is no setting a
             return exits.SUCCESS
         outputs.check()
         with progress(wanted=not quiet) as observer:
-            backup = Backup(plan, observer)
-            status = _perform(backup)
+            status = _perform(backup := Backup(plan, observer))
     except (OSError, exits.EndedBySignal) as error:
         if not dry_run:
             outputs.write_refusal(exits.report_of_error(error, str(error)))
         raise
     assert backup.report is not None
-    failures = outputs.write(backup.report)
-    for failure in failures:
+    for failure in outputs.write(backup.report):
         click.echo(f"pyfreeze: {failure}", err=True)
-    status = status or (exits.FAILED if failures else exits.SUCCESS)
-    with streams.telling(status, f"the backup itself: {outcome_line(backup.report)}"):
+        status = status or exits.FAILED
+    outcome = f"{words.verdict(backup.report)}. {backup.report.message}"
+    with streams.telling(status, f"the backup itself: {outcome}"):
         if as_json or not quiet or status:
             _show(backup.report, as_json=as_json)
     return status
@@ -157,14 +157,12 @@ def _working_directory() -> str:
 def _perform(backup: Backup) -> int:
     """Perform it; the exit status, also when a signal ended it."""
     try:
-        status = exits.status_of_report(backup.perform())
+        return exits.status_of_report(backup.perform())
     except exits.EndedBySignal as error:
         if backup.report is None:
             raise
-        status = exits.status_of_error(error)
-        if backup.report.still_frozen:
-            status = exits.MAY_BE_FROZEN
-    return status
+        frozen = backup.report.still_frozen
+        return exits.MAY_BE_FROZEN if frozen else exits.status_of_error(error)
 
 
 def _show(report: Report, *, as_json: bool) -> None:

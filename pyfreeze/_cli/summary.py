@@ -17,11 +17,6 @@ _WIDEST = 140
 _MOST_ROWS = 16
 
 
-def outcome_line(report: Report) -> str:
-    """The outcome in one line."""
-    return f"{words.verdict(report)}. {report.message}"
-
-
 def summarise(report: Report) -> None:
     """Print the outcome and the timeline to stdout, warnings and failures to stderr."""
     click.secho(words.verdict(report), fg=words.verdict_style(report), bold=True)

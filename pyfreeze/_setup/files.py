@@ -178,7 +178,15 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
                 )
                 raise UsageError(errno.EEXIST, text, path)
         for file in files:
-            _write_one(file, fd, written)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            own = os.open(file.name, flags, 0o600, dir_fd=fd)
+            written.append(file.name)
+            with open(own, "w", encoding="utf-8") as stream:
+                stream.write(file.content)
+                stream.flush()
+                os.fchown(own, 0, 0)
+                os.fchmod(own, file.mode)
+                os.fsync(own)
     except BaseException:
         for name in written:
             with contextlib.suppress(OSError):
@@ -187,15 +195,3 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
     finally:
         os.close(fd)
     return tuple(os.path.join(directory, file.name) for file in files)
-
-
-def _write_one(file: _File, directory_fd: int, written: list[str]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(file.name, flags, 0o600, dir_fd=directory_fd)
-    written.append(file.name)
-    with open(fd, "w", encoding="utf-8") as stream:
-        stream.write(file.content)
-        stream.flush()
-        os.fchown(fd, 0, 0)
-        os.fchmod(fd, file.mode)
-        os.fsync(fd)

@@ -28,7 +28,9 @@ class Installed(NamedTuple):
 def units(prefix: str, program: str) -> Iterator[Installed]:
     """The units, which start `program`, and an example of their configuration."""
     for unit in _UNITS:
-        content = _with_program(_source(unit), program)
+        # By its path: the bare name stands where a command begins.
+        command = r"(?m)^(Exec\w+=(?:.*\bwhile )?)pyfreeze "
+        content = re.sub(command, rf"\g<1>{program} ", _source(unit))
         yield Installed(f"{prefix}/lib/systemd/system/{unit}", content)
     example = f"{prefix}/share/doc/pyfreeze/examples/example.conf"
     yield Installed(example, _source("example.conf"))
@@ -36,11 +38,6 @@ def units(prefix: str, program: str) -> Iterator[Installed]:
 
 def _source(name: str) -> str:
     return files("pyfreeze").joinpath("_setup", "systemd", name).read_text(encoding="utf-8")
-
-
-def _with_program(unit: str, program: str) -> str:
-    """A unit that starts a program by its path: the bare name stands where a command begins."""
-    return re.sub(r"(?m)^(Exec\w+=(?:.*\bwhile )?)pyfreeze ", rf"\g<1>{program} ", unit)
 
 
 def install(installed: Iterable[Installed], root: str) -> Iterator[str]:

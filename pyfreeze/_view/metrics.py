@@ -115,11 +115,9 @@ def _encodable(text: str) -> str:
 
 
 def _last_success(before: str) -> float | None:
+    families = text_string_to_metric_families(before)  # lazily: what follows may be anything
+    values = (s.value for f in families for s in f.samples if s.name == _LAST_SUCCESS)
     try:
-        for family in text_string_to_metric_families(before):
-            for sample in family.samples:
-                if sample.name == _LAST_SUCCESS:
-                    return float(sample.value)
+        return next(values, None)
     except (ValueError, KeyError, IndexError):
         return None
-    return None

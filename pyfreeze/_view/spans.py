@@ -48,18 +48,15 @@ def filesystem_spans(filesystem: FilesystemReport, last_ns: int) -> list[Span]:
     if filesystem.freeze_ms is None:
         return [Span(row, "hanging", enter_ns, max(last_ns, enter_ns))]
     frozen_ns = enter_ns + _ns(filesystem.freeze_ms)
+    freezing = Span(row, "freezing", enter_ns, frozen_ns)
     if filesystem.outcome == FilesystemState.FAILED:
-        return [Span(row, "freezing", enter_ns, frozen_ns)]
+        return [freezing]
     if filesystem.frozen_ms is None or filesystem.thaw_ms is None:
-        until_ns = max(last_ns, frozen_ns)
-        return [
-            Span(row, "freezing", enter_ns, frozen_ns),
-            Span(row, "hanging", frozen_ns, until_ns),
-        ]
+        return [freezing, Span(row, "hanging", frozen_ns, max(last_ns, frozen_ns))]
     end_ns = max(enter_ns + _ns(filesystem.frozen_ms), frozen_ns)
     thaw_ns = max(end_ns - _ns(filesystem.thaw_ms), frozen_ns)
     return [
-        Span(row, "freezing", enter_ns, frozen_ns),
+        freezing,
         Span(row, "frozen", frozen_ns, thaw_ns),
         Span(row, "thawing", thaw_ns, end_ns),
     ]
@@ -67,29 +64,25 @@ def filesystem_spans(filesystem: FilesystemReport, last_ns: int) -> list[Span]:
 
 def run_spans(report: Report) -> tuple[Span, ...]:
     """The whole run, on a row for each kind of thing; a script's row names its plugin."""
-    return tuple(
-        _span(_row(event), _PHASES[event.what], event)
-        for event in report.events
-        if event.what in _PHASES
-    )
+    spans = []
+    for event in report.events:
+        if event.what in _ROWS:
+            row, phase = _ROWS[event.what]
+            named = f"{row} {event.detail}".rstrip() if row.endswith("-script") else row
+            spans.append(_span(named, phase, event))
+    return tuple(spans)
 
 
-_PHASES = {
-    "writeback": "flush",
-    "pre-script": "pre-script",
-    "flush": "flush",
-    "freeze": "freezing",
-    "snapshot": "snapshot",
-    "thaw": "thawing",
-    "post-script": "post-script",
+#: An event's row and phase.
+_ROWS = {
+    "writeback": ("flush", "flush"),
+    "pre-script": ("pre-script", "pre-script"),
+    "flush": ("flush", "flush"),
+    "freeze": ("freeze and thaw", "freezing"),
+    "snapshot": ("snapshot", "snapshot"),
+    "thaw": ("freeze and thaw", "thawing"),
+    "post-script": ("post-script", "post-script"),
 }
-_ROWS = {"writeback": "flush", "freeze": "freeze and thaw", "thaw": "freeze and thaw"}
-
-
-def _row(event: EventReport) -> str:
-    if event.what.endswith("-script"):
-        return f"{event.what} {event.detail}".rstrip()
-    return _ROWS.get(event.what, event.what)
 
 
 def _span(row: str, phase: str, event: EventReport) -> Span:
