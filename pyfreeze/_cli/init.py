@@ -8,11 +8,6 @@ from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._quiesce.catalogue import SUMMARIES
 
 
-def _list() -> str:
-    width = max(map(len, SUMMARIES))
-    return "\n".join(f"{name:{width}}  {summary}" for name, summary in SUMMARIES.items())
-
-
 @declare(
     "init",
     Example("Where Azure's framework looks for it", "pyfreeze init"),
@@ -38,18 +33,18 @@ def command(directory: str, application: str | None, only_lists: bool) -> None:
     Never overwrites anything.
     """
     if only_lists:
-        click.echo(_list())
+        width = max(map(len, SUMMARIES))
+        for name, summary in SUMMARIES.items():
+            click.echo(f"{name:{width}}  {summary}")
         return
     from pyfreeze._setup.files import CONFIG_NAME, doubts_about_program, write
 
     paths = write(directory, application)
     for path in paths:
         click.echo(f"wrote {path}")
-    if application is not None:
-        for doubt in doubts_about_program():
-            click.echo(
-                f"pyfreeze: warning: not root's alone, and the scripts run it: {doubt}", err=True
-            )
+    for doubt in doubts_about_program() if application is not None else ():
+        text = f"warning: not root's alone, and the scripts run it: {doubt}"
+        click.echo(f"pyfreeze: {text}", err=True)
     config = next(path for path in paths if path.endswith(CONFIG_NAME))
     what = "fill in the scripts" if application is None else f"look at the settings in {paths[0]}"
     click.echo(f"Now {what}, then: pyfreeze check --config {config}")

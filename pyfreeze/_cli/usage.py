@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def message_of(error: click.ClickException, command: str = "") -> str:
     """An error of click's as all messages of pyfreeze are; `command` is what it was asked for."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else f"pyfreeze {command}".rstrip()
-    return f"{_text(error)} (see '{path} --help')"
+    return f"{_text(error, context)} (see '{path} --help')"
 
 
-def _text(error: click.ClickException) -> str:
+def _text(error: click.ClickException, context: click.Context | None) -> str:
     text = error.format_message()
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        expected = ""
-        if isinstance(error.param.type, click.Choice):
-            expected = f"one of {', '.join(error.param.type.choices)}"
-        text = f"{_name(error)}: missing, expected {expected or _metavar(error.param)}"
+        kind = error.param.type
+        words = f"one of {', '.join(kind.choices)}" if isinstance(kind, click.Choice) else ""
+        text = f"{_name(error)}: missing, expected {words or _metavar(error.param)}"
     elif isinstance(error, click.BadParameter) and error.param is not None:
         text = f"{_name(error)}: {error.message}"
     elif isinstance(error, click.NoSuchOption):
-        text = f"{error.option_name}: no such option{_nearest(error.possibilities)}"
+        names = " or ".join(sorted(error.possibilities or ()))
+        nearest = f", perhaps {names}" if names else ""
+        text = f"{error.option_name}: no such option{nearest}"
     elif isinstance(error, click.BadOptionUsage):
         needs_none = "not take" in error.message
         found = "found a value, expected none" if needs_none else "found no value, expected one"
@@ -37,15 +34,10 @@ def _text(error: click.ClickException) -> str:
     elif match := re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", text):
         text = f"{match[1]}: found after the last argument, expected nothing there"
     elif match := re.fullmatch(r"No such command '(.*?)'\..*", text):
-        text = f"{match[1]}: no such command, expected one of {', '.join(_commands(error))}"
+        group = context.command if context is not None else None
+        known = group.list_commands(context) if isinstance(group, click.Group) and context else ()
+        text = f"{match[1]}: no such command, expected one of {', '.join(known)}"
     return text.removesuffix(".")
-
-
-def _commands(error: click.ClickException) -> Sequence[str]:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is None or not isinstance(context.command, click.Group):
-        return ()
-    return context.command.list_commands(context)
 
 
 def _name(error: click.BadParameter) -> str:
@@ -65,7 +57,3 @@ def _metavar(param: click.Parameter) -> str:
     if param.metavar is not None:
         return param.metavar.removeprefix("-- ").partition(" ")[0].strip("[]")
     return param.human_readable_name
-
-
-def _nearest(possibilities: Sequence[str] | None) -> str:
-    return f", perhaps {' or '.join(sorted(possibilities))}" if possibilities else ""

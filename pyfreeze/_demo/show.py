@@ -107,11 +107,11 @@ def verdict(play: Play) -> RenderableType:
             style="bold green",
         )
     failed = sum(not one.holds for one in play.proofs)
-    text = Text(f"The copy is not good: {failed} of {len(play.proofs)} proofs failed", "bold red")
     report = play.report
-    text.append(f"\nThe backup: {report.status}, code {report.code} {report.name}", "")
-    text.append(f"\n{report.message}", "")
-    return text
+    return Text.assemble(
+        (f"The copy is not good: {failed} of {len(play.proofs)} proofs failed", "bold red"),
+        f"\nThe backup: {report.status}, code {report.code} {report.name}\n{report.message}",
+    )
 
 
 def as_data(play: Play) -> dict[str, object]:

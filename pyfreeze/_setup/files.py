@@ -16,7 +16,9 @@ from pyfreeze._config.script_config import template
 from pyfreeze._model.errors import FreezeError, NotPermittedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from pyfreeze._quiesce.application import Application
 
 CONFIG_NAME = "VMSnapshotScriptPluginConfig.json"
 PRE_SCRIPT_NAME = "pre-script.sh"
@@ -61,15 +63,18 @@ class _File(NamedTuple):
     content: str
 
 
-def _files(
-    directory: str, pre: str, post: str, own_keys: Mapping[str, object]
-) -> tuple[_File, ...]:
-    """The files, as plain data: pure."""
+def _files(directory: str, application: Application | None) -> tuple[_File, ...]:
+    """The files, as plain data."""
     config = json.loads(template())
     config["preScriptLocation"] = os.path.join(directory, PRE_SCRIPT_NAME)
     config["postScriptLocation"] = os.path.join(directory, POST_SCRIPT_NAME)
     config["preScriptParams"] = config["postScriptParams"] = []
-    config.update(own_keys)
+    pre, post = _PRE_SCRIPT, _POST_SCRIPT
+    if application is not None:
+        from pyfreeze._setup.render import scripts
+
+        pre, post = scripts(application, directory)
+        config |= {"timeoutInSeconds": application.timeout_s, "appName": application.title}
     return (
         _File(PRE_SCRIPT_NAME, 0o700, pre),
         _File(POST_SCRIPT_NAME, 0o700, post),
@@ -95,18 +100,37 @@ def write(directory: str, name: str | None) -> tuple[str, ...]:
         NotPermittedError: not root.
         FreezeError: the directory, or one above it, is not root's alone to write.
     """
-    if name is None:
-        return _write(directory, lambda real: _files(real, _PRE_SCRIPT, _POST_SCRIPT, {}))
+    application = _load(name) if name is not None else None
+    if not directory.startswith("/") or "\0" in directory:
+        raise UsageError(errno.EINVAL, f"found {directory!r}, expected an absolute path")
+    if os.geteuid() != 0:
+        text = f"uid {os.geteuid()}, needed root: the files must belong to root"
+        raise NotPermittedError(errno.EPERM, text)
+    directory = os.path.normpath(directory)
+    made = False
+    try:
+        trust.check_directory(os.path.dirname(directory))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o755)
+            made = True
+            os.chmod(directory, 0o755)  # whatever the umask
+        real = trust.check_directory(directory)
+        return _write_all(real, _files(real, application))
+    except trust.TrustError as error:
+        raise FreezeError(errno.EPERM, str(error)) from error
+    finally:
+        if made and not os.listdir(directory):
+            os.rmdir(directory)
+
+
+def _load(name: str) -> Application:
     from pyfreeze._quiesce.catalogue import load
     from pyfreeze._quiesce.errors import QuiesceError
-    from pyfreeze._setup.render import scripts
 
     try:
-        application = load(name)
+        return load(name)
     except QuiesceError as error:
         raise UsageError(errno.EINVAL, str(error)) from None
-    own_keys = {"timeoutInSeconds": application.timeout_s, "appName": application.title}
-    return _write(directory, lambda real: _files(real, *scripts(application, real), own_keys))
 
 
 def doubts_about_program() -> tuple[str, ...]:
@@ -132,36 +156,6 @@ def doubts_about_program() -> tuple[str, ...]:
     except trust.TrustError as error:
         doubts.setdefault(error.found)
     return tuple(doubts)
-
-
-def _write(directory: str, files: Callable[[str], tuple[_File, ...]]) -> tuple[str, ...]:
-    if not directory.startswith("/") or "\0" in directory:
-        raise UsageError(errno.EINVAL, f"found {directory!r}, expected an absolute path")
-    if os.geteuid() != 0:
-        text = f"uid {os.geteuid()}, needed root: the files must belong to root"
-        raise NotPermittedError(errno.EPERM, text)
-    directory = os.path.normpath(directory)
-    made = _make_directory(directory)
-    try:
-        real = trust.check_directory(directory)
-        return _write_all(real, files(real))
-    except trust.TrustError as error:
-        raise FreezeError(errno.EPERM, str(error)) from error
-    finally:
-        if made and not os.listdir(directory):
-            os.rmdir(directory)
-
-
-def _make_directory(directory: str) -> bool:
-    try:
-        trust.check_directory(os.path.dirname(directory))
-        os.mkdir(directory, 0o755)
-        os.chmod(directory, 0o755)  # whatever the umask
-    except FileExistsError:
-        return False
-    except trust.TrustError as error:
-        raise FreezeError(errno.EPERM, str(error)) from error
-    return True
 
 
 def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
