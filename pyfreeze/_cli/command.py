@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-PREFIX = "PYFREEZE_"
 #: With it a shell asks for completion; click derives its name from the program's.
 COMPLETION = "_PYFREEZE_COMPLETE"
 
@@ -104,4 +103,4 @@ def all_of(*decorators: Decorator) -> Decorator:
 
 def variable_of(option: str) -> str:
     """The variable for an option: --max-window is PYFREEZE_MAX_WINDOW."""
-    return PREFIX + option.removeprefix("--").replace("-", "_").upper()
+    return "PYFREEZE_" + option.removeprefix("--").replace("-", "_").upper()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,9 +12,6 @@ from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._cli.types import Text
 from pyfreeze._model.codes import CODES, CodeLookupError, find
 from pyfreeze._model.errors import UsageError
-
-if TYPE_CHECKING:
-    from pyfreeze._model.codes import Code
 
 
 class _CodeName(Text):
@@ -45,7 +41,6 @@ class _CodeName(Text):
 @option("--json as_json", None, "Print a JSON list.")
 def command(code: str | None, as_json: bool) -> None:
     """Explain an outcome code by its number or either of its names; without one, all."""
-    rows: tuple[Code, ...]
     try:
         rows = tuple(CODES.values()) if code is None else find(code)
     except CodeLookupError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -37,8 +38,6 @@ class LazyGroup(click.Group):
         """One command, imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        from importlib import import_module
-
         command: click.Command = import_module(f"pyfreeze._cli.{cmd_name}").command
         return command
 

@@ -30,13 +30,8 @@ _PATIENCE_S = 0.05
 _FAREWELL_S = 0.5
 _SPINNER = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "|/-\\"}
 _DONE = {True: "✔", False: "*"}
-_TITLES = {
-    "flush": "write dirty data",
-    "pre-scripts": "pre-scripts",
-    "window": "freeze, snapshot, thaw",
-    "snapshot": "snapshot",
-    "post-scripts": "post-scripts",
-}
+#: What a phase is called, where that is not its name.
+_TITLES = {"flush": "write dirty data", "window": "freeze, snapshot, thaw"}
 
 
 @contextmanager
@@ -98,7 +93,7 @@ class Progress(Observer):
         """Show a phase; a window only once, before it opens."""
         with self._changed:
             self._end_phase()
-            self._phase = (_TITLES[phase], detail, time.monotonic())
+            self._phase = (_TITLES.get(phase, phase), detail, time.monotonic())
             self._quiet = phase == "window"
             self._is_silent = False
             self._changed.notify_all()

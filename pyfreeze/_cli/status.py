@@ -90,7 +90,8 @@ def _lines(run: RunStatus, *, verbose: bool) -> list[str]:
     """A run for people: pure."""
     this = " (this run)" if run.is_this else ""
     begun = f"begun {run.age_s:.1f} s ago"
-    processes = f"client {_process(run.client)}, supervisor {_process(run.supervisor)}"
+    client, supervisor = (f"{one.pid or '-'} {one.state}" for one in (run.client, run.supervisor))
+    processes = f"client {client}, supervisor {supervisor}"
     lines = [f"run {run.run_id}{this}: {'alive' if run.alive else 'dead'}, {begun}; {processes}"]
     if run.alive and run.deadline_left_s is not None:
         lines.append(f"  thaws everything within {max(run.deadline_left_s, 0.0):.1f} s")
@@ -116,8 +117,3 @@ def _step(step: RunStep, alive: bool) -> str:
         return f"{name}: {step.status} for {step.begun_s:.1f} s"
     verdict = f" ({step.verdict})" if step.verdict else ""
     return f"{name}: {step.status}{verdict} after {step.begun_s - step.ended_s:.1f} s"
-
-
-def _process(process: tuple[int, str]) -> str:
-    pid, state = process
-    return f"{pid or '-'} {state}"

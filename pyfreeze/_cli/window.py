@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 def window_options(*, required: Sequence[str] = ()) -> Decorator:
     """Add every option of a window to a command, which gets one argument: `window`.
 
-    That has what was given, by option or variable, and nothing else.
-
-    Args:
-        required: names of options that have to be given.
+    That has what was given, by option or variable, and nothing else. Those that are `required`
+    have to be given.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:

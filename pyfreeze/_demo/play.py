@@ -102,7 +102,8 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
         tell("mounting the copies, proving them")
         orders = read_witness()
         events = events_of(plan, backup.journal)
-        moments = _moments(events)
+        ends = {event.what: event.end_ns for event in events}
+        moments = proof.Moments(ends.get("pre-script", 0), ends.get("thaw", 0))
         proofs = [
             proof.equal("consistency level", "application", report.consistency),
             *_filesystem_proofs(report),
@@ -133,11 +134,6 @@ def _keep(directory: str) -> tuple[str, ...]:
 # ---- proofs --------------------------------------------------------------------------------------
 
 
-def _moments(events: Sequence[Event]) -> proof.Moments:
-    ends = {event.what: event.end_ns for event in events}
-    return proof.Moments(ends.get("pre-script", 0), ends.get("thaw", 0))
-
-
 def _filesystem_proofs(report: Report) -> list[Proof]:
     thawed = {f.mount for f in report.window.filesystems if f.outcome == FilesystemState.THAWED}
     names = [v.name for v in VOLUMES if v.mount_point in thawed]
@@ -146,8 +142,7 @@ def _filesystem_proofs(report: Report) -> list[Proof]:
     for volume in VOLUMES:
         if not os.path.exists(volume.snapshot):
             proofs.append(proof.Proof(f"copy of {volume.name}.img", "there", "missing", False))
-            continue
-        if volume.fstype == "ext4":
+        elif volume.fstype == "ext4":
             proofs += proof.ext4_clean(volume, volume.snapshot)
         else:
             proofs += proof.xfs_clean(volume, volume.snapshot, STAGE)

@@ -146,12 +146,7 @@ def _verdict(status: int, said: str) -> str:
 
 
 def read_copy(database: str, work: str) -> Contents:
-    """Copy a database and its write-ahead log out of a mounted snapshot, and read the copy.
-
-    Args:
-        database: its path in the snapshot.
-        work: a directory to copy to.
-    """
+    """Copy a mounted snapshot's database and its write-ahead log into `work`; read the copy."""
     name = os.path.basename(database)
     copy = os.path.join(work, name)
     try:

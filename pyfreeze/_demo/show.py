@@ -35,10 +35,7 @@ def render(play: Play, *, unicode: bool) -> RenderableType:
         parts += [_heading("What happened"), Timeline(play.spans, words=_LEGEND), Text()]
     parts += [_heading("What was proved"), proof_table(play.proofs, unicode=unicode), Text()]
     parts += [_heading("What the shop felt"), Text(meaning(play)), Text()]
-    for path in play.kept:
-        parts.append(Text(f"kept {path}"))
-    parts.append(verdict(play))
-    return Group(*parts)
+    return Group(*parts, *(Text(f"kept {path}") for path in play.kept), verdict(play))
 
 
 def _heading(text: str) -> Text:

@@ -88,7 +88,9 @@ def _add_each(
         if known:
             gauge = Gauge(f"pyfreeze_{name}", text, labels, registry=registry)
         for one, value in known:
-            gauge.labels(*(_encodable(getattr(one, label)) for label in labels)).set(value)
+            # A path need not be UTF-8; a label has to be.
+            own = (getattr(one, label).encode("utf-8", "backslashreplace") for label in labels)
+            gauge.labels(*(text.decode() for text in own)).set(value)
 
 
 def _s(milliseconds: float | None) -> float | None:
@@ -107,11 +109,6 @@ def _add_window(registry: CollectorRegistry, window: WindowReport) -> None:
     ):  # fmt: skip
         _add(registry, f"window_{name}", text, value)
     _add_each(registry, ("mount", "device", "fstype"), window.filesystems, _OF_A_FILESYSTEM)
-
-
-def _encodable(text: str) -> str:
-    """A path need not be UTF-8; a label has to be."""
-    return text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def _last_success(before: str) -> float | None:

@@ -19,6 +19,8 @@ from pyfreeze._view.spans import run_spans, window_spans
 from pyfreeze._view.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
     from pyfreeze._model.report import Report
@@ -179,22 +181,14 @@ def _filesystems(report: Report) -> RenderableType:
     return Padding(table, _INDENT)
 
 
-def _texts(report: Report) -> list[RenderableType]:
+def _texts(report: Report) -> Iterator[RenderableType]:
     """What scripts and the snapshot command were, and what they said."""
-    parts: list[RenderableType] = []
-    for one in report.scripts:
-        parts += _text(words.script(one), one.path, one.output, bad=bool(one.code))
-    if report.snapshot is not None:
-        command = " ".join(report.snapshot.argv)
-        bad = bool(report.snapshot.message)
-        parts += _text(words.snapshot(report.snapshot), command, report.snapshot.output, bad=bad)
-    return parts
-
-
-def _text(heading: str, what: str, output: str, *, bad: bool) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text(), Text(heading, style="bold red" if bad else "bold")]
-    if what:
-        parts.append(Padding(Text(what, style="dim"), _INDENT))
-    if output.strip():
-        parts.append(Padding(Text(output.rstrip().expandtabs()), _INDENT))
-    return parts
+    said = [(words.script(s), s.path, s.output, bool(s.code)) for s in report.scripts]
+    if (one := report.snapshot) is not None:
+        said.append((words.snapshot(one), " ".join(one.argv), one.output, bool(one.message)))
+    for heading, what, output, bad in said:
+        yield from (Text(), Text(heading, style="bold red" if bad else "bold"))
+        if what:
+            yield Padding(Text(what, style="dim"), _INDENT)
+        if output.strip():
+            yield Padding(Text(output.rstrip().expandtabs()), _INDENT)
