@@ -19,6 +19,8 @@ _MOST_ROWS = 16
 
 def summarise(report: Report) -> None:
     """Print the outcome and the timeline to stdout, warnings and failures to stderr."""
+    from pyfreeze._view.spans import window_spans
+
     click.secho(words.verdict(report), fg=words.verdict_style(report), bold=True)
     click.echo(f"  {report.message}")
     if report.code:
@@ -27,7 +29,15 @@ def summarise(report: Report) -> None:
         click.echo(f"  {words.script(script)}")
     if window := words.window(report):
         click.echo(f"  {window}")
-    _draw_window(report)
+    if spans := window_spans(report):
+        from rich.console import Console
+        from rich.padding import Padding
+
+        from pyfreeze._view.timeline import Timeline
+
+        console = Console(highlight=False)
+        drawn = Padding(Timeline(spans, _MOST_ROWS), (0, 0, 0, 2))
+        console.print(drawn, width=min(console.width, _WIDEST))
     for one in report.window.filesystems:
         if one.outcome != FilesystemState.THAWED:
             click.echo(f"    {one.mount} ({one.fstype}): {one.outcome}")
@@ -37,19 +47,3 @@ def summarise(report: Report) -> None:
             click.echo(report.snapshot.output, nl=not report.snapshot.output.endswith("\n"))
     for note in report.notes:
         click.echo(f"pyfreeze: {note.message}", err=True)
-
-
-def _draw_window(report: Report) -> None:
-    from pyfreeze._view.spans import window_spans
-
-    spans = window_spans(report)
-    if not spans:
-        return
-    from rich.console import Console
-    from rich.padding import Padding
-
-    from pyfreeze._view.timeline import Timeline
-
-    console = Console(highlight=False)
-    drawn = Padding(Timeline(spans, _MOST_ROWS), (0, 0, 0, 2))
-    console.print(drawn, width=min(console.width, _WIDEST))

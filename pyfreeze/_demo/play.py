@@ -198,7 +198,14 @@ def _spans(
     after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
     if before and after and moments.thawed_ns:
         spans.append(Span("shop", "paused", before[-1], after[0]))
-    spans += _event_spans(events, {"pre-script": "pre-script", "flush": "flush"})
+    rows = {
+        "pre-script": "pre-script",
+        "flush": "flush",
+        "snapshot": f"snapshot ({SNAPSHOT_COMMAND[0]})",
+        "post-script": "post-script",
+    }
+    told = [Span(rows[e.what], e.what, e.begin_ns, e.end_ns) for e in events if e.what in rows]
+    spans += [span for span in told if span.phase in ("pre-script", "flush")]
     times = {f.mount: f for f in filesystems if f.thaw_return_ns}
     for volume in VOLUMES:
         if f := times.get(volume.mount_point):
@@ -206,13 +213,4 @@ def _spans(
             spans.append(Span(row, "freezing", f.freeze_enter_ns, f.freeze_return_ns))
             spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
             spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
-    snapshot = f"snapshot ({SNAPSHOT_COMMAND[0]})"
-    return spans + _event_spans(events, {"snapshot": snapshot, "post-script": "post-script"})
-
-
-def _event_spans(events: Sequence[Event], rows: dict[str, str]) -> list[Span]:
-    return [
-        Span(rows[event.what], event.what, event.begin_ns, event.end_ns)
-        for event in events
-        if event.what in rows
-    ]
+    return spans + [span for span in told if span.phase in ("snapshot", "post-script")]

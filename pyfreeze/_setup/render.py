@@ -13,7 +13,7 @@ from pyfreeze._quiesce import rendezvous
 from pyfreeze._quiesce.application import all_settings
 
 if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Application, Setting
+    from pyfreeze._quiesce.application import Application
 
 _PRE = """\
 #!/bin/sh
@@ -92,19 +92,17 @@ def scripts(application: Application, directory: str) -> tuple[str, str]:
         "fifo": rendezvous.FIFO,
         "program": shlex.join([interpreter, "-I", "-S", main]),
     }
-    words = " \\\n    ".join(f'"{one.name}=${one.name}"' for one in settings)
+    assignments = []
+    for one in settings:
+        comment = textwrap.fill(one.comment, _WIDTH, break_on_hyphens=False)
+        assignments.append(f"{_comment(comment)}\n{one.name}={shlex.quote(one.default)}")
     pre = _PRE.format(
         **common,
         about=_comment(application.about),
-        settings="\n\n".join(_assignment(one) for one in settings),
-        words=words,
+        settings="\n\n".join(assignments),
+        words=" \\\n    ".join(f'"{one.name}=${one.name}"' for one in settings),
     )
     return pre, _POST.format(**common)
-
-
-def _assignment(setting: Setting) -> str:
-    comment = textwrap.fill(setting.comment, _WIDTH, break_on_hyphens=False)
-    return f"{_comment(comment)}\n{setting.name}={shlex.quote(setting.default)}"
 
 
 def _comment(text: str) -> str:

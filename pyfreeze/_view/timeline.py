@@ -61,8 +61,11 @@ class Timeline(NamedTuple):
         width, unicode = options.max_width, not options.ascii_only
         begin_ns = min(span.begin_ns for span in self.spans)
         end_ns = max(span.end_ns for span in self.spans)
-        rows = list(dict.fromkeys(span.row for span in self.spans))
-        shown = _longest(self.spans, rows, self.most_rows or len(rows))
+        took_ns: dict[str, int] = {}
+        for span in self.spans:
+            took_ns[span.row] = took_ns.get(span.row, 0) + span.duration_ns
+        longest = sorted(took_ns, key=lambda row: -took_ns[row])[: self.most_rows]
+        shown = [row for row in took_ns if row in longest]
         label_width = min(max(map(len, shown)), max(width // 3, 12))
         last = milliseconds((end_ns - begin_ns) / NS_PER_MS)
         bar_width = max(width - label_width - max(len(last), 8) - 6, _NARROWEST_BAR)
@@ -74,28 +77,15 @@ class Timeline(NamedTuple):
             own = [span for span in self.spans if span.row == row]
             line = bar(own, begin_ns, end_ns, bar_width, unicode=unicode)
             label = Text(shorten(row, label_width, unicode=unicode))
-            table.add_row(label, line, milliseconds(_total_ns(own) / NS_PER_MS))
+            table.add_row(label, line, milliseconds(took_ns[row] / NS_PER_MS))
         table.add_row("", Text(f"0{last:>{bar_width - 1}}", style="dim"), "")
         yield Padding(table, _INDENT)
-        if len(shown) < len(rows):
-            more = f"and {len(rows) - len(shown)} more that took no longer"
+        if more_rows := len(took_ns) - len(shown):
+            more = f"and {more_rows} more that took no longer"
             yield Padding(Text(more, style="dim"), _INDENT)
         seen = {span.phase for span in self.spans if span.row in shown}
         if entries := _legend(seen, self.words, unicode=unicode):
             yield Padding(Text.assemble(*entries), _INDENT)
-
-
-def _longest(spans: Sequence[Span], rows: list[str], most: int) -> list[str]:
-    """The rows that took longest, in the order in which they are all."""
-    if len(rows) <= most:
-        return rows
-    took = {row: _total_ns([span for span in spans if span.row == row]) for row in rows}
-    kept = set(sorted(rows, key=lambda row: -took[row])[:most])
-    return [row for row in rows if row in kept]
-
-
-def _total_ns(spans: Sequence[Span]) -> int:
-    return sum(span.duration_ns for span in spans)
 
 
 def bar(spans: Sequence[Span], begin_ns: int, end_ns: int, width: int, *, unicode: bool) -> Text:
