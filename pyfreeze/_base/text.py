@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What to put behind a message about an unknown word; empty where none is like it."""
     like = nearest(word, known)
     return f"; did you mean {like}?" if like else ""
+
+
+def numbers_in(version: str) -> tuple[int, ...]:
+    """The numbers of a version, to compare: ("MariaDB 10.11.9") has 10, 11 and 9."""
+    return tuple(map(int, re.findall(r"[0-9]+", version)))
 
 
 def printable(name: str) -> str:

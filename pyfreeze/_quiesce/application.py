@@ -40,19 +40,11 @@ class Setting(NamedTuple):
 
 
 class Values(dict[str, str]):
-    """The settings' values by name: texts and paths, which may be empty, as they are."""
-
-    def integer(self, name: str) -> int:
-        """A whole number."""
-        return int(self[name])
+    """The settings' values by name, each as its kind has it: texts and paths may be empty."""
 
     def seconds(self, name: str) -> float:
         """A time."""
         return float(self[name])
-
-    def is_yes(self, name: str) -> bool:
-        """Whether a yes-no setting is yes."""
-        return self[name] == "yes"
 
 
 class Quiescer(ABC):

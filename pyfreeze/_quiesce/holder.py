@@ -96,8 +96,9 @@ class Holder:
             poller.register(fd, select.POLLIN)
         while (left_s := until_s - time.monotonic()) > 0:
             ready = {fd for fd, _ in poller.poll(left_s * 1000 + 1)}
-            if fifo in ready and self._is_asked_to_release(fifo):
-                kill_timer.disarm()
+            words = os.read(fifo, 4096).decode("utf-8", "replace").split() if fifo in ready else []
+            if any(is_release_of(word, self._run_id) for word in words):
+                kill_timer.arm(0)
                 self._release(held_from_s)
                 return
             if ready.intersection(watched):
@@ -107,10 +108,6 @@ class Holder:
             f"the holder let go at its deadline of {self._hold_at_most_s:g} s (hold_at_most_s)",
             held_from_s,
         )
-
-    def _is_asked_to_release(self, fifo: int) -> bool:
-        words = os.read(fifo, 4096).decode("utf-8", "replace").split()
-        return any(is_release_of(word, self._run_id) for word in words)
 
     def _release(self, held_from_s: float) -> None:
         asked_s = time.monotonic()

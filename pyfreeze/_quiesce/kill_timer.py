@@ -24,45 +24,30 @@ class _SigEvent(ctypes.Structure):
     )
 
 
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
-
-
 class KillTimer:
-    """Ends this process after a while, unless it is disarmed before."""
+    """Ends this process after a while, unless `arm(0)` comes before."""
 
     def __init__(self) -> None:
-        self._libc = _library()
+        libc = ctypes.CDLL(None, use_errno=True)
+        # Timers are in the C library itself since glibc 2.34.
+        has_timers = hasattr(libc, "timer_create")
+        self._libc = libc if has_timers else ctypes.CDLL("librt.so.1", use_errno=True)
         self._timer = ctypes.c_void_p()
         event = _SigEvent(signo=_SIGKILL, notify=_SIGEV_SIGNAL)
         self._call("timer_create", _CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
 
     def arm(self, after_s: float) -> None:
-        """SIGKILL to this process in `after_s` seconds.
+        """SIGKILL to this process in `after_s` seconds; 0: not any more.
 
         Raises:
             OSError: a system call was refused.
         """
         seconds = int(after_s)
-        left_ns = int((after_s - seconds) * _NS_PER_S)
-        timer = _TimerSpec(value=_TimeSpec(seconds, left_ns))
+        # struct itimerspec: seconds and nanoseconds of the interval, which is none, and the value.
+        timer = (ctypes.c_long * 4)(0, 0, seconds, int((after_s - seconds) * _NS_PER_S))
         self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
-
-    def disarm(self) -> None:
-        """Let it not come."""
-        self.arm(0)
 
     def _call(self, function: str, *arguments: object) -> None:
         if getattr(self._libc, function)(*arguments) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"{function}: {os.strerror(number)}")
-
-
-def _library() -> ctypes.CDLL:
-    """The library that has timers: the C library itself since glibc 2.34."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    return libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1", use_errno=True)

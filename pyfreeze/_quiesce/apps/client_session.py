@@ -118,14 +118,9 @@ class Session:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._stdin = self._process.stdin
-        self._out_fd = self._process.stdout.fileno()
+        self.out_fd = self._process.stdout.fileno()
         self._err_fd = self._process.stderr.fileno()
         os.set_blocking(self._err_fd, False)
-
-    @property
-    def watched_fds(self) -> tuple[int, ...]:
-        """Hangs up when the client ends."""
-        return (self._out_fd,)
 
     def ask(
         self, statements: str, timeout_s: float, *, late: str = "no answer in time"
@@ -144,10 +139,10 @@ class Session:
         answer = b""
         while not answer.endswith(self._end):
             left_s = max(until_s - time.monotonic(), 0)
-            if not select.select([self._out_fd], [], [], left_s)[0]:
+            if not select.select([self.out_fd], [], [], left_s)[0]:
                 self.kill()
                 raise SessionTimeoutError(late)
-            piece = os.read(self._out_fd, 65536)
+            piece = os.read(self.out_fd, 65536)
             if not piece:
                 raise self._ended()
             answer += piece
@@ -198,4 +193,4 @@ class SessionQuiescer(Quiescer):
 
     def watched_fds(self) -> tuple[int, ...]:
         """The client's output: it hangs up when the client ends."""
-        return self._opened.watched_fds if self._opened else ()
+        return (self._opened.out_fd,) if self._opened else ()

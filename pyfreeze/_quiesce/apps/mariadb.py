@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
-from pyfreeze._base.text import shown
+from pyfreeze._base.text import numbers_in, shown
 from pyfreeze._quiesce.application import Application, Setting
 from pyfreeze._quiesce.apps.client_session import (
     Session,
@@ -178,10 +178,8 @@ class MariaDB(SessionQuiescer):
 
     def _too_late(self, step: str, wait_s: float) -> QuiesceError:
         self.abandon()
-        return QuiesceError(
-            f"{step.rstrip(';')} had to wait longer than {wait_s:g} s (lock_wait_s), and was given "
-            f"up. {self._suspects()}"
-        )
+        waited = f"{step.rstrip(';')} had to wait longer than {wait_s:g} s (lock_wait_s)"
+        return QuiesceError(f"{waited}, and was given up. {self._suspects()}")
 
     def _suspects(self) -> str:
         """Who may have been in the way: the server does not say."""
@@ -250,20 +248,16 @@ class MariaDB(SessionQuiescer):
 
 def knows_stages(version: str) -> bool:
     """Whether a server ("MariaDB 10.11.9") knows BACKUP STAGE: pure."""
-    return version.startswith("MariaDB ") and _numbers(version) >= _FIRST_WITH_STAGES
+    return version.startswith("MariaDB ") and numbers_in(version) >= _FIRST_WITH_STAGES
 
 
 def position_queries(version: str) -> tuple[str, str]:
     """What asks this version for the binary log's position, and for a replica's: pure."""
     if version.startswith("MariaDB"):
         return "SHOW MASTER STATUS;", "SHOW ALL SLAVES STATUS;"
-    log = "BINARY LOG" if _numbers(version) >= (8, 4) else "MASTER"
-    replica = "REPLICA" if _numbers(version) >= (8, 0, 22) else "SLAVE"
+    log = "BINARY LOG" if numbers_in(version) >= (8, 4) else "MASTER"
+    replica = "REPLICA" if numbers_in(version) >= (8, 0, 22) else "SLAVE"
     return f"SHOW {log} STATUS;", f"SHOW {replica} STATUS;"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def suspects(rows: Sequence[dict[str, str]]) -> list[str]:

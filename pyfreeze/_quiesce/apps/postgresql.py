@@ -150,10 +150,17 @@ class PostgreSQL(SessionQuiescer):
             # backup begins with, is short, and with it the time of full-page writes.
             self._session.ask("CHECKPOINT;", wait_s)
             started = ""
-            if self._values.is_yes("backup_mode"):
+            if self._values["backup_mode"] == "yes":
                 where = "the start of the backup"
-                started = self._start_backup(until_s - time.monotonic())
-            self._flush_wal(in_recovery=in_recovery)
+                statement = start_statement(self._major, f"pyfreeze {self._run_id}")
+                (position,) = self._session.ask(statement, until_s - time.monotonic())
+                self._backs_up = True
+                started = f", backup mode since {position}"
+            if not in_recovery:
+                # Written to disk is what was acknowledged without having been (synchronous_commit
+                # off): a transaction's commit flushes the WAL up to its own record, so all before.
+                flush = "SELECT pg_logical_emit_message(true, 'pyfreeze', 'quiesced');"
+                self._session.ask(flush, _PROMPT_S)
         except SessionTimeoutError:
             raise QuiesceError(
                 f"{where} took longer than {wait_s:g} s (checkpoint_wait_s): look at the disks' "
@@ -200,24 +207,11 @@ class PostgreSQL(SessionQuiescer):
         self._session.ask(settings, _PROMPT_S)
         return version, in_recovery == "t"
 
-    def _start_backup(self, wait_s: float) -> str:
-        statement = start_statement(self._major, f"pyfreeze {self._run_id}")
-        (position,) = self._session.ask(statement, wait_s)
-        self._backs_up = True
-        return f", backup mode since {position}"
-
-    def _flush_wal(self, *, in_recovery: bool) -> None:
-        """Write to disk what was acknowledged without having been (synchronous_commit off)."""
-        if not in_recovery:
-            # A transaction's commit flushes the WAL up to its own record, so all before it.
-            statement = "SELECT pg_logical_emit_message(true, 'pyfreeze', 'quiesced');"
-            self._session.ask(statement, _PROMPT_S)
-
     # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Stop the backup. The server refuses unless this very session has started it."""
-        wait = self._values.is_yes("wait_for_archive")
+        wait = self._values["wait_for_archive"] == "yes"
         late = "the server did not answer when the backup was to be stopped"
         if not self._backs_up:
             self._session.ask("SELECT 1;", _PROMPT_S, late=late)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
+from pyfreeze._base.text import numbers_in
 from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
 from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError, files_of
@@ -91,7 +92,7 @@ class _Redis(Quiescer):
         """Connect, pause, write."""
         self._connection = self._connect()
         version = self._redis.info("server").get("redis_version", "0")
-        if version_of(version) < _OLDEST:
+        if numbers_in(version) < _OLDEST:
             raise QuiesceError(f"found Redis {version}, expected 6.2 or newer")
         # While nobody waits yet. A snapshot under way delays the one that has everything; and an
         # append-only file just switched on is none before its first rewrite has ended.
@@ -115,7 +116,7 @@ class _Redis(Quiescer):
 
     def _connect(self) -> Redis:
         values = self._values
-        redis = Redis(values["socket"] or ("127.0.0.1", values.integer("port")), _PROMPT_S)
+        redis = Redis(values["socket"] or ("127.0.0.1", int(values["port"])), _PROMPT_S)
         if path := values["password_file"]:
             with files_of("password_file"):
                 content = trust.check(path, trust.SCRIPT_CONFIG).content
@@ -212,11 +213,6 @@ def is_unchanged(before: Mark, now: Mark) -> bool:
 
 def _pause(seconds: float) -> tuple[str, ...]:
     return ("CLIENT", "PAUSE", str(round(seconds * 1000)), "WRITE")
-
-
-def version_of(text: str) -> tuple[int, ...]:
-    """Its numbers, to compare: pure."""
-    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
 APPLICATION = Application(

@@ -71,7 +71,10 @@ class _Systemd(Quiescer):
             raise QuiesceError(
                 f"{self._unit}: found it {active}, expected active or inactive: try again later"
             )
-        self._set_guard()
+        after_s = self._values.seconds("hold_at_most_s") + self._values.seconds("wait_s")
+        guard = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
+        guard += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
+        _run([*guard, self._systemctl, self._go_on, self._unit], _PROMPT_S)
         self._is_held = True
         verb = "freeze" if self._freezes else "stop"
         self._ask(verb, self._unit, timeout_s=self._values.seconds("wait_s"))
@@ -100,12 +103,6 @@ class _Systemd(Quiescer):
 
     def _show(self, key: str) -> str:
         return self._ask("show", f"--property={key}", "--value", self._unit)
-
-    def _set_guard(self) -> None:
-        after_s = self._values.seconds("hold_at_most_s") + self._values.seconds("wait_s")
-        words = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
-        words += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
-        _run([*words, self._systemctl, self._go_on, self._unit], _PROMPT_S)
 
     # ---- release -----------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pyfreeze._base.text import numbers_in
 from pyfreeze._quiesce.application import all_settings, parse
-from pyfreeze._quiesce.apps import mariadb, postgresql, redis, resp, sqlite
+from pyfreeze._quiesce.apps import mariadb, postgresql, resp, sqlite
 from pyfreeze._quiesce.catalogue import SUMMARIES, load
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import is_release_of
@@ -163,11 +164,12 @@ def test_a_request_in_redis_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("7.0.15", (7, 0)), ("6.2", (6, 2)), ("8", (8,)), ("?", ())]
+    ("text", "numbers"),
+    [("7.0.15", (7, 0, 15)), ("MariaDB 10.4", (10, 4)), ("8", (8,)), ("?", ())],
 )
-def test_redis_versions(text: str, numbers: tuple[int, ...]) -> None:
+def test_versions(text: str, numbers: tuple[int, ...]) -> None:
     """A version is as many numbers as it has."""
-    assert redis.version_of(text) == numbers
+    assert numbers_in(text) == numbers
 
 
 # ---- SQLite --------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ SETTINGS = (
 def test_defaults_and_values() -> None:
     """A value given wins over the default, also an empty one."""
     values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
-    assert (values.integer("port"), values.seconds("wait_s")) == (1, 0.5)
-    assert values.is_yes("backup_mode")
+    assert (values["port"], values.seconds("wait_s")) == ("1", 0.5)
+    assert values["backup_mode"] == "yes"
     assert (values["socket"], values["user"]) == ("/run/s=1", "")
 
 
