@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyfreeze._base.files import read_if_there
+
 _CAP_SYS_ADMIN = 21
 
 
@@ -15,21 +17,12 @@ def find_supervisor(run_id: str) -> int:
 
 def is_supervisor(pid: int, run_id: str) -> bool:
     """Whether a process is the supervisor of that run: it has the id as its argument."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    return len(words) > 1 and words[1] == run_id.encode()
+    return read_if_there(f"/proc/{pid}/cmdline").split("\0")[1:2] == [run_id]
 
 
 def state_of(pid: int) -> str:
     """The scheduler's state of a process, of one letter; empty: there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+    return "".join(read_if_there(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1])
 
 
 def has_mapped(pid: int, path: str) -> bool:

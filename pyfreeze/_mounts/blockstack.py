@@ -104,7 +104,7 @@ def parse_loop_status(status: bytes) -> tuple[Device, int]:
     # `huge_encode_dev` lays the number out as glibc's dev_t does, as far as 32 bits go.
     number = int.from_bytes(status[:8], sys.byteorder)
     inode = int.from_bytes(status[8:16], sys.byteorder)
-    return (os.major(number), os.minor(number)), inode
+    return _split(number), inode
 
 
 def _beneath(stack: BlockStack, filesystem: Device) -> list[BlockDevice]:

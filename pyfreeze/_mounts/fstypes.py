@@ -45,13 +45,8 @@ def _rows() -> Iterator[tuple[str, Fstype]]:
     # `freeze_super`, `ioctl_fsfreeze` answers EOPNOTSUPP.
     yield "bcachefs", Fstype(is_local=True, is_anonymous=True, source_separator=":")
     yield "btrfs", Fstype(is_local=True, is_anonymous=True, has_registry=True, has_subvolumes=True)
-    yield "ext2", Fstype()
-    yield "ext3", Fstype()
-    yield "ext4", Fstype()
-    yield "f2fs", Fstype()
-    yield "jfs", Fstype()
-    yield "nilfs2", Fstype()
-    yield "reiserfs", Fstype()
+    for name in ("ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "reiserfs"):
+        yield name, Fstype()
     yield "xfs", Fstype(device_options=("logdev=", "rtdev="))
 
     # gfs2 has `freeze_super`, and freezes a whole cluster. All of these are on block devices, and
