@@ -12,17 +12,21 @@ from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Example, declare, option, settings_options
 from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
-from pyfreeze._cli.summary import summarise
 from pyfreeze._cli.types import File, OneOf, Seconds
 from pyfreeze._cli.window import window_options
 from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._view import words
+from pyfreeze._view.spans import window_spans
 
 if TYPE_CHECKING:
     from pyfreeze._backup.backup import Backup
     from pyfreeze._model.report import Report
 
+#: Columns: a timeline gets no wider, however wide the terminal.
+_WIDEST = 140
+_MOST_ROWS = 16
 
 _EXAMPLES = (
     Example(
@@ -167,8 +171,38 @@ def _perform(backup: Backup) -> int:
 
 def _show(report: Report, *, as_json: bool) -> None:
     if not as_json:
-        summarise(report)
+        _summarise(report)
         return
     click.echo(report.to_json())
     if report.status != "success" or report.code > OutcomeCode.SUCCESS:
         click.echo(f"pyfreeze: {report.message}", err=True)
+
+
+def _summarise(report: Report) -> None:
+    """Print the outcome and the timeline to stdout, warnings and failures to stderr."""
+    click.secho(words.verdict(report), fg=words.verdict_style(report), bold=True)
+    click.echo(f"  {report.message}")
+    if report.code:
+        click.echo(f"  What to do: {report.action}")
+    for script in report.scripts:
+        click.echo(f"  {words.script(script)}")
+    if window := words.window(report):
+        click.echo(f"  {window}")
+    if spans := window_spans(report):
+        from rich.console import Console
+        from rich.padding import Padding
+
+        from pyfreeze._view.timeline import Timeline
+
+        console = Console(highlight=False)
+        drawn = Padding(Timeline(spans, _MOST_ROWS), (0, 0, 0, 2))
+        console.print(drawn, width=min(console.width, _WIDEST))
+    for one in report.window.filesystems:
+        if one.outcome != FilesystemState.THAWED:
+            click.echo(f"    {one.mount} ({one.fstype}): {one.outcome}")
+    if report.snapshot is not None:
+        click.echo(f"  {words.snapshot(report.snapshot)}")
+        if report.snapshot.output:
+            click.echo(report.snapshot.output, nl=not report.snapshot.output.endswith("\n"))
+    for note in report.notes:
+        click.echo(f"pyfreeze: {note.message}", err=True)

@@ -119,14 +119,11 @@ class MountPoint(File):
         self, ctx: Context, param: Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The mount points of what can be frozen."""
-        return [CompletionItem(path) for path in _freezable() if path.startswith(incomplete)]
+        from pyfreeze._mounts.mountinfo import read_mounts, visible
+
+        paths = {m.mount_point for m in visible(read_mounts()) if m.facts.obstacle is None}
+        return [CompletionItem(path) for path in sorted(paths) if path.startswith(incomplete)]
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Without the empty ones of doubled and trailing separators."""
         return [path for path in rv.split(":") if path]
-
-
-def _freezable() -> list[str]:
-    from pyfreeze._mounts.mountinfo import read_mounts, visible
-
-    return sorted({m.mount_point for m in visible(read_mounts()) if m.facts.obstacle is None})

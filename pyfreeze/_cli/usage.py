@@ -12,10 +12,6 @@ def message_of(error: click.ClickException, command: str = "") -> str:
     """An error of click's as all messages of pyfreeze are; `command` is what it was asked for."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else f"pyfreeze {command}".rstrip()
-    return f"{_text(error, context)} (see '{path} --help')"
-
-
-def _text(error: click.ClickException, context: click.Context | None) -> str:
     text = error.format_message()
     if isinstance(error, click.MissingParameter) and error.param is not None:
         kind = error.param.type
@@ -37,7 +33,7 @@ def _text(error: click.ClickException, context: click.Context | None) -> str:
         group = context.command if context is not None else None
         known = group.list_commands(context) if isinstance(group, click.Group) and context else ()
         text = f"{match[1]}: no such command, expected one of {', '.join(known)}"
-    return text.removesuffix(".")
+    return f"{text.removesuffix('.')} (see '{path} --help')"
 
 
 def _name(error: click.BadParameter) -> str:

@@ -93,11 +93,10 @@ def stage() -> Iterator[None]:
         os.makedirs(os.path.dirname(STATE_DIRECTORY), 0o755, exist_ok=True)
         os.mkdir(STATE_DIRECTORY, 0o700)
     with contextlib.ExitStack() as mounted:
-        mount_tmpfs(STATE_DIRECTORY, _STATE_BYTES)
-        mounted.callback(_unmount_if_possible, STATE_DIRECTORY)
-        os.mkdir(STAGE, 0o700)
-        mount_tmpfs(STAGE, _STAGE_BYTES)
-        mounted.callback(_unmount_if_possible, STAGE)
+        for directory, size in ((STATE_DIRECTORY, _STATE_BYTES), (STAGE, _STAGE_BYTES)):
+            os.makedirs(directory, 0o700, exist_ok=True)
+            mount_tmpfs(directory, size)
+            mounted.callback(_unmount_if_possible, directory)
         os.mkdir(SNAPSHOT)
         for volume in VOLUMES:
             make_image(volume, volume.image)

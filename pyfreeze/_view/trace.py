@@ -20,20 +20,7 @@ _NS_PER_US = 1000
 
 
 def as_trace(report: Report) -> str:
-    """The trace file's content."""
-    names = ("run_id", "status", "consistency", "code", "name")
-    return json.dumps(
-        {
-            "displayTimeUnit": "ms",
-            "otherData": {name: getattr(report, name) for name in names},
-            "traceEvents": trace_events(report),
-        },
-        indent=1,
-    )
-
-
-def trace_events(report: Report) -> list[dict[str, object]]:
-    """Metadata first, then the stretches by their beginnings: pure."""
+    """The trace file's content: metadata first, then the stretches by their beginnings."""
     metadata: list[dict[str, object]] = []
     stretches: list[tuple[Span, int, int]] = []
     for process, name, spans in (
@@ -48,7 +35,7 @@ def trace_events(report: Report) -> list[dict[str, object]]:
             metadata.append(_metadata("thread_sort_index", process, track, sort_index=track))
         stretches += [(span, process, tracks[span.row]) for span in spans]
     stretches.sort(key=lambda one: (one[0].begin_ns, -one[0].duration_ns))
-    return metadata + [
+    events = metadata + [
         {
             "name": span.phase,
             "cat": "pyfreeze",
@@ -61,6 +48,13 @@ def trace_events(report: Report) -> list[dict[str, object]]:
         }
         for span, process, track in stretches
     ]
+    names = ("run_id", "status", "consistency", "code", "name")
+    trace = {
+        "displayTimeUnit": "ms",
+        "otherData": {name: getattr(report, name) for name in names},
+        "traceEvents": events,
+    }
+    return json.dumps(trace, indent=1)
 
 
 def _metadata(kind: str, process: int, track: int, **arguments: object) -> dict[str, object]:
