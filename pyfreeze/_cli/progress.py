@@ -1,7 +1,7 @@
 """What a backup is doing, on a terminal, while it does it.
 
-A terminal may block its writer for ever (Ctrl-S). So a thread of its own writes. No other thread
-waits for it, and it writes nothing while a window is open.
+A terminal may block its writer for ever (Ctrl-S). So a thread of its own writes, and no other
+thread waits for it. Of a window that is open it writes one line, and then nothing until its end.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _INTERVAL_S = 0.1
-#: How long the window waits for a line that is just being drawn, and the end for the last one.
-_PATIENCE_S = 0.05
+#: How long the end waits for the last line.
 _FAREWELL_S = 0.5
 _SPINNER = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "|/-\\"}
 _DONE = {True: "✔", False: "*"}
@@ -63,7 +62,6 @@ class Progress(Observer):
         self._phase: tuple[str, str, float] | None = None
         self._said = ""
         self._quiet = False
-        self._is_silent = False
         self._stopping = False
         self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
 
@@ -90,15 +88,12 @@ class Progress(Observer):
     # ---- the backup's thread -----------------------------------------------------------------
 
     def begins(self, phase: str, detail: str = "") -> None:
-        """Show a phase; a window only once, before it opens."""
+        """Show a phase; a window only once."""
         with self._changed:
             self._end_phase()
             self._phase = (_TITLES.get(phase, phase), detail, time.monotonic())
             self._quiet = phase == "window"
-            self._is_silent = False
             self._changed.notify_all()
-            if self._quiet:
-                self._changed.wait_for(lambda: self._is_silent, _PATIENCE_S)
 
     def says(self, text: str) -> None:
         """Show the last line of it."""
@@ -124,18 +119,16 @@ class Progress(Observer):
         for turn in itertools.count():
             with self._changed:
                 lines, self._over = self._over, []
-                goes_on, quiet, stopping = self._phase is not None, self._quiet, self._stopping
-                if goes_on:
+                phase, quiet, stopping = self._phase, self._quiet, self._stopping
+                if phase:
                     mark = (spinner[turn % len(spinner)], "cyan")
                     lines.append(self._line(mark, self._said, timed=not quiet))
             # Without the lock: this may block, and nobody else is to.
-            if not self._write(self._text(lines, goes_on=goes_on)) or stopping:
+            if not self._write(self._text(lines, goes_on=phase is not None)) or stopping:
                 return
             with self._changed:
-                if self._quiet == quiet and not self._over:
-                    self._is_silent = quiet
-                    self._changed.notify_all()
-                    self._changed.wait(_INTERVAL_S if goes_on and not quiet else None)
+                if self._phase is phase and not (self._over or self._stopping):
+                    self._changed.wait(_INTERVAL_S if phase and not quiet else None)
 
     def _text(self, lines: list[Text], *, goes_on: bool) -> str:
         from rich.console import Console

@@ -86,14 +86,14 @@ def test_phases_and_what_a_script_says(
     assert "success: application-consistent" in done.out
 
 
-def test_nothing_is_drawn_while_the_window_is_open(
+def test_a_window_is_drawn_once(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, screen: Screen
 ) -> None:
+    """And nothing else until it is over: no processor time is taken from the snapshot."""
     running = start(pyfreeze, screen, ext4, [script_dir.waiting_script()], "--no-scripts")
     wait_until(lambda: script_dir.holds, "the snapshot is being taken")
-    screen.look()
+    screen.shows("freeze, snapshot, thaw")
     before = screen.text
-    assert "freeze, snapshot, thaw" in _CONTROL.sub("", before)
     assert not select.select([screen.leader], [], [], 0.5)[0], "drawn while it was open"
     script_dir.release()
     assert running.finish().status == 0
