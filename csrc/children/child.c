@@ -16,6 +16,7 @@
 #define READ_BYTES 65536
 /* One pass of the loop drains at most so much of one child, so that none can keep it busy. */
 #define READS_PER_PASS 4
+#define FURTHER_FORKS 10
 
 int pf_child_init(struct pf_child *child, struct pf_child_page *page, int parks, pf_fault *fault)
 {
@@ -75,7 +76,10 @@ int pf_child_fork(struct pf_child *child, const struct pf_heritage *heritage, pf
     atomic_store(&child->page->exec_error, 0);
     snprintf(child->attempt, sizeof child->attempt, "PYFREEZE_ATTEMPT=%u", child->page->attempts);
     if (!failed) {
-        child->reaper = fork();
+        /* EAGAIN: pids.max or RLIMIT_NPROC, maybe for a moment. What a pre-script has quiesced waits
+         * for its post-script; nothing is frozen yet, or any more. */
+        for (int i = 0; (child->reaper = fork()) < 0 && errno == EAGAIN && i < FURTHER_FORKS; i++)
+            nanosleep(&(struct timespec){.tv_nsec = 20 * PF_NS_PER_MS}, NULL);
         if (child->reaper == 0) {
             struct pf_reaper reaper = {.words = &child->words,
                                        .page = child->page,
