@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._core.faults import from_fault
-from pyfreeze._core.run import (
+from pyfreeze._core.run import PROGRAM
+from pyfreeze._core.structs import (
     KINDS,
-    PROGRAM,
     STATUSES,
     VERDICTS,
     child_end,

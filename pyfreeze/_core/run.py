@@ -1,174 +1,49 @@
 """The C core, typed: one `Run` is one supervisor, which carries out a plan.
 
-Only this module knows cffi. It decides nothing; every wait releases the GIL.
+It decides nothing; every wait releases the GIL.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._core.faults import from_fault
+from pyfreeze._core.structs import (
+    EVENT_KINDS,
+    KINDS,
+    STATUSES,
+    VERDICTS,
+    as_ns,
+    child_end,
+    filesystem_times,
+    fill_step,
+    read_transitions,
+)
 from pyfreeze._core.types import (
     ChildEnd,
     Event,
     EventKind,
     Fact,
-    StepKind,
     StepRecord,
-    StepStatus,
 )
 from pyfreeze._model.errors import FreezeError, SupervisorError
-from pyfreeze._model.options import WINDOW, Duration, Flush, Switch
-from pyfreeze._model.states import FilesystemState, Verdict
-from pyfreeze._model.timeline import FilesystemTimes
-from pyfreeze._model.transitions import Transition, TransitionKind
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
-    from pyfreeze._core.types import ChildOptions, Step
-    from pyfreeze._model.options import Target, WindowOptions
+    from pyfreeze._core.types import Step
+    from pyfreeze._model.options import Target
+    from pyfreeze._model.timeline import FilesystemTimes
+    from pyfreeze._model.transitions import Transition
 
 PROGRAM = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pyfreeze-supervisor"
 )
-
-_AnyEnum = TypeVar("_AnyEnum", bound=Enum)
-
-
-def _members(kind: type[_AnyEnum], name: str, prefix: str) -> dict[int, _AnyEnum]:
-    """One of the library's enums, number by number: its names are those of our own."""
-    names: dict[int, str] = ffi.typeof(f"enum {name}").elements
-    return {number: kind[long.removeprefix(prefix)] for number, long in names.items()}
-
-
-_STATES = _members(FilesystemState, "pf_state", "PF_STATE_")
-VERDICTS = _members(Verdict, "pf_verdict", "PF_VERDICT_")
-_EVENT_KINDS = _members(EventKind, "pf_event_kind", "PF_EVENT_")
-_TRANSITION_KINDS = {getattr(lib, f"PF_TRANSITION_{kind.name}"): kind for kind in TransitionKind}
-STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
-KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
-_KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
-_CHILD_FLAGS = (
-    ("is_numbered", lib.PF_CHILD_NUMBERED),
-    ("is_told_outcome", lib.PF_CHILD_OUTCOME),
-    ("may_leave", lib.PF_CHILD_LEAVE),
-    ("has_umask_077", lib.PF_CHILD_UMASK_077),
-    ("outlives", lib.PF_CHILD_OUTLIVE),
-)
-_STEP_FLAGS = (
-    ("takes_snapshot", lib.PF_STEP_SNAPSHOT),
-    ("holds", lib.PF_STEP_HOLD),
-    ("has_peer", lib.PF_STEP_PEER),
-)
-
-
-def _flags(options: object, table: tuple[tuple[str, int], ...]) -> int:
-    """The flags whose attributes are true."""
-    return sum(flag for name, flag in table if getattr(options, name))
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)
-
-
-def _fill_flush(out: Any, flush: Flush) -> None:
-    out.rounds = flush.rounds
-    out.spend_ns = _ns(flush.spend_s)
-    out.limit_ns = _ns(flush.limit_s)
-
-
-def _fill_options(out: Any, window: WindowOptions) -> None:
-    """Each option by its name: a switch is a flag, anything else a field."""
-    _fill_flush(out.flush, Flush(rounds=0, limit_s=window.freeze_timeout_s))
-    for name, value in window.values.items():
-        option = WINDOW[name]
-        if isinstance(option, Switch):
-            out.flags |= getattr(lib, f"PF_WINDOW_{name.upper()}") if value else 0
-        elif isinstance(option, Duration):
-            setattr(out, f"{name}_ns", _ns(value))
-        else:
-            struct, _, field = option.field.rpartition(".")
-            setattr(getattr(out, struct) if struct else out, field, value)
-
-
-def _fields(out: Any, names: str) -> dict[str, Any]:
-    return {name: getattr(out, name) for name in names.split()}
-
-
-def filesystem_times(out: Any) -> FilesystemTimes:
-    return FilesystemTimes(
-        mount=os.fsdecode(ffi.string(out.mount)),
-        device=(out.device_major, out.device_minor),
-        state=_STATES[out.state],
-        **_fields(out, "level error flush_rounds flush_ns freeze_enter_ns freeze_return_ns"),
-        **_fields(out, "thaw_enter_ns thaw_return_ns"),
-    )
-
-
-def child_end(out: Any) -> ChildEnd:
-    status = out.wait_status
-    ended = out.state == lib.PF_CHILD_ENDED
-    ran = ended and out.exec_error == 0 and out.start_ns != 0
-    return ChildEnd(
-        ended=ended,
-        exit_status=os.WEXITSTATUS(status) if ran and os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if ran and os.WIFSIGNALED(status) else None,
-        timed_out=bool(out.timed_out),
-        ended_early=bool(out.ended_early),
-        unkillable=bool(out.unkillable),
-        **_fields(out, "attempts exec_error start_ns end_ns output_total"),
-    )
-
-
-def _fill_step(row: Any, step: Step) -> list[Any]:
-    """Write a step as the core takes it; returns what must be kept alive with it."""
-    row.kind = _KIND_NUMBERS[step.kind]
-    row.flags = _flags(step, _STEP_FLAGS)
-    row.group = step.group
-    row.skip_if, row.only_if, row.on_failure = step.skip_if, step.only_if, step.on_failure
-    row.after = step.after
-    _fill_window(row.window, step)
-    kept: list[Any] = []
-    if step.child is not None:
-        row.child = _child_options(step.child, kept)
-    return kept
-
-
-def _fill_window(row: Any, step: Step) -> None:
-    if step.flush is not None:
-        _fill_flush(row.flush, step.flush)
-    row.max_window_ns = _ns(step.limit_s)
-    if step.window is not None:
-        _fill_options(row, step.window)
-
-
-def _child_options(child: ChildOptions, kept: list[Any]) -> Any:
-    argv, kept_argv = _strings(child.argv)
-    envp, kept_envp = _strings([f"{name}={value}" for name, value in child.environment.items()])
-    path = ffi.new("char[]", os.fsencode(child.path or child.argv[0]))
-    directory = ffi.new("char[]", os.fsencode(child.directory))
-    out = ffi.new("pf_child_options *")
-    out.path, out.argv, out.envp, out.directory = path, argv, envp, directory
-    out.flags = _flags(child, _CHILD_FLAGS)
-    out.attempts = child.attempts
-    out.timeout_ns = _ns(child.timeout_s)
-    out.grace_ns = _ns(child.grace_s)
-    out.output_bytes = child.output_bytes
-    kept += [argv, kept_argv, envp, kept_envp, path, directory, out]
-    return out
-
-
-def _strings(texts: Sequence[str]) -> tuple[Any, list[Any]]:
-    """A NULL-terminated char*[] and what must be kept alive with it."""
-    kept = [ffi.new("char[]", os.fsencode(text)) for text in texts]
-    return ffi.new("char *[]", [*kept, ffi.NULL]), kept
 
 
 class Run:
@@ -263,7 +138,7 @@ class Run:
         """
         run = self._handle()
         table = ffi.new("pf_step_options[]", len(steps))
-        kept = [_fill_step(row, step) for row, step in zip(table, steps, strict=True)]
+        kept = [fill_step(row, step) for row, step in zip(table, steps, strict=True)]
         options = ffi.new("pf_plan_options *")
         options.steps, options.count = table, len(steps)
         options.notify_fd, options.done_fd = peer or (-1, -1)
@@ -288,7 +163,7 @@ class Run:
 
     def next_event(self, timeout_s: float | None = None) -> Event:
         """Wait for the next event. Python's signal handlers run while it waits, and may raise."""
-        timeout_ns = -1 if timeout_s is None else _ns(timeout_s)
+        timeout_ns = -1 if timeout_s is None else as_ns(timeout_s)
         while True:
             run = self._handle()
             lib.pf_run_hold_signals(run)
@@ -301,7 +176,7 @@ class Run:
             if kind != lib.PF_EVENT_INTERRUPTED:
                 break
         event = self._event
-        return Event(_EVENT_KINDS[kind], event.index, self._error(event.fault))
+        return Event(EVENT_KINDS[kind], event.index, self._error(event.fault))
 
     def wait_for(self, *kinds: EventKind, timeout_s: float | None = None) -> Event:
         """Wait for one of the kinds of event, or LOST, or TIMEOUT, if one is given."""
@@ -400,12 +275,3 @@ class Run:
 def new_run_id() -> str:
     """An id that no other run on this machine has: time and randomness, 23 characters."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(4).hex()
-
-
-def read_transitions(read_next: Callable[[int, Any], int]) -> tuple[Transition, ...]:
-    """All transitions that are kept, read one after the other; `read_next` is a function of C."""
-    out = ffi.new("pf_transition *")
-    rows = []
-    while read_next(out.number, out):
-        rows.append(Transition(out.ns, _TRANSITION_KINDS[out.kind], out.index, out.value))
-    return tuple(rows)

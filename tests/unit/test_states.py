@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._core import run as core
+from pyfreeze._core import structs
 from pyfreeze._core.types import EventKind, Fact, StepKind, StepStatus
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._native import lib
@@ -26,10 +26,10 @@ def names_in_header(enum: str) -> list[str]:
 @pytest.mark.parametrize(
     ("enum", "prefix", "kind", "by_number"),
     [
-        ("pf_state", "PF_STATE_", FilesystemState, core._STATES),
-        ("pf_verdict", "PF_VERDICT_", Verdict, core.VERDICTS),
-        ("pf_event_kind", "PF_EVENT_", EventKind, core._EVENT_KINDS),
-        ("pf_step_status", "PF_STATUS_", StepStatus, core.STATUSES),
+        ("pf_state", "PF_STATE_", FilesystemState, structs.STATES),
+        ("pf_verdict", "PF_VERDICT_", Verdict, structs.VERDICTS),
+        ("pf_event_kind", "PF_EVENT_", EventKind, structs.EVENT_KINDS),
+        ("pf_step_status", "PF_STATUS_", StepStatus, structs.STATUSES),
     ],
 )
 def test_ours_and_the_header_agree(
@@ -49,7 +49,7 @@ def test_a_state_is_the_word_that_reports_have() -> None:
 
 
 def test_kinds_of_steps_and_facts_have_the_numbers_of_the_header() -> None:
-    assert [core.KINDS[number] for number in sorted(core.KINDS)] == list(StepKind)
+    assert [structs.KINDS[number] for number in sorted(structs.KINDS)] == list(StepKind)
     assert {fact.name: fact.value for fact in Fact if fact.value < lib.PF_FACT_FIRST_FREE} == {
         "ABORTED": lib.PF_FACT_ABORTED,
         "INTERRUPTED": lib.PF_FACT_INTERRUPTED,

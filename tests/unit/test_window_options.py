@@ -14,7 +14,7 @@ import pytest
 
 import pyfreeze
 from pyfreeze._cli.main import pyfreeze as group
-from pyfreeze._core import run as core
+from pyfreeze._core import structs
 from pyfreeze._model import options
 from pyfreeze._model.options import WINDOW, Count, Duration, Switch, WindowOptions, resolve
 from pyfreeze._native import ffi, lib
@@ -144,9 +144,9 @@ def test_the_core_is_handed_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = dict(WINDOW)
     try:
         exec(ADDED, scope)
-        monkeypatch.setattr(core, "lib", Native())
+        monkeypatch.setattr(structs, "lib", Native())
         out: Any = Out()
-        core._fill_options(out, resolve({"glow": True, "turns": 5}))  # type: ignore[typeddict-unknown-key]
+        structs.fill_options(out, resolve({"glow": True, "turns": 5}))  # type: ignore[typeddict-unknown-key]
     finally:
         WINDOW.clear()
         WINDOW.update(before)
@@ -163,7 +163,7 @@ def test_each_option_reaches_the_core(name: str) -> None:
 
 def struct_of(window: WindowOptions) -> bytes:
     out = ffi.new("pf_window_options *")
-    core._fill_options(out, window)
+    structs.fill_options(out, window)
     return bytes(ffi.buffer(out))
 
 
