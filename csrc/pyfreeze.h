@@ -79,6 +79,17 @@ typedef struct {
     uint32_t level; /* 0 is frozen first and thawed last */
 } pf_target;
 
+/* What is measured of one filesystem, each figure in 8 bytes, 0: it did not come to that. Slots,
+ * pf_filesystem and FilesystemTimes (pyfreeze/_model/timeline.py) have all of them. */
+typedef struct {
+    uint64_t flush_rounds;
+    uint64_t flush_ns; /* the time spent in syncfs, all rounds */
+    uint64_t freeze_enter_ns;
+    uint64_t freeze_return_ns;
+    uint64_t thaw_enter_ns;
+    uint64_t thaw_return_ns;
+} pf_figures;
+
 typedef struct {
     const char *mount;
     uint64_t mount_id;
@@ -88,12 +99,7 @@ typedef struct {
     int state; /* enum pf_state */
     int error; /* errno of what failed last, 0 */
     int op;  /* enum pf_op that it belongs to */
-    uint32_t flush_rounds;
-    uint64_t flush_ns; /* the time spent in syncfs, all rounds */
-    uint64_t freeze_enter_ns;
-    uint64_t freeze_return_ns;
-    uint64_t thaw_enter_ns;
-    uint64_t thaw_return_ns;
+    pf_figures figures;
 } pf_filesystem;
 
 /* ---- one run: the client's side of one supervisor ------------------------------------------- */

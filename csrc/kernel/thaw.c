@@ -31,7 +31,7 @@ int pf_fithaw(int fd)
 
 static uint32_t finish(struct pf_page *page, struct pf_slot *slot, enum pf_state state, int error)
 {
-    slot->thaw_return_ns = pf_now_ns();
+    slot->figures.thaw_return_ns = pf_now_ns();
     if (error != 0) {
         slot->error = error;
         slot->op = PF_OP_THAW;
@@ -42,7 +42,7 @@ static uint32_t finish(struct pf_page *page, struct pf_slot *slot, enum pf_state
 
 uint32_t pf_thaw(struct pf_page *page, struct pf_slot *slot, int fd)
 {
-    slot->thaw_enter_ns = pf_now_ns();
+    slot->figures.thaw_enter_ns = pf_now_ns();
     pf_slot_enter(page, slot, PF_STATE_THAWING, 0);
     int error = pf_fithaw(fd);
     enum pf_state state = error == 0        ? PF_STATE_THAWED
@@ -56,7 +56,7 @@ int pf_thaw_if_frozen(struct pf_page *page, struct pf_slot *slot, int fd)
     uint64_t begin = pf_now_ns();
     if (ioctl(fd, FITHAW, 0) < 0)
         return 0;
-    slot->thaw_enter_ns = begin;
+    slot->figures.thaw_enter_ns = begin;
     finish(page, slot, PF_STATE_THAWED, 0);
     return 1;
 }

@@ -143,13 +143,12 @@ void pf_slot_read(const struct pf_page *page, uint32_t index, pf_filesystem *out
         .state = (int)pf_slot_state(slot),
         .error = slot->error,
         .op = (int)slot->op,
-        .flush_rounds = slot->flush_rounds,
-        .flush_ns = slot->flush_ns,
-        .freeze_enter_ns = slot->freeze_enter_ns,
-        .freeze_return_ns = slot->freeze_return_ns,
-        .thaw_enter_ns = slot->thaw_enter_ns,
-        .thaw_return_ns = slot->thaw_return_ns,
     };
+    /* One by one: a worker may be writing, and copying a struct need not read whole figures. */
+    const uint64_t *from = (const uint64_t *)&slot->figures;
+    uint64_t *to = (uint64_t *)&out->figures;
+    for (size_t i = 0; i < sizeof slot->figures / sizeof *from; i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 }
 
 void pf_slot_enter(struct pf_page *page, struct pf_slot *slot, enum pf_state state, int error)

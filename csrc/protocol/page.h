@@ -13,7 +13,11 @@
 #include "protocol/blackbox.h"
 #include "protocol/fault.h"
 
-#define PF_PAGE_MAGIC 0x3267707a65726670ull /* "pfrezpg2"; the last byte is the layout's version */
+/* "pfrezpg"; the last byte is the layout's version. A further figure makes another version by itself.
+ * Any other change raises PF_PAGE_LAYOUT, by one more than there are figures removed. */
+#define PF_PAGE_LAYOUT '3'
+#define PF_PAGE_MAGIC                                                                              \
+    (0x67707a65726670ull | (uint64_t)(PF_PAGE_LAYOUT + sizeof(pf_figures) / 8) << 56)
 #define PF_PAGE_MAX_FILESYSTEMS 4096u
 #define PF_ID_SIZE 40
 #define PF_PAGE_SUFFIX ".state"
@@ -27,12 +31,8 @@ struct pf_slot {
     uint32_t device_minor;
     uint64_t mount_id;
     uint32_t mount_offset; /* of the path, from the page's begin */
-    uint32_t flush_rounds;
-    uint64_t flush_ns;
-    uint64_t freeze_enter_ns;
-    uint64_t freeze_return_ns;
-    uint64_t thaw_enter_ns;
-    uint64_t thaw_return_ns;
+    uint32_t reserved;
+    pf_figures figures;
 };
 
 struct pf_page {
@@ -52,7 +52,8 @@ struct pf_page {
     struct pf_slot slots[];
 };
 
-_Static_assert(sizeof(struct pf_slot) == 80, "both sides and every later reader agree on it");
+_Static_assert(sizeof(struct pf_slot) == 40 + sizeof(pf_figures),
+               "both sides and every later reader agree on it");
 _Static_assert(offsetof(struct pf_page, slots) == 136 + sizeof(struct pf_blackbox),
                "no hidden padding before the slots");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,

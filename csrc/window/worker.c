@@ -63,8 +63,8 @@ static void do_flush(struct pf_worker *worker)
     struct pf_slot *slot = worker->slot;
     uint64_t begin = pf_now_ns();
     int error = PF_RETRY(syncfs(worker->fd)) < 0 ? errno : 0;
-    slot->flush_ns += pf_now_ns() - begin;
-    slot->flush_rounds++;
+    slot->figures.flush_ns += pf_now_ns() - begin;
+    slot->figures.flush_rounds++;
     if (error != 0) {
         slot->error = error;
         slot->op = PF_OP_FLUSH;
@@ -76,10 +76,10 @@ static void do_freeze(struct pf_worker *worker)
     struct pf_slot *slot = worker->slot;
     if (atomic_load(&worker->abandoned)) /* the loop has given up before the freeze began */
         return;
-    slot->freeze_enter_ns = pf_now_ns();
+    slot->figures.freeze_enter_ns = pf_now_ns();
     pf_slot_enter(worker->page, slot, PF_STATE_FREEZING, 0);
     int error = ioctl(worker->fd, FIFREEZE, 0) < 0 ? errno : 0;
-    slot->freeze_return_ns = pf_now_ns();
+    slot->figures.freeze_return_ns = pf_now_ns();
     if (error != 0) {
         fail_slot(worker, PF_OP_FREEZE, error);
         return;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._backup.journal import (
     facts_of,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyfreeze._backup.outcome import Outcome
     from pyfreeze._backup.plan import Plan
     from pyfreeze._backup.steps import Route
-    from pyfreeze._model.timeline import WindowTimes
+    from pyfreeze._model.timeline import FilesystemTimes, WindowTimes
     from pyfreeze._snapshot.provider import SnapshotResult
 
 _Note = tuple[OutcomeCode | None, str]
@@ -270,28 +270,21 @@ def _window(plan: Plan, journal: Journal, taken: SnapshotResult | None) -> Windo
         max_window_s=window.max_window_s,
         freeze_timeout_s=window.freeze_timeout_s,
         expired=taken is not None and taken.verdict is Verdict.EXPIRED,
-        filesystems=[
-            FilesystemReport(
-                mount=f.mount,
-                device=f"{f.device[0]}:{f.device[1]}",
-                fstype=fstypes.get(f.mount, ""),
-                level=f.level,
-                flush_ms=f.flush_ms,
-                flush_rounds=f.flush_rounds,
-                freeze_t_ms=_since(journal, f.freeze_enter_ns),
-                freeze_ms=f.freeze_ms,
-                frozen_ms=f.frozen_ms,
-                thaw_ms=f.thaw_ms,
-                outcome=f.outcome,
-            )
-            for f in times.filesystems
-        ],
+        filesystems=[_filesystem(f, fstypes.get(f.mount, ""), journal) for f in times.filesystems],
         skipped=[SkippedReport(mount=s.mount, reason=s.reason) for s in selection.skipped],
     )
 
 
-def _since(journal: Journal, moment_ns: int) -> float | None:
-    return (moment_ns - journal.begin_ns) / NS_PER_MS if moment_ns else None
+def _filesystem(times: FilesystemTimes, fstype: str, journal: Journal) -> FilesystemReport:
+    """Whatever is not told here, the times have by the same name."""
+    begin_ns, (major, minor) = times.freeze_enter_ns, times.device
+    told: dict[str, Any] = {
+        "device": f"{major}:{minor}",
+        "fstype": fstype,
+        "freeze_t_ms": (begin_ns - journal.begin_ns) / NS_PER_MS if begin_ns else None,
+    }
+    rest = (name for name in FilesystemReport.__struct_fields__ if name not in told)
+    return FilesystemReport(**told, **{name: getattr(times, name) for name in rest})
 
 
 def _times(journal: Journal, taken: SnapshotResult | None) -> WindowTimes:

@@ -14,7 +14,7 @@ from pyfreeze._model.transitions import Transition, TransitionKind
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pyfreeze._core.types import ChildOptions, Step
     from pyfreeze._model.options import WindowOptions
@@ -34,6 +34,7 @@ EVENT_KINDS = _members(EventKind, "pf_event_kind", "PF_EVENT_")
 _TRANSITION_KINDS = {getattr(lib, f"PF_TRANSITION_{kind.name}"): kind for kind in TransitionKind}
 STATUSES = _members(StepStatus, "pf_step_status", "PF_STATUS_")
 KINDS = _members(StepKind, "pf_step_kind", "PF_STEP_")
+FIGURES = tuple(name for name, _ in ffi.typeof("pf_figures").fields)
 _KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
 _CHILD_FLAGS = (
     ("is_numbered", lib.PF_CHILD_NUMBERED),
@@ -78,8 +79,8 @@ def fill_options(out: Any, window: WindowOptions) -> None:
             setattr(getattr(out, struct) if struct else out, field, value)
 
 
-def _fields(out: Any, names: str) -> dict[str, Any]:
-    return {name: getattr(out, name) for name in names.split()}
+def _fields(out: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(out, name) for name in names}
 
 
 def filesystem_times(out: Any) -> FilesystemTimes:
@@ -87,8 +88,9 @@ def filesystem_times(out: Any) -> FilesystemTimes:
         mount=os.fsdecode(ffi.string(out.mount)),
         device=(out.device_major, out.device_minor),
         state=STATES[out.state],
-        **_fields(out, "level error flush_rounds flush_ns freeze_enter_ns freeze_return_ns"),
-        **_fields(out, "thaw_enter_ns thaw_return_ns"),
+        level=out.level,
+        error=out.error,
+        **_fields(out.figures, FIGURES),
     )
 
 
@@ -103,7 +105,7 @@ def child_end(out: Any) -> ChildEnd:
         timed_out=bool(out.timed_out),
         ended_early=bool(out.ended_early),
         unkillable=bool(out.unkillable),
-        **_fields(out, "attempts exec_error start_ns end_ns output_total"),
+        **_fields(out, ("attempts", "exec_error", "start_ns", "end_ns", "output_total")),
     )
 
 

@@ -155,13 +155,15 @@ static void check_order(pf_run *run, uint64_t snapshot_from, uint64_t snapshot_t
         const pf_filesystem *one = both[i];
         CHECK_EQ(one->state, PF_STATE_THAWED);
         CHECK_EQ(one->error, 0);
-        CHECK(one->flush_rounds >= 1 && one->flush_rounds <= 2);
-        CHECK(0 < one->freeze_enter_ns && one->freeze_enter_ns <= one->freeze_return_ns);
-        CHECK(one->freeze_return_ns <= snapshot_from && snapshot_to <= one->thaw_enter_ns);
-        CHECK(one->thaw_enter_ns <= one->thaw_return_ns);
+        CHECK(one->figures.flush_rounds >= 1 && one->figures.flush_rounds <= 2);
+        CHECK(0 < one->figures.freeze_enter_ns &&
+              one->figures.freeze_enter_ns <= one->figures.freeze_return_ns);
+        CHECK(one->figures.freeze_return_ns <= snapshot_from &&
+              snapshot_to <= one->figures.thaw_enter_ns);
+        CHECK(one->figures.thaw_enter_ns <= one->figures.thaw_return_ns);
     }
-    CHECK(low.freeze_return_ns <= high.freeze_enter_ns);
-    CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
+    CHECK(low.figures.freeze_return_ns <= high.figures.freeze_enter_ns);
+    CHECK(high.figures.thaw_return_ns <= low.figures.thaw_enter_ns);
 }
 
 TEST(window_with_child)
@@ -197,8 +199,8 @@ TEST(windows_of_the_caller)
         CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
         CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         check_states(run, PF_STATE_THAWED);
-        CHECK(filesystem(run, 0).flush_rounds > rounds);
-        rounds = filesystem(run, 0).flush_rounds;
+        CHECK(filesystem(run, 0).figures.flush_rounds > rounds);
+        rounds = filesystem(run, 0).figures.flush_rounds;
         check_writable();
     }
     running_end(run);
@@ -277,7 +279,7 @@ TEST(wrong_mount)
     request_window(run, &window, NULL);
     CHECK_EQ(running_verdict(run), PF_VERDICT_FREEZE_FAILED);
     CHECK_EQ(running_step(run, 0).fault.op, PF_OP_SEQUENCE);
-    CHECK_EQ(filesystem(run, 0).freeze_enter_ns, 0);
+    CHECK_EQ(filesystem(run, 0).figures.freeze_enter_ns, 0);
     running_end(run);
 }
 
@@ -297,7 +299,7 @@ TEST(killed_supervisor)
     check_writable(); /* returns once it is thawed */
     running_expect(run, PF_EVENT_LOST);
     const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
-    CHECK(high.thaw_return_ns <= low.thaw_enter_ns);
+    CHECK(high.figures.thaw_return_ns <= low.figures.thaw_enter_ns);
     check_states(run, PF_STATE_THAWED);
     CHECK_EQ(read_rcu(), rcu);
     CHECK_EQ(pf_run_close(run, &fault), 0);
@@ -442,7 +444,7 @@ static void check_thaw_order(const pf_filesystem *low, const pf_filesystem *high
 {
     CHECK_EQ(low->state, PF_STATE_THAWED);
     CHECK_EQ(high->state, PF_STATE_THAWED);
-    CHECK(high->thaw_return_ns <= low->thaw_enter_ns);
+    CHECK(high->figures.thaw_return_ns <= low->figures.thaw_enter_ns);
 }
 
 static void recover_all(const char *program, int by_process)

@@ -85,6 +85,11 @@ TEST(round_trip)
     check_content(mapped);
     atomic_store(&mapped->slots[1].state, PF_STATE_FROZEN);
     CHECK_EQ(pf_slot_state(&made->slots[1]), PF_STATE_FROZEN); /* one memory */
+    pf_filesystem found;
+    for (size_t i = 0; i < sizeof found.figures / 8; i++)
+        ((uint64_t *)&mapped->slots[1].figures)[i] = i + 1;
+    pf_slot_read(made, 1, &found);
+    CHECK_EQ(memcmp(&found.figures, &mapped->slots[1].figures, sizeof found.figures), 0);
     pf_page_unmap(mapped);
     pf_page_unmap(made);
     pf_page_unmap(NULL);

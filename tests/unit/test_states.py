@@ -1,4 +1,4 @@
-"""The enums that stand for the C core's: name for name, number for number."""
+"""The enums and figures that stand for the C core's: name for name, number for number."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 
 from pyfreeze._core import structs
 from pyfreeze._core.types import EventKind, Fact, StepKind, StepStatus
+from pyfreeze._model.report import FilesystemReport
 from pyfreeze._model.states import FilesystemState, Verdict
-from pyfreeze._native import lib
+from pyfreeze._model.timeline import FilesystemTimes
+from pyfreeze._native import ffi, lib
 
 HEADER = Path(__file__).resolve().parents[2] / "csrc" / "pyfreeze.h"
 
@@ -55,3 +57,27 @@ def test_kinds_of_steps_and_facts_have_the_numbers_of_the_header() -> None:
         "INTERRUPTED": lib.PF_FACT_INTERRUPTED,
         "ABANDONED": lib.PF_FACT_ABANDONED,
     }
+
+
+def test_every_figure_of_the_core_is_one_of_the_times() -> None:
+    """And the reverse: what else the times have is what a filesystem is."""
+    others = ("mount", "device", "level", "state", "error")
+    assert sorted(FilesystemTimes._fields) == sorted(others + structs.FIGURES)
+
+
+def test_a_figure_is_read_from_the_place_of_its_name() -> None:
+    mount = ffi.new("char[]", b"/srv")
+    wanted = {name: place + (1 << 40) for place, name in enumerate(structs.FIGURES)}
+    out = ffi.new("pf_filesystem *", {"mount": mount, "figures": wanted})
+    times = structs.filesystem_times(out)
+    assert {name: getattr(times, name) for name in wanted} == wanted
+
+
+def test_what_a_report_tells_of_a_filesystem_its_times_have() -> None:
+    """But for what only the report knows, all of it is taken from there by its name."""
+    own = {"device", "fstype", "freeze_t_ms"}
+    assert all(
+        hasattr(FilesystemTimes, name)
+        for name in FilesystemReport.__struct_fields__
+        if name not in own
+    )
