@@ -377,10 +377,10 @@ typedef struct {
     uint64_t thawed_limit_ns; /* what its supervisor is given from there until all is thawed */
 } pf_record_header;
 
-int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
-/* The same for looking only, at a live run's too: mapped for reading, and no lock is touched. What
- * changes something of such a record is EROFS. */
-int pf_record_view(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault);
+/* With `look_only`, at a live run's too: mapped for reading, and no lock is touched. What changes
+ * something of such a record is EROFS. */
+int pf_record_open(pf_record **record, const char *path, int look_only, pf_record_header *header,
+                   pf_fault *fault);
 int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault);
 /* The steps of its plan, from the journal beside the page: how many, and one of them. */
 uint32_t pf_record_step_count(const pf_record *record);

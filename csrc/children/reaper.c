@@ -117,14 +117,10 @@ static void report_end(struct state *state, int wait_status)
 static int reap(struct state *state)
 {
     for (;;) {
-        int status;
-        pid_t pid = waitpid(-1, &status, WNOHANG);
-        if (pid == 0)
-            return 1;
-        if (pid < 0 && errno == EINTR)
-            continue; /* the SIGCHLD that brought us here does not come again */
-        if (pid < 0)
-            return 0;
+        int status; /* retried: the SIGCHLD that brought us here does not come again */
+        pid_t pid = PF_RETRY(waitpid(-1, &status, WNOHANG));
+        if (pid <= 0)
+            return pid == 0;
         if (pid == state->child)
             report_end(state, status);
     }

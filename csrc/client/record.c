@@ -37,10 +37,10 @@ static struct pf_plan_page *open_journal(const char *page_path)
     return fd >= 0 && pf_plan_page_map(&plan, fd, &ignored) == 0 ? plan : NULL;
 }
 
-static int open_page(pf_record **record, const char *path, int access, pf_record_header *header,
-                     pf_fault *fault)
+int pf_record_open(pf_record **record, const char *path, int look_only, pf_record_header *header,
+                   pf_fault *fault)
 {
-    PF_AUTO_FD fd = open(path, access | O_NOFOLLOW | O_CLOEXEC);
+    PF_AUTO_FD fd = open(path, (look_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return pf_fail_errno(fault, PF_OP_PAGE_READ);
     struct pf_page *page;
@@ -55,7 +55,7 @@ static int open_page(pf_record **record, const char *path, int access, pf_record
     **record = (struct pf_record){.page = page,
                                   .fd = pf_keep_fd(&fd),
                                   .plan = open_journal(path),
-                                  .read_only = access == O_RDONLY};
+                                  .read_only = look_only};
 
     char boot_id[PF_ID_SIZE];
     pf_page_boot_id(boot_id);
@@ -69,16 +69,6 @@ static int open_page(pf_record **record, const char *path, int access, pf_record
     };
     memcpy(header->run_id, page->run_id, sizeof header->run_id);
     return 0;
-}
-
-int pf_record_open(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault)
-{
-    return open_page(record, path, O_RDWR, header, fault);
-}
-
-int pf_record_view(pf_record **record, const char *path, pf_record_header *header, pf_fault *fault)
-{
-    return open_page(record, path, O_RDONLY, header, fault);
 }
 
 int pf_record_read(pf_record *record, uint32_t index, pf_filesystem *out, pf_fault *fault)

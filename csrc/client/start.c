@@ -178,18 +178,17 @@ static int part(pf_run *run)
     pf_fault fault;
     uint64_t until = pf_add_ns(pf_now_ns(), farewell_ns(run));
     int result;
-    if (pf_run_request(run, PF_REQUEST_BYE, &fault) < 0) {
+    if (pf_run_request(run, PF_REQUEST_BYE, &fault) == 0) {
+        do
+            result = pf_next_message(run, until, NULL, &message, &fault);
+        while (result == -EINTR || (result == 1 && message.kind != PF_REPLY_BYE));
+        if (result == 1)
+            return message.index == 0;
+    } else {
         /* The end of all we say means the same to it, but then it answers nobody. */
         shutdown(run->socket_fd, SHUT_WR);
         pf_wait_for_death(run, farewell_ns(run));
-        pf_rescue(run);
-        return run->has_ended;
     }
-    do
-        result = pf_next_message(run, until, NULL, &message, &fault);
-    while (result == -EINTR || (result == 1 && message.kind != PF_REPLY_BYE));
-    if (result == 1)
-        return message.index == 0;
     pf_rescue(run);
     return run->has_ended;
 }

@@ -12,18 +12,9 @@ int pf_latency_open(void)
     return open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
 }
 
-static void request(int fd, int32_t latency_us)
+void pf_latency_set(int fd, int holds)
 {
+    int32_t latency_us = holds ? 0 : NO_WISH_US;
     if (fd >= 0) /* a failed request costs time only */
         (void)!PF_RETRY(write(fd, &latency_us, sizeof latency_us));
-}
-
-void pf_latency_hold(int fd)
-{
-    request(fd, 0);
-}
-
-void pf_latency_release(int fd)
-{
-    request(fd, NO_WISH_US);
 }

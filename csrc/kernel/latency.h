@@ -10,7 +10,7 @@
 
 /* Returns a descriptor for the request, or -1: then freezing takes longer. */
 int pf_latency_open(void);
-void pf_latency_hold(int fd);
-void pf_latency_release(int fd);
+/* Hold the request, or take it back. */
+void pf_latency_set(int fd, int holds);
 
 #endif

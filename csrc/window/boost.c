@@ -24,10 +24,7 @@ static void set_latency(struct pf_window *window, int cpu_latency)
     if (window->holds_latency == cpu_latency)
         return;
     window->holds_latency = cpu_latency;
-    if (cpu_latency)
-        pf_latency_hold(window->latency_fd);
-    else
-        pf_latency_release(window->latency_fd);
+    pf_latency_set(window->latency_fd, cpu_latency);
 }
 
 void pf_boost_begin(struct pf_window *window)

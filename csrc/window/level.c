@@ -13,8 +13,6 @@ static int wants(const struct pf_worker *worker, enum pf_job job)
         return state == PF_STATE_OPEN;
     case PF_JOB_THAW:
         return state == PF_STATE_FROZEN;
-    case PF_JOB_NONE:
-        break;
     }
     return 0;
 }

@@ -194,19 +194,19 @@ static int finish_round(struct pf_window *window)
 static enum pf_window_event end_flushing(struct pf_window *window)
 {
     int failed = pf_level_find_failed(window, PF_OP_FLUSH, &window->fault) >= 0;
-    if (window->freeze_follows && failed) {
-        begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
-        return PF_WINDOW_EVENT_NONE;
+    if (!window->freeze_follows) {
+        pf_timer_disarm(window->limit_fd);
+        enter(window, PF_WINDOW_IDLE);
+        return PF_WINDOW_EVENT_FLUSHED;
     }
-    if (window->freeze_follows) {
+    if (failed) {
+        begin_thawing(window, PF_VERDICT_FREEZE_FAILED);
+    } else {
         enter(window, PF_WINDOW_AWAITING);
         if (!window->awaits_command)
             begin_freezing(window);
-        return PF_WINDOW_EVENT_NONE;
     }
-    pf_timer_disarm(window->limit_fd);
-    enter(window, PF_WINDOW_IDLE);
-    return PF_WINDOW_EVENT_FLUSHED;
+    return PF_WINDOW_EVENT_NONE;
 }
 
 static enum pf_window_event end_opening_level(struct pf_window *window)
@@ -265,37 +265,17 @@ static enum pf_window_event end_thawing_level(struct pf_window *window)
     return PF_WINDOW_EVENT_NONE;
 }
 
-static enum pf_window_event end_level(struct pf_window *window)
-{
-    switch (window->stage) {
-    case PF_WINDOW_OPENING:
-        return end_opening_level(window);
-    case PF_WINDOW_FLUSHING:
-        return end_flushing_level(window);
-    case PF_WINDOW_FREEZING:
-        return end_freezing_level(window);
-    case PF_WINDOW_THAWING:
-        return end_thawing_level(window);
-    case PF_WINDOW_SETTLING:
-        return close_window(window);
-    case PF_WINDOW_IDLE:
-    case PF_WINDOW_AWAITING:
-    case PF_WINDOW_OPEN:
-        break;
-    }
-    return PF_WINDOW_EVENT_NONE;
-}
-
-static int depends_on_workers(const struct pf_window *window)
-{
-    return window->stage != PF_WINDOW_IDLE && window->stage != PF_WINDOW_AWAITING &&
-           window->stage != PF_WINDOW_OPEN;
-}
+/* What follows when the workers of a level have ended. The other stages wait for no worker. */
+static enum pf_window_event (*const end_level[])(struct pf_window *) = {
+    [PF_WINDOW_OPENING] = end_opening_level,   [PF_WINDOW_FLUSHING] = end_flushing_level,
+    [PF_WINDOW_FREEZING] = end_freezing_level, [PF_WINDOW_THAWING] = end_thawing_level,
+    [PF_WINDOW_SETTLING] = close_window,
+};
 
 enum pf_window_event pf_window_advance(struct pf_window *window)
 {
-    while (depends_on_workers(window) && pf_level_is_done(window)) {
-        enum pf_window_event event = end_level(window);
+    while (end_level[window->stage] && pf_level_is_done(window)) {
+        enum pf_window_event event = end_level[window->stage](window);
         if (event != PF_WINDOW_EVENT_NONE)
             return event;
     }

@@ -98,28 +98,18 @@ static void do_thaw(struct pf_worker *worker)
         pf_thaw(worker->page, worker->slot, worker->fd);
 }
 
+static void (*const jobs[])(struct pf_worker *) = {[PF_JOB_OPEN] = do_open,
+                                                   [PF_JOB_FLUSH] = do_flush,
+                                                   [PF_JOB_FREEZE] = do_freeze,
+                                                   [PF_JOB_THAW] = do_thaw};
+
 static void *run(void *argument)
 {
     struct pf_worker *worker = argument;
     for (uint32_t seen = 0;; seen++) {
         wait_for_job(worker, seen);
         uint32_t batch = worker->batch; /* the loop may post the next batch while this job ends */
-        switch (worker->job) {
-        case PF_JOB_OPEN:
-            do_open(worker);
-            break;
-        case PF_JOB_FLUSH:
-            do_flush(worker);
-            break;
-        case PF_JOB_FREEZE:
-            do_freeze(worker);
-            break;
-        case PF_JOB_THAW:
-            do_thaw(worker);
-            break;
-        case PF_JOB_NONE:
-            break;
-        }
+        jobs[worker->job](worker);
         atomic_store(&worker->done, seen + 1);
         uint64_t one = 1;
         /* Cannot fail: the eventfd's counter never comes near its maximum. */

@@ -10,7 +10,6 @@
 #include "protocol/page.h"
 
 enum pf_job {
-    PF_JOB_NONE,
     PF_JOB_OPEN,
     PF_JOB_FLUSH,
     PF_JOB_FREEZE,

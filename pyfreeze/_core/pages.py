@@ -67,8 +67,7 @@ class Record:
         header = ffi.new("pf_record_header *")
         out = ffi.new("pf_record **")
         encoded = ffi.new("char[]", os.fsencode(path))
-        open_it = lib.pf_record_view if look_only else lib.pf_record_open
-        self._check(open_it(out, encoded, header, self._fault))
+        self._check(lib.pf_record_open(out, encoded, look_only, header, self._fault))
         self._record = out[0]
         self.run_id: str = ffi.string(header.run_id).decode(errors="replace")
         self.same_boot = bool(header.same_boot)

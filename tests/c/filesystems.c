@@ -356,7 +356,7 @@ static void check_view(void)
     pf_fault fault;
     pf_record *record;
     pf_record_header header;
-    REQUIRE(pf_record_view(&record, STATE_NAME "/run.state", &header, &fault) == 0);
+    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", 1, &header, &fault) == 0);
     CHECK_STR(header.run_id, "run");
     CHECK(header.same_boot);
     CHECK_EQ(header.count, COUNT);
@@ -392,7 +392,7 @@ static pf_record *open_record(void)
     pf_fault fault;
     pf_record *record;
     pf_record_header header;
-    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", &header, &fault) == 0);
+    REQUIRE(pf_record_open(&record, STATE_NAME "/run.state", 0, &header, &fault) == 0);
     CHECK_STR(header.run_id, "run");
     CHECK(header.same_boot);
     CHECK_EQ(header.count, COUNT);
