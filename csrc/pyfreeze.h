@@ -126,7 +126,7 @@ enum pf_event_kind {
     PF_EVENT_INTERRUPTED, /* a signal handler ran */
     PF_EVENT_STEP,        /* a step has begun or ended: index. Only if the plan asks for it */
     PF_EVENT_WAITING, /* a step waits for pf_run_request_proceed(): index. A window is frozen */
-    PF_EVENT_ENDED, /* the plan is over, or the fault says why it was refused */
+    PF_EVENT_ENDED, /* the plan is over, or the fault says why it was refused. Told until the next */
     PF_EVENT_LOST /* the supervisor died or was unresponsive and was killed; what it froze is
                      thawed */
 };
@@ -300,10 +300,9 @@ int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault 
 int pf_run_supervisor_pid(pf_run *run);
 
 /* End the run: what scripts left is ended, the supervisor exits, page and lock go. Returns how many
- * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run. */
-int pf_run_close(pf_run *run, pf_fault *fault);
-/* In a forked child: forget the run without touching what it owns. */
-void pf_run_forget(pf_run *run);
+ * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run; its handle is NULL
+ * then. Of NULL nothing; in a forked child it only frees. */
+int pf_run_close(pf_run **handle);
 
 /* ---- the black box of a state page: what a run did, and when ----------------------------------- */
 

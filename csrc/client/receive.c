@@ -29,7 +29,8 @@ static int event_of(pf_run *run, const struct pf_message *message, pf_event *eve
         if (message->error != 0 && run->plan) /* it was refused: nobody else says so in the file */
             atomic_store(&run->plan->is_over, 1);
         pf_guard_end(run);
-        return PF_EVENT_ENDED;
+        run->end = *event;
+        return run->end.kind = PF_EVENT_ENDED;
     default:
         return -1;
     }
@@ -121,7 +122,10 @@ int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *faul
     uint64_t until = timeout_ns < 0 ? UINT64_MAX : pf_add_ns(pf_now_ns(), (uint64_t)timeout_ns);
     const sigset_t *mask = run->signals_held ? &run->signals_before : NULL;
     *event = (pf_event){.index = -1, .fault = {.index = -1}};
-    for (;;) {
+    /* Told again: a signal handler that raised may have kept the caller from hearing it. */
+    if (run->end.kind == PF_EVENT_ENDED)
+        *event = run->end;
+    while (event->kind != PF_EVENT_ENDED) {
         struct pf_message message;
         int result = pf_next_message(run, until, mask, &message, fault);
         if (result == -EPIPE) {
@@ -138,4 +142,5 @@ int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *faul
         if (kind >= 0)
             return event->kind = kind;
     }
+    return event->kind;
 }

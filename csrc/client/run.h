@@ -20,6 +20,7 @@ struct pf_run {
     struct pf_page *page;
     int *filesystem_fds; /* the supervisor's, to thaw with when it is lost; by slot, -1: none */
     struct pf_plan_page *plan; /* the last one that was handed over, NULL: none yet */
+    pf_event end;              /* that plan's PF_EVENT_ENDED, once it was received */
 
     uint64_t flush_limit_ns; /* of the plan's window */
     /* It is overdue: how often that was seen, and when last. */

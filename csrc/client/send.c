@@ -67,6 +67,7 @@ int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *f
     pf_guard_end(run); /* of the plan before, which it reads */
     pf_plan_page_unmap(run->plan);
     run->plan = plan;
+    run->end.kind = PF_EVENT_TIMEOUT;
     run->flush_limit_ns = longest_flush_ns(plan);
     int result = needs_guard(plan) ? pf_guard_start(run, fault) : 0;
     const int fds[PF_WIRE_MAX_FDS] = {plan_fd, options->notify_fd, options->done_fd};
@@ -76,6 +77,7 @@ int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *f
     if (result < 0) {
         pf_guard_end(run);
         atomic_store(&plan->is_over, 1); /* it never began */
+        run->end = (pf_event){.kind = PF_EVENT_ENDED, .index = -1, .fault = *fault};
     }
     return result;
 }

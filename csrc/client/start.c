@@ -193,9 +193,8 @@ static int part(pf_run *run)
     return run->has_ended;
 }
 
-int pf_run_close(pf_run *run, pf_fault *fault)
+static int end(pf_run *run)
 {
-    *fault = (pf_fault){.index = -1};
     pf_guard_end(run);
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
@@ -208,11 +207,16 @@ int pf_run_close(pf_run *run, pf_fault *fault)
         flock(run->lock_fd, LOCK_UN);
     }
     waitpid(run->supervisor, NULL, WNOHANG);
-    release(run);
     return left;
 }
 
-void pf_run_forget(pf_run *run)
+int pf_run_close(pf_run **handle)
 {
+    pf_run *run = *handle;
+    if (!run)
+        return 0;
+    int left = run->page->client_pid == getpid() ? end(run) : 0;
     release(run);
+    *handle = NULL;
+    return left;
 }

@@ -48,6 +48,7 @@ class Backup:
         self.journal = Journal(run_id=new_run_id(), begin_ns=time.monotonic_ns())
         self._observer = _Phases(observer or Observer(), plan)
         self._route = route_of(plan, self.journal.run_id)
+        self._run: Run | None = None
         self._interruption: BaseException | None = None
 
     def perform(self) -> Report:
@@ -59,29 +60,48 @@ class Backup:
             BaseException: what interrupted it (KeyboardInterrupt, a signal handler's own), after
                 everything was thawed and the post-scripts have run.
         """
+        acts: list[Callable[[], object]] = [self._make_report]
         if self.plan.takes_snapshot:
             found = recover_or_refuse(self.plan.settings.state_directory)
             self._note(recovered=tuple(found))
-            self._carry_out()
-        self.report = make_report(self.plan, self.journal)
+            acts = [self._start, self._follow, self._read, self._close, self._run_late_posts, *acts]
+        try:
+            self._do_despite_interruption(acts)
+        finally:  # on a second interruption: the supervisor thaws, and runs what is pending
+            self._close()
         for script, _, _, code, _ in script_ends(self.plan, self._route, self.journal):
             _log.info("%s-script of %s: code %d", script.phase, script.plugin, code)
         if self._interruption is not None:
             raise self._interruption
+        assert self.report is not None
         return self.report
 
     def _note(self, **fields: object) -> None:
         self.journal = self.journal._replace(**fields)  # type: ignore[arg-type] # by name
 
-    def _interrupt(self, error: BaseException) -> None:
-        self._interruption = error
-        self._note(interruption=str(error) or type(error).__name__)
+    def _make_report(self) -> None:
+        self.report = make_report(self.plan, self.journal)
+
+    def _do_despite_interruption(self, acts: list[Callable[[], object]]) -> None:
+        """Do one after another; that in which the first interruption comes is done once more."""
+        try:
+            _do(acts)
+        except FreezeError:
+            raise
+        except BaseException as error:
+            if self._interruption is not None:
+                raise
+            self._interruption = error
+            self._note(interruption=str(error) or type(error).__name__)
+            _do(acts)
 
     # ---- the run -----------------------------------------------------------------------------
 
-    def _carry_out(self) -> None:
+    def _start(self) -> None:
+        if self._interruption is not None:
+            return
         try:
-            run = Run(
+            self._run = Run(
                 targets(self.plan.selection),
                 self.journal.run_id,
                 self.plan.settings.state_directory,
@@ -90,58 +110,49 @@ class Backup:
             raise
         except FreezeError as error:
             self._note(error=error)
+
+    def _follow(self) -> None:
+        """Hand the plan over, and stay until it is over or the supervisor is lost.
+
+        After an interruption: give it up, and stay.
+        """
+        run = self._run
+        if run is None:
             return
-        except BaseException as error:  # noqa: BLE001 - raised again, when the report is there
-            self._interrupt(error)
-            return
-        self._note(was_started=True)
-        with run:  # on a second interruption, too: the supervisor thaws, and runs what is pending
-            self._follow(run)
+        if self._interruption is None:
+            try:
+                run.request_plan(
+                    self._route.steps,
+                    peer=self.plan.provider.peer,
+                    tells_steps=self._observer.listens,
+                )
+            except FreezeError as error:
+                self._note(error=error)
+                return
+        elif run.has_plan:
+            run.request_abort()
+        else:
+            return  # no plan will ever be over
+        kinds = (EventKind.STEP, EventKind.WAITING, EventKind.ENDED)
+        while not self._is_over(event := run.wait_for(*kinds, timeout_s=self._observer.poll_s)):
+            self._observer.look(run, self._route.phase_of, event)
+            if event.kind is EventKind.WAITING:
+                self._proceed(run)
+
+    def _read(self) -> None:
+        run = self._run
+        if run is not None:
             self._note(
+                was_started=True,
                 steps=run.steps(),
                 facts=run.facts,
                 filesystems=run.filesystems(),
                 transitions=run.transitions(),
             )
-        if self.journal.is_lost:
-            self._run_late_posts()
 
-    def _follow(self, run: Run) -> None:
-        """Hand the plan over, and stay until it is over or the supervisor is lost."""
-        try:
-            run.request_plan(
-                self._route.steps,
-                peer=self.plan.provider.peer,
-                tells_steps=self._observer.listens,
-            )
-        except FreezeError as error:
-            self._note(error=error)
-            return
-        except BaseException as error:  # noqa: BLE001 - as below
-            self._interrupt(error)
-            if not run.has_plan:
-                return  # no plan will ever be over
-            run.request_abort()
-        while True:
-            try:
-                event = run.wait_for(
-                    EventKind.STEP,
-                    EventKind.WAITING,
-                    EventKind.ENDED,
-                    timeout_s=self._observer.poll_s,
-                )
-                if self._is_over(event):
-                    return
-                self._observer.look(run, self._route.phase_of, event)
-                if event.kind is EventKind.WAITING:
-                    self._proceed(run)
-            except FreezeError:
-                raise
-            except BaseException as error:
-                if self._interruption is not None:
-                    raise
-                self._interrupt(error)
-                run.request_abort()
+    def _close(self) -> None:
+        if self._run is not None:
+            self._run.close()
 
     def _is_over(self, event: Event) -> bool:
         if event.kind is EventKind.LOST:
@@ -158,7 +169,7 @@ class Backup:
 
     def _run_late_posts(self) -> None:
         """Everything below a lost supervisor is gone; what its plan owed its scripts is not."""
-        pending = pending_posts(self._route, self.journal)
+        pending = pending_posts(self._route, self.journal) if self.journal.is_lost else ()
         if not pending:
             return
         posts = [self._route.post[number] for number in pending]
@@ -168,12 +179,18 @@ class Backup:
         # Without the lock: a thread of the lost one that hangs in FIFREEZE still holds it.
         with Run((), run_id, self.plan.settings.state_directory, unlocked=True) as run:
             run.request_plan(steps)
-            while run.wait_for(EventKind.ENDED).kind not in (EventKind.ENDED, EventKind.LOST):
-                pass
+            self._do_despite_interruption([lambda: run.wait_for(EventKind.ENDED)])
             records = list(self.journal.steps)
             for number, post in enumerate(posts):
                 records[post.step] = run.step(number)
         self._note(steps=tuple(records))
+
+
+def _do(acts: list[Callable[[], object]]) -> None:
+    """Do them, and take each off the list when it is done."""
+    while acts:
+        acts[0]()
+        del acts[0]
 
 
 class _Phases:

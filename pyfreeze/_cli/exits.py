@@ -72,6 +72,20 @@ def signals_end_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def let_signals_pass() -> None:
+    """The work is over, and what it came to is about to be told: a first signal has nothing to end.
+
+    One more of its kind ends the process at once: the reader of a pipe may hang.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
 def status_of_report(report: Report) -> int:
     """The exit status for a finished backup."""
     if report.still_frozen:

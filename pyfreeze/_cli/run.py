@@ -138,6 +138,7 @@ def command(  # noqa: PLR0913 - a parameter for each option that is no setting a
         if not dry_run:
             outputs.write_refusal(exits.report_of_error(error, str(error)))
         raise
+    exits.let_signals_pass()
     assert backup.report is not None
     for failure in outputs.write(backup.report):
         click.echo(f"pyfreeze: {failure}", err=True)

@@ -85,11 +85,15 @@ class Run:
         options.targets = table
         options.target_count = len(mounts)
         options.unlocked = unlocked
-        out = ffi.new("pf_run **")
         self._steps: tuple[Step, ...] = ()
-        self._run: Any = None
-        self._check(lib.pf_run_start(out, options, self._fault))
-        self._run = out[0]
+        # A signal's handler may raise wherever Python code runs: the C core alone sets and clears
+        # what this points at, so that no run is lost between two lines, and ends it in any case.
+        self._run = ffi.gc(ffi.new("pf_run **"), lib.pf_run_close)
+        try:
+            self._check(lib.pf_run_start(self._run, options, self._fault))
+        except BaseException:
+            self.close()
+            raise
 
     # ---- faults ------------------------------------------------------------------------------
 
@@ -114,11 +118,11 @@ class Run:
         return result
 
     def _handle(self) -> Any:
-        if self._run is None:
+        if not self._run[0]:
             raise SupervisorError("the run is closed")
         if os.getpid() != self._pid:
             raise SupervisorError("the run belongs to the process that started it, not to its fork")
-        return self._run
+        return self._run[0]
 
     # ---- requests ----------------------------------------------------------------------------
 
@@ -166,8 +170,8 @@ class Run:
         timeout_ns = -1 if timeout_s is None else as_ns(timeout_s)
         while True:
             run = self._handle()
-            lib.pf_run_hold_signals(run)
             try:
+                lib.pf_run_hold_signals(run)
                 # A handler due until here has run; from here on a signal ends the wait.
                 kind = lib.pf_run_next(run, timeout_ns, self._event, self._fault)
             finally:
@@ -252,13 +256,7 @@ class Run:
 
     def close(self) -> int:
         """End the run, after what is pending. Returns how many filesystems may be frozen."""
-        run, self._run = self._run, None
-        if run is None:
-            return 0
-        if os.getpid() != self._pid:
-            lib.pf_run_forget(run)
-            return 0
-        return int(lib.pf_run_close(run, self._fault))
+        return int(lib.pf_run_close(self._run))
 
     def __enter__(self) -> Run:
         return self

@@ -215,6 +215,16 @@ TEST_WITH_RUN(held_signals)
     REQUIRE(sigaction(SIGUSR1, &before, NULL) == 0);
 }
 
+/* A caller whose signal handler raises does not hear what he was told: he asks again. */
+TEST_WITH_RUN(end_of_a_plan_is_told_until_the_next)
+{
+    running_run(run, &(struct script){.path = "/bin/true"});
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(running_expect(run, PF_EVENT_ENDED).fault.error, 0);
+    running_run(run, &(struct script){.words = {"exit", "3"}});
+    CHECK_EQ(running_report(run, 0).wait_status, 3 << 8); /* not the first one's end again */
+}
+
 /* ---- the steps ------------------------------------------------------------------------------ */
 
 enum { FIRST = PF_FACT_FIRST_FREE, SECOND = 2 * PF_FACT_FIRST_FREE };
@@ -461,7 +471,7 @@ TEST(killed_supervisor)
     running_expect(run, PF_EVENT_LOST); /* and stays so */
     CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0);
     running_expect(run, PF_EVENT_LOST); /* however often it is asked */
-    CHECK_EQ(pf_run_close(run, &fault), 0);
+    CHECK_EQ(pf_run_close(&run), 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
     CHECK_EQ(read(pending.fd, &(char){0}, 1), 0); /* the client lives and knows of it */

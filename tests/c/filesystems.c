@@ -289,7 +289,6 @@ TEST(wrong_mount)
 TEST(killed_supervisor)
 {
     int rcu = read_rcu();
-    pf_fault fault;
     pf_run *run = start_and_open();
     pf_window_options window = expedited_window();
     window.max_window_ns = 3600 * PF_NS_PER_S;
@@ -302,7 +301,7 @@ TEST(killed_supervisor)
     CHECK(high.figures.thaw_return_ns <= low.figures.thaw_enter_ns);
     check_states(run, PF_STATE_THAWED);
     CHECK_EQ(read_rcu(), rcu);
-    CHECK_EQ(pf_run_close(run, &fault), 0);
+    CHECK_EQ(pf_run_close(&run), 0);
     CHECK(check_bury_all() >= 0 && running_state_is_empty());
 }
 

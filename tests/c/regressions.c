@@ -186,7 +186,7 @@ TEST(start_without_descriptors)
         int result = pf_run_start(&run, &options, &fault);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
         if (result == 0)
-            CHECK_EQ(pf_run_close(run, &fault), 0);
+            CHECK_EQ(pf_run_close(&run), 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
         CHECK_EQ(check_count_fds(getpid()), fds);
         REQUIRE(fcntl(0, F_GETFD) >= 0);
@@ -209,7 +209,7 @@ TEST(left_child)
         running_request_one(run, PF_STEP_OPEN, NULL);
         REQUIRE(pf_run_next(run, 3 * (int64_t)PF_NS_PER_S, &event, &fault) == PF_EVENT_ENDED);
     }
-    CHECK_EQ(pf_run_close(run, &fault), 0);
+    CHECK_EQ(pf_run_close(&run), 0);
     CHECK(fifo_is_quiet(&left)); /* it was not even told to end */
     CHECK(pf_tree_signal(getpid(), SIGKILL, 0) >= 1); /* it is ours now */
     CHECK(check_bury_all() >= 1);

@@ -73,7 +73,7 @@ static inline int running_state_is_empty(void)
 static inline void running_end(pf_run *run)
 {
     pf_fault fault;
-    CHECK_EQ(pf_run_close(run, &fault), 0);
+    CHECK_EQ(pf_run_close(&run), 0);
     CHECK(check_bury_all() >= 0);
     CHECK(running_state_is_empty());
     int lock = pf_lock(running_options(NULL, 0).directory, &fault);

@@ -290,7 +290,7 @@ TEST(killed_in_window)
         for (pf_event event; (event = running_next(run)).kind != PF_EVENT_LOST;)
             CHECK(event.kind == PF_EVENT_WAITING && i % 2 == 0);
         CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0); /* the next event tells */
-        CHECK_EQ(pf_run_close(run, &fault), 0);
+        CHECK_EQ(pf_run_close(&run), 0);
         CHECK(check_bury_all() >= 0 && running_state_is_empty());
     }
 }

@@ -151,7 +151,7 @@ static void check_reading(pf_run *run)
     MUST(pf_run_facts(run) == 0);
 }
 
-/* Misshapen messages are errors, one each; the end is told again and again. */
+/* Misshapen messages are errors, one each; the plan's end and the run's are told again and again. */
 static void hear_all(pf_run *run, int sent)
 {
     pf_event event;
@@ -163,6 +163,11 @@ static void hear_all(pf_run *run, int sent)
         MUST(result == event.kind || result == -EBADMSG || result == -EMFILE);
         if (result >= 0)
             check_event(run, &event);
+        if (result == PF_EVENT_ENDED) {
+            MUST(pf_run_next(run, 0, &event, &fault) == PF_EVENT_ENDED);
+            check_event(run, &event);
+            run->end.kind = PF_EVENT_TIMEOUT; /* as a plan's request does */
+        }
         fuzz_accepted += result >= 0 && result != PF_EVENT_LOST;
     } while (result != PF_EVENT_LOST);
     MUST(pf_run_next(run, 0, &event, &fault) == PF_EVENT_LOST);
@@ -172,7 +177,6 @@ static void hear_all(pf_run *run, int sent)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct receive_head head;
-    pf_fault fault;
     int ends[2];
     if (size < sizeof head)
         return -1;
@@ -185,13 +189,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(any);
     close(ends[1]);
     if (head.end & 2) /* the last word is for pf_run_close() to wait for */
-        MUST(pf_run_close(run, &fault) == 0);
+        MUST(pf_run_close(&run) == 0);
     else {
         hear_all(run, sent);
         if (head.end & 1)
-            MUST(pf_run_close(run, &fault) == 0);
-        else
-            pf_run_forget(run);
+            run->page->client_pid = 0; /* as if in a fork */
+        MUST(pf_run_close(&run) == 0);
     }
     MUST(fuzz_count_fds() == open_before);
     return 0;

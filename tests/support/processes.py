@@ -11,6 +11,7 @@ from tests.support.namespace import STATE_DIRECTORY
 
 _NAMESPACE = "/proc/{}/ns/mnt"
 _FIFREEZE = "0xc0045877"  # _IOWR('X', 119, int)
+_WRITE = {"x86_64": "1"}.get(os.uname().machine, "64")
 _SYNCFS = {"x86_64": "306"}.get(os.uname().machine, "267")  # 267: the generic table
 
 
@@ -45,6 +46,13 @@ def _status_kib(pid: int, key: str) -> int:
     raise AssertionError(f"{pid} has no {key}")
 
 
+def caught_by(pid: int) -> list[int]:
+    """The signals that a process has a handler for."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return [number for number in range(1, 65) if mask >> (number - 1) & 1]
+
+
 def threads_of(pid: int) -> list[int]:
     return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
 
@@ -62,6 +70,12 @@ def count_in_fifreeze(pid: int) -> int:
 def is_in_syncfs(pid: int) -> bool:
     """Whether one of a process's threads sleeps in syncfs."""
     return any(call[0] == _SYNCFS for call in _calls_asleep(pid))
+
+
+def is_writing_to(pid: int, fd: int) -> bool:
+    """Whether a process's main thread sleeps in a write() to one of its descriptors."""
+    call = Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()
+    return call[:2] == [_WRITE, f"{fd:#x}"]
 
 
 def is_asleep(pid: int) -> bool:

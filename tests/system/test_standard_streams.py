@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Pyfreeze
+from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
 from tests.support.facts import assert_facts
+from tests.support.processes import caught_by, is_writing_to
 from tests.support.script_dir import ScriptDir
 from tests.support.waiting import wait_until
 
@@ -108,3 +110,33 @@ def test_all_closed(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> No
     assert supervisors == [Path("/dev/null")] * 3
     assert_facts(done, exit_status=1, out="", err="")
     assert script_dir.outcomes == ["success"]
+
+
+def start_telling(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze) -> Running:
+    """A backup that is over, and whose report is longer than the pipe that nobody reads."""
+    command = script_dir.script("talk", "head -c 65536 /dev/zero | tr '\\0' x")
+    running = pyfreeze.start_run([ext4], [command], config=script_dir.config())
+    wait_until(lambda: script_dir.outcomes == ["success"], "the post-script has run")
+    wait_until(lambda: is_writing_to(running.pid, 1), "the pipe is full")
+    return running
+
+
+def test_signal_while_the_report_is_told(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    """There is nothing to end any more: the report is whole, and it is the only one."""
+    running = start_telling(ext4, script_dir, pyfreeze)
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert_facts(done, exit_status=0, err="", consistency="application")
+
+
+def test_signals_while_nobody_reads_the_report(
+    ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
+) -> None:
+    """A second one ends the command."""
+    running = start_telling(ext4, script_dir, pyfreeze)
+    running.signal(signal.SIGTERM)
+    wait_until(lambda: signal.SIGTERM not in caught_by(running.pid), "it was let pass")
+    running.signal(signal.SIGTERM)
+    assert running.finish().status == -signal.SIGTERM
