@@ -132,7 +132,8 @@ def snapshot_result(plan: Plan, route: Route, journal: Journal) -> SnapshotResul
         verdict = Verdict.RESCUED
     elif record is None or not record.is_over:
         return None
-    return plan.provider.result(record, verdict, journal.call, journal.filesystems)
+    result = plan.provider.result(record, journal.call, journal.filesystems)
+    return result._replace(verdict=verdict)
 
 
 def outcome_word(route: Route, journal: Journal) -> str:

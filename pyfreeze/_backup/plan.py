@@ -58,7 +58,7 @@ def make_plan(settings: Settings) -> Plan:
         UsageError: an argument is wrong (a mount, the snapshot command).
         FreezeError: the state directory lies on what is to be frozen.
     """
-    settings = check(settings)
+    check(settings)
     provider = provider_of(
         settings.snapshot, settings.environment, settings.directory, settings.snapshot_timeout_s
     )

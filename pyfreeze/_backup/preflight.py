@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._backup.plan import make_plan, problems_of
+from pyfreeze._backup.scripts import script_of
 from pyfreeze._base.files import read_if_there
 from pyfreeze._base.processes import has_cap_sys_admin
 from pyfreeze._core import run as core
@@ -147,15 +148,12 @@ def _configuration(plan: Plan) -> Iterator[Row]:
     for notice in config.notices:
         yield Row("configuration", "warning", "notice", notice)
     for plugin in plan.plugins:
-        if plugin.problems or plugin.config is None:
+        if plugin.problems:
             continue
         yield Row("configuration", "ok", plugin.config_path, f"plugin {plugin.name}")
-        for phase, path, timeout_s, retries in (
-            ("pre", plugin.pre_script, plugin.pre_timeout_s, plugin.config.pre_script_retries),
-            ("post", plugin.post_script, plugin.post_timeout_s, plugin.config.post_script_retries),
-        ):
-            text = f"{phase}-script of {plugin.name}: at most {timeout_s:g} s, {retries} retries"
-            yield Row("scripts", "ok", str(path), text)
+        for one in (script_of(plugin, "pre"), script_of(plugin, "post")):
+            limits = f"at most {one.timeout_s:g} s, {one.attempts - 1} retries"
+            yield Row("scripts", "ok", one.path, f"{one.phase}-script of {plugin.name}: {limits}")
 
 
 def _filesystems(plan: Plan) -> Iterator[Row]:

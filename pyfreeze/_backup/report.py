@@ -116,8 +116,8 @@ def effective(plan: Plan) -> EffectiveReport:
                 config_path=plugin.config_path,
                 pre_script=plugin.pre_script,
                 post_script=plugin.post_script,
-                pre_timeout_s=plugin.pre_timeout_s,
-                post_timeout_s=plugin.post_timeout_s,
+                pre_timeout_s=plugin.timeout_s,
+                post_timeout_s=plugin.timeout_s,
                 pre_retries=plugin.config.pre_script_retries if plugin.config else 0,
                 post_retries=plugin.config.post_script_retries if plugin.config else 0,
                 continue_on_failure=plugin.config is None

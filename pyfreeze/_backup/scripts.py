@@ -29,28 +29,16 @@ class Script(NamedTuple):
     app_name: str | None
 
 
-def pre_script(plugin: Plugin) -> Script:
-    """The pre-script of a plugin without problems."""
-    assert plugin.config is not None
+def script_of(plugin: Plugin, phase: str) -> Script:
+    """The pre-script or post-script of a plugin without problems."""
     config = plugin.config
-    return _script(
-        plugin, "pre", plugin.pre_script, config.pre_script_params, config.pre_script_retries
-    )
-
-
-def post_script(plugin: Plugin) -> Script:
-    """The post-script of a plugin without problems."""
-    assert plugin.config is not None
-    config = plugin.config
-    return _script(
-        plugin, "post", plugin.post_script, config.post_script_params, config.post_script_retries
-    )
-
-
-def _script(
-    plugin: Plugin, phase: str, path: str | None, params: tuple[str, ...], retries: int
-) -> Script:
-    assert plugin.config is not None
+    assert config is not None
+    if phase == "pre":
+        path, params = plugin.pre_script, config.pre_script_params
+        retries = config.pre_script_retries
+    else:
+        path, params = plugin.post_script, config.post_script_params
+        retries = config.post_script_retries
     assert path is not None
     return Script(
         phase=phase,
@@ -58,9 +46,9 @@ def _script(
         path=path,
         params=params,
         attempts=retries + 1,
-        timeout_s=plugin.pre_timeout_s if phase == "pre" else plugin.post_timeout_s,
-        own_timeout_s=plugin.config.timeout_s,
-        app_name=plugin.config.app_name,
+        timeout_s=plugin.timeout_s,
+        own_timeout_s=config.timeout_s,
+        app_name=config.app_name,
     )
 
 

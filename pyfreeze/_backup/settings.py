@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.paths import STATE_DIRECTORY
@@ -11,7 +10,6 @@ from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._model.codes import LEVEL_NAMES, Level
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.options import WindowKeywords, check_seconds, check_window
-from pyfreeze._snapshot.peer import Peer, check_peer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,35 +43,15 @@ class Settings(NamedTuple):
     state_directory: str = STATE_DIRECTORY
 
 
-def check(settings: Settings) -> Settings:
-    """Check all that can be checked without touching a filesystem; resolve the command.
+def check(settings: Settings) -> None:
+    """Check the times; each way to take a snapshot checks itself.
 
     Raises:
         UsageError: naming the option, what was found and what was expected.
     """
     check_window("backup", settings.window)
-    for name, seconds in (
-        ("flush_timeout", settings.flush_timeout_s),
-        ("snapshot_timeout", settings.snapshot_timeout_s),
-    ):
-        check_seconds(name, seconds)
-    snapshot = settings.snapshot
-    if callable(snapshot):
-        return settings
-    if isinstance(snapshot, Peer):
-        check_peer(snapshot)
-        return settings
-    if isinstance(snapshot, str) or not snapshot:
-        raise UsageError(
-            errno.EINVAL, f"snapshot command: found {snapshot!r}, expected a program and arguments"
-        )
-    words = tuple(os.fspath(word) for word in snapshot)
-    for word in words:
-        if "\0" in word:
-            raise UsageError(
-                errno.EINVAL, f"snapshot command: found a NUL in {word!r}, expected none"
-            )
-    return settings._replace(snapshot=words)
+    check_seconds("flush_timeout", settings.flush_timeout_s)
+    check_seconds("snapshot_timeout", settings.snapshot_timeout_s)
 
 
 def parse_level(text: str) -> Level:

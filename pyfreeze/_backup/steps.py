@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._backup.outcome import decide_snapshot, may_fall_back
 from pyfreeze._backup.plan import continues
-from pyfreeze._backup.scripts import child_options, post_script, pre_script
+from pyfreeze._backup.scripts import child_options, script_of
 from pyfreeze._core.types import Fact, Group, Step, StepKind
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def route_of(plan: Plan, run_id: str) -> Route:
     plugins = plan.plugins if plan.runs_scripts else ()
     pre = []
     for plugin in plugins:
-        script = pre_script(plugin)
+        script = script_of(plugin, "pre")
         # A fatal failure: on a single disk a crash-consistent snapshot is taken all the same.
         fatal = Fact.UNFREEZABLE if policy.single_disk else Fact.UNFREEZABLE | Fact.NO_SNAPSHOT
         step = Step(
@@ -92,7 +92,7 @@ def route_of(plan: Plan, run_id: str) -> Route:
         unfrozen = add(step._replace(skip_if=over, only_if=only_if))
     post = []
     for plugin, before in zip(plugins, pre, strict=True):
-        script = post_script(plugin)
+        script = script_of(plugin, "post")
         post.append(ScriptStep(script, add(_post_step(script, run_id, after=before.step))))
     return Route(tuple(steps), opening, writeback, tuple(pre), window, unfrozen, tuple(post))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from pyfreeze._backup.plan import problems_of
 from pyfreeze._backup.report import effective
-from pyfreeze._backup.scripts import Script, post_script, pre_script
+from pyfreeze._backup.scripts import Script, script_of
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 def plan_as_data(plan: Plan) -> dict[str, object]:
     """The plan as one JSON-able object: pure."""
-    scripts = plan.plugins if plan.runs_scripts else ()
-    snapshot = plan.settings.snapshot
     return {
         "version": 1,
         "dry_run": True,
@@ -33,8 +31,8 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
             if p is not None
         ],
         "notices": [*plan.config.notices, *plan.selection.notices],
-        "pre_scripts": [_script(pre_script(plugin)) for plugin in scripts],
-        "post_scripts": [_script(post_script(plugin)) for plugin in scripts],
+        "pre_scripts": [_as_data(one) for one in _scripts(plan, "pre")],
+        "post_scripts": [_as_data(one) for one in _scripts(plan, "post")],
         "window": plan.window.as_data(),
         "filesystems": [
             {
@@ -48,13 +46,17 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         ],
         "skipped": [one._asdict() for one in plan.selection.skipped],
         "snapshot": {
-            "argv": [str(word) for word in snapshot] if isinstance(snapshot, tuple) else [],
+            "argv": plan.provider.argv,
             "timeout_s": plan.settings.snapshot_timeout_s,
         },
     }
 
 
-def _script(script: Script) -> dict[str, object]:
+def _scripts(plan: Plan, phase: str) -> list[Script]:
+    return [script_of(plugin, phase) for plugin in plan.plugins] if plan.runs_scripts else []
+
+
+def _as_data(script: Script) -> dict[str, object]:
     names = ("plugin", "path", "params", "attempts", "timeout_s")
     return {name: getattr(script, name) for name in names}
 
@@ -86,26 +88,23 @@ def _steps(plan: Plan) -> list[str]:
     steps = []
     if freezes:
         steps.append(f"Write dirty data of {', '.join(names)} to disk")
-    scripts = plan.plugins if plan.runs_scripts else ()
-    if scripts:
-        steps.append(_say("pre", [pre_script(plugin) for plugin in scripts]))
+    if plan.runs_scripts:
+        steps.append(_say(plan, "pre"))
     if freezes:
         steps.append("Flush again until it converges, then freeze: " + ", ".join(names))
-    snapshot = plan.settings.snapshot
-    command = " ".join(map(str, snapshot)) if isinstance(snapshot, tuple) else "a callable"
     limit = f"; everything thaws after {plan.window.max_window_s:g} s" if freezes else ""
-    steps.append(f"Take the snapshot: {command}{limit}")
+    steps.append(f"Take the snapshot: {' '.join(plan.provider.argv)}{limit}")
     if freezes:
         steps.append("Thaw, in reverse order")
-    if scripts:
-        steps.append(_say("post", [post_script(plugin) for plugin in scripts]))
+    if plan.runs_scripts:
+        steps.append(_say(plan, "post"))
     return steps
 
 
-def _say(phase: str, scripts: list[Script]) -> str:
+def _say(plan: Plan, phase: str) -> str:
     parts = [
         f"{script.path} (plugin {script.plugin}, at most {script.timeout_s:g} s, "
         f"{script.attempts} attempt{'s' if script.attempts > 1 else ''})"
-        for script in scripts
+        for script in _scripts(plan, phase)
     ]
     return f"Run the {phase}-scripts side by side: " + ", ".join(parts)

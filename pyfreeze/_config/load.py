@@ -59,9 +59,8 @@ class Plugin(NamedTuple):
     pre_script: str | None
     """The real path to execute; None where the script is missing or not to be trusted."""
     post_script: str | None
-    pre_timeout_s: float
-    """Seconds: the least of the plugin's own, the host's and 1800."""
-    post_timeout_s: float
+    timeout_s: float
+    """Seconds for each of the two: the least of the plugin's own, the host's and 1800."""
     problems: tuple[Problem, ...]
 
 
@@ -192,7 +191,7 @@ def _load_plugin(
     config = _read(_SCRIPT, named, path, None, notices)
     timeout_s = min(DEFAULT_TIMEOUT_S, host_timeout_s)
     if isinstance(config, Problem):
-        return Plugin(entry.name, path, None, None, None, timeout_s, timeout_s, (config,))
+        return Plugin(entry.name, path, None, None, None, timeout_s, (config,))
     timeout_s = min(config.timeout_s, host_timeout_s)
     problems: list[Problem] = []
     codes = OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE
@@ -200,7 +199,7 @@ def _load_plugin(
     codes = OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE
     post_script = _check_script("post-script", config.post_script_location, codes, problems)
     scripts = (pre_script, post_script)
-    return Plugin(entry.name, path, config, *scripts, timeout_s, timeout_s, tuple(problems))
+    return Plugin(entry.name, path, config, *scripts, timeout_s, tuple(problems))
 
 
 def _check_script(

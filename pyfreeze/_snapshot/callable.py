@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
 
@@ -34,12 +33,8 @@ class CallableProvider(Provider):
         return Call(begin_ns, time.monotonic_ns(), failure)
 
     def result(
-        self,
-        record: StepRecord,
-        verdict: Verdict | None,
-        call: Call | None,
-        filesystems: Sequence[FilesystemTimes],
+        self, record: StepRecord, call: Call | None, filesystems: Sequence[FilesystemTimes]
     ) -> SnapshotResult:
         """What the call came to."""
         begin_ns, end_ns, failure = call or Call(0, 0, "")
-        return SnapshotResult(self.kind, verdict, failure, begin_ns, end_ns)
+        return SnapshotResult(self.kind, failure, begin_ns, end_ns)

@@ -27,7 +27,7 @@ def provider_of(
         timeout_s: what a command, or a peer without a window, may take.
 
     Raises:
-        UsageError: there is no such program, or it cannot be executed.
+        UsageError: it is none of these, a descriptor is not open, or there is no such program.
     """
     if isinstance(snapshot, Peer):
         return PeerProvider(snapshot, timeout_s)

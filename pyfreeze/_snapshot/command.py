@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
 
@@ -47,7 +46,7 @@ class CommandProvider(Provider):
     """The supervisor parks it before the freeze, lets it go in the window, and thaws at its end.
 
     Raises:
-        UsageError: there is no such program, or it cannot be executed.
+        UsageError: it is no list of words, there is no such program, or it cannot be executed.
     """
 
     kind = "command"
@@ -59,9 +58,17 @@ class CommandProvider(Provider):
         directory: str,
         timeout_s: float,
     ) -> None:
+        if isinstance(argv, str) or not argv:
+            text = f"snapshot command: found {argv!r}, expected a program and arguments"
+            raise UsageError(errno.EINVAL, text)
+        self.argv = tuple(os.fspath(word) for word in argv)
+        for word in self.argv:
+            if "\0" in word:
+                text = f"snapshot command: found a NUL in {word!r}, expected none"
+                raise UsageError(errno.EINVAL, text)
         self._options = ChildOptions(
-            argv=tuple(argv),
-            path=find_program(argv[0], environment, directory),
+            argv=self.argv,
+            path=find_program(self.argv[0], environment, directory),
             environment=environment,
             directory=directory,
             timeout_s=timeout_s,
@@ -74,22 +81,17 @@ class CommandProvider(Provider):
         return self._options._replace(environment=environment)
 
     def result(
-        self,
-        record: StepRecord,
-        verdict: Verdict | None,
-        call: object,
-        filesystems: Sequence[FilesystemTimes],
+        self, record: StepRecord, call: object, filesystems: Sequence[FilesystemTimes]
     ) -> SnapshotResult:
         """How it ended."""
         end = record.child
         assert isinstance(end, ChildEnd)
         return SnapshotResult(
             kind=self.kind,
-            verdict=verdict,
             failure=describe(end, self._options.timeout_s),
             begin_ns=end.start_ns,
             end_ns=end.end_ns,
             end=end,
             output=record.output,
-            argv=tuple(self._options.argv),
+            argv=self.argv,
         )

@@ -6,6 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._core.types import StepKind
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.timeline import window_times
 from pyfreeze._snapshot.provider import Provider, SnapshotResult
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyfreeze._core.types import StepRecord
-    from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
 
 
@@ -35,40 +35,32 @@ class Peer(NamedTuple):
     """Everything is thawed when this becomes readable, or its other end is closed."""
 
 
-def check_peer(peer: Peer) -> None:
-    """Refuse descriptors that are not open.
+class PeerProvider(Provider):
+    """The supervisor itself tells the peer, and hears its answer.
 
     Raises:
-        UsageError: naming the one.
+        UsageError: a descriptor is not open.
     """
-    for fd in peer:
-        try:
-            os.fstat(fd)
-        except OSError as error:
-            text = f"peer: found {fd!r}, expected an open descriptor"
-            raise UsageError(errno.EBADF, text) from error
-
-
-class PeerProvider(Provider):
-    """The supervisor itself tells the peer, and hears its answer."""
 
     kind = "peer"
 
     def __init__(self, peer: Peer, timeout_s: float) -> None:
+        for fd in peer:
+            try:
+                os.fstat(fd)
+            except OSError as error:
+                text = f"peer: found {fd!r}, expected an open descriptor"
+                raise UsageError(errno.EBADF, text) from error
         self.peer = (peer.notify_fd, peer.done_fd)
         self.limit_s = timeout_s
 
     def result(
-        self,
-        record: StepRecord,
-        verdict: Verdict | None,
-        call: object,
-        filesystems: Sequence[FilesystemTimes],
+        self, record: StepRecord, call: object, filesystems: Sequence[FilesystemTimes]
     ) -> SnapshotResult:
         """Its time in a window is all of it that everything was frozen together."""
-        if verdict is None:
+        if record.kind is StepKind.WAIT and record.is_over:
             late = record.error is not None and record.error.errno == errno.ETIMEDOUT
             failure = f"did not answer within {self.limit_s:g} s" if late else ""
-            return SnapshotResult(self.kind, None, failure, record.begin_ns, record.end_ns)
+            return SnapshotResult(self.kind, failure, record.begin_ns, record.end_ns)
         times = window_times(filesystems)
-        return SnapshotResult(self.kind, verdict, "", times.frozen_ns, times.thaw_ns)
+        return SnapshotResult(self.kind, "", times.frozen_ns, times.thaw_ns)

@@ -28,8 +28,6 @@ class SnapshotResult(NamedTuple):
     """What became of the snapshot. Times are CLOCK_MONOTONIC ns, 0 where it never got there."""
 
     kind: str
-    verdict: Verdict | None
-    """The window's; None where there was none."""
     failure: str
     """Empty, or how the snapshot itself failed, in a sentence."""
     begin_ns: int
@@ -38,6 +36,8 @@ class SnapshotResult(NamedTuple):
     """Of a command."""
     output: bytes = b""
     argv: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    """The window's; None where there was none."""
 
 
 class Provider:
@@ -45,6 +45,8 @@ class Provider:
 
     kind: str
     """As the report names it."""
+    argv: tuple[str, ...] = ()
+    """A command's words."""
     peer: tuple[int, int] | None = None
     """The descriptors of its steps' peer: to write on, and to read from."""
     limit_s = 0.0
@@ -75,17 +77,12 @@ class Provider:
         return None
 
     def result(
-        self,
-        record: StepRecord,
-        verdict: Verdict | None,
-        call: Call | None,
-        filesystems: Sequence[FilesystemTimes],
+        self, record: StepRecord, call: Call | None, filesystems: Sequence[FilesystemTimes]
     ) -> SnapshotResult:
-        """What one of its steps came to.
+        """What one of its steps came to, but for the window's verdict.
 
         Args:
             record: of the step.
-            verdict: of its window; None: it had none.
             call: what `call()` returned, if it came to that.
             filesystems: what was frozen.
         """

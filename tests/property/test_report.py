@@ -84,8 +84,7 @@ def plugins(draw: st.DrawFn, number: int, host_timeout_s: float) -> Plugin:
         config=config if is_read else None,
         pre_script=None if code is OutcomeCode.PRE_SCRIPT_NOT_FOUND else f"/etc/{number}/pre.sh",
         post_script=None if code is OutcomeCode.POST_SCRIPT_INSECURE else f"/etc/{number}/post.sh",
-        pre_timeout_s=timeout_s,
-        post_timeout_s=timeout_s,
+        timeout_s=timeout_s,
         problems=() if code is None else (Problem(code, "what is wrong", is_note),),
     )
 
@@ -116,7 +115,7 @@ def plans(draw: st.DrawFn) -> Plan:
     freeze = draw(st.sampled_from([True] * 4 + [False])) and all(
         plugin.config.fs_freeze_enabled for plugin in readable if plugin.config is not None
     )
-    kinds: list[Snapshot] = [("/bin/true",), lambda: None, Peer(3, 4)]
+    kinds: list[Snapshot] = [("/bin/true",), lambda: None, Peer(1, 0)]
     snapshot = draw(st.sampled_from(kinds))
     settings_ = Settings(snapshot=snapshot)
     count = draw(st.integers(1, 3)) if freeze else 0

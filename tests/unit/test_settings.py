@@ -10,6 +10,7 @@ import pytest
 from pyfreeze._backup.settings import Settings, check, parse_level
 from pyfreeze._model.codes import Level
 from pyfreeze._model.errors import UsageError
+from pyfreeze._snapshot.catalogue import provider_of
 from pyfreeze._snapshot.command import find_program
 from pyfreeze._snapshot.peer import Peer
 
@@ -18,7 +19,7 @@ from pyfreeze._snapshot.peer import Peer
 def test_commands_that_are_none(snapshot: list[str]) -> None:
     """An empty command, one string, and a NUL are refused."""
     with pytest.raises(UsageError, match="snapshot command"):
-        check(Settings(snapshot=snapshot))
+        provider_of(snapshot, {}, "/", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,12 @@ def test_each_duration_is_checked_by_its_name(name: str, settings: Settings) -> 
 def test_a_peer_needs_open_descriptors() -> None:
     reading, writing = os.pipe()
     try:
-        assert check(Settings(snapshot=Peer(writing, reading))).snapshot == (writing, reading)
+        assert provider_of(Peer(writing, reading), {}, "/", 1.0).peer == (writing, reading)
     finally:
         os.close(reading)
         os.close(writing)
     with pytest.raises(UsageError, match=f"peer: found {writing}, expected an open descriptor"):
-        check(Settings(snapshot=Peer(writing, reading)))
+        provider_of(Peer(writing, reading), {}, "/", 1.0)
 
 
 def test_programs_are_found_like_a_shell_does(tmp_path: Path) -> None:

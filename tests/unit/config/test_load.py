@@ -106,7 +106,7 @@ def test_a_script_configuration_alone(machine: Machine) -> None:
     assert plugin.config_path == str(machine.json)
     assert plugin.config is not None
     assert_facts(plugin, pre_script=str(machine.pre), post_script=str(machine.post))
-    assert_facts(plugin, pre_timeout_s=30.0, post_timeout_s=30.0)
+    assert plugin.timeout_s == 30.0
 
 
 def test_the_real_path_of_a_script_is_what_will_run(machine: Machine) -> None:
@@ -316,7 +316,7 @@ def test_the_least_timeout_holds(machine: Machine, own: int, host: int, effectiv
     machine.write_host(machine.json, extra=f"timeoutInSeconds = {host}\n")
     loaded = machine.load()
     (plugin,) = loaded.plugins
-    assert_facts(plugin, pre_timeout_s=effective, post_timeout_s=effective)
+    assert plugin.timeout_s == effective
     assert loaded.host_timeout_s == min(host, 1800)
 
 
@@ -328,7 +328,7 @@ def test_a_named_script_configuration_is_the_only_plugin(machine: Machine) -> No
     (plugin,) = loaded.plugins
     assert plugin.config is not None
     assert plugin.config.app_name == "other"
-    assert plugin.pre_timeout_s == 5.0
+    assert plugin.timeout_s == 5.0
     assert len(loaded.notices) == 1
     assert str(listed) in loaded.notices[0]
 
