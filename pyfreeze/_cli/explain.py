@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 
 import click
@@ -10,8 +9,7 @@ from click.shell_completion import CompletionItem
 
 from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._cli.types import Text
-from pyfreeze._model.codes import CODES, CodeLookupError, find
-from pyfreeze._model.errors import UsageError
+from pyfreeze._model.codes import CODES, find
 
 
 class _CodeName(Text):
@@ -26,8 +24,8 @@ class _CodeName(Text):
         return [
             CompletionItem(word, help=row.message)
             for row in CODES.values()
-            for word in (str(row.number), row.name, row.documented_name)
-            if word and word.casefold().startswith(incomplete.casefold())
+            for word in (str(row.number), *row.names)
+            if word.casefold().startswith(incomplete.casefold())
         ]
 
 
@@ -41,12 +39,7 @@ class _CodeName(Text):
 @option("--json as_json", None, "Print a JSON list.")
 def command(code: str | None, as_json: bool) -> None:
     """Explain an outcome code by its number or either of its names; without one, all."""
-    try:
-        rows = tuple(CODES.values()) if code is None else find(code)
-    except CodeLookupError as error:
-        nearest = f", perhaps {' or '.join(error.nearest)}" if error.nearest else ""
-        text = f"found {error.text[:80]!r}, expected a code's number or name{nearest}"
-        raise UsageError(errno.EINVAL, text, "CODE") from error
+    rows = tuple(CODES.values()) if code is None else find(code)
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return

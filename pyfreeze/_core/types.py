@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from enum import Enum, IntEnum, IntFlag, auto
 from typing import TYPE_CHECKING, NamedTuple
+
+from pyfreeze._model.timeline import NS_PER_MS
+from pyfreeze._model.transitions import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from pyfreeze._model.errors import FreezeError
     from pyfreeze._model.options import Flush, WindowOptions
     from pyfreeze._model.states import Verdict
-
-_MS_PER_NS = 1e-6
 
 
 # ---- what the supervisor is to do ----------------------------------------------------------------
@@ -211,7 +211,7 @@ def describe(end: ChildEnd, timeout_s: float) -> str:
     elif end.ended_early:
         text = "was ended early"
     elif end.signal is not None:
-        text = f"was ended by {_signal_name(end.signal)}"
+        text = f"was ended by {signal_name(end.signal)}"
     elif end.exit_status is None:
         text = "was lost with its supervisor"
     else:
@@ -225,13 +225,6 @@ def describe(end: ChildEnd, timeout_s: float) -> str:
     return text
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def duration_ms(end: ChildEnd) -> float:
     """Milliseconds from a child's start, or release, until its end was noticed."""
-    return max(end.end_ns - end.start_ns, 0) * _MS_PER_NS if end.start_ns else 0.0
+    return max(end.end_ns - end.start_ns, 0) / NS_PER_MS if end.start_ns else 0.0

@@ -6,9 +6,12 @@ application-consistent backups, so that whatever reads its codes today can read 
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,16 +50,7 @@ class OutcomeCode(IntEnum):
 
 #: Codes that say that a file cannot be trusted to tell what its owner wants.
 UNTRUSTED = frozenset(
-    {
-        OutcomeCode.HOST_CONFIG_BROKEN,
-        OutcomeCode.HOST_CONFIG_NOT_FOUND,
-        OutcomeCode.HOST_CONFIG_MODE,
-        OutcomeCode.HOST_CONFIG_OWNER,
-        OutcomeCode.SCRIPT_CONFIG_BROKEN,
-        OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
-        OutcomeCode.SCRIPT_CONFIG_MODE,
-        OutcomeCode.SCRIPT_CONFIG_OWNER,
-    }
+    code for code in OutcomeCode if code.name.startswith(("HOST_CONFIG_", "SCRIPT_CONFIG_"))
 )
 #: Codes of a post-script that ran: the snapshot has been taken by then.
 AFTERWARDS = frozenset(
@@ -99,17 +93,10 @@ class Code(NamedTuple):
     action: str
     """What the operator should do about it."""
 
-
-class CodeLookupError(LookupError):
-    """No code answers to a text.
-
-    `nearest` holds the names that come closest, the best first.
-    """
-
-    def __init__(self, text: str, nearest: tuple[str, ...]) -> None:
-        super().__init__(text, nearest)
-        self.text = text
-        self.nearest = nearest
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, and the documented one where there is one."""
+        return (self.name, self.documented_name) if self.documented_name else (self.name,)
 
 
 _LOOK_AT_SCRIPT = (
@@ -336,13 +323,23 @@ CODES: Mapping[int, Code] = MappingProxyType(
 def find(text: str) -> tuple[Code, ...]:
     """Return every code that a number, a name or a documented name stands for, by number.
 
-    Upper and lower case, hyphens, underscores and spaces make no difference. Raises
-    `CodeLookupError`, with the nearest names, when there is none.
+    Upper and lower case, hyphens, underscores and spaces make no difference.
+
+    Raises:
+        UsageError: there is none; the text has the names that come closest, the best first.
     """
     spelling = _plain(text)
-    rows = tuple(row for row in CODES.values() if _answers_to(row, text.strip(), spelling))
+    rows = tuple(
+        row
+        for row in CODES.values()
+        # A number counts as it stands: "-1" is not 1.
+        if text.strip() == str(row.number) or spelling in map(_plain, row.names)
+    )
     if not rows:
-        raise CodeLookupError(text, _nearest(spelling))
+        nearest = " or ".join(_nearest(spelling))
+        perhaps = f", perhaps {nearest}" if nearest else ""
+        found = f"found {text[:80]!r}, expected a code's number or name{perhaps}"
+        raise UsageError(errno.EINVAL, found, "CODE")
     return rows
 
 
@@ -350,17 +347,10 @@ def _plain(text: str) -> str:
     return text.strip().casefold().translate({ord(mark): None for mark in "-_ "})
 
 
-def _answers_to(row: Code, text: str, spelling: str) -> bool:
-    # A number counts as it stands: "-1" is not 1.
-    names = (row.name, row.documented_name)
-    return text == str(row.number) or spelling in [_plain(name) for name in names if name]
-
-
 def _nearest(spelling: str) -> tuple[str, ...]:
     import difflib  # here, for it is slow to import and only a mistake needs it
 
-    documented = [name for row in CODES.values() for name in (row.name, row.documented_name)]
-    names = {_plain(name): name for name in documented if name}
+    names = {_plain(name): name for row in CODES.values() for name in row.names}
     # Nearly all names begin alike, so a bare "timeout" is near to none of them by likeness.
     inside = [name for plain, name in names.items() if len(spelling) >= 4 and spelling in plain]
     alike = difflib.get_close_matches(spelling[:80], names, n=3, cutoff=0.6)

@@ -7,10 +7,10 @@ import signal
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._model.timeline import NS_PER_MS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_NS_PER_MS = 1_000_000
 
 
 class TransitionKind(Enum):
@@ -97,7 +97,7 @@ def describe_transition(transition: Transition, mounts: Sequence[str]) -> str:
         request=_word(REQUESTS, value),
         step=_word(STEPS, value),
         ending=_word(ENDINGS, value),
-        signal=_signal(value),
+        signal=signal_name(value),
         status=_status(value),
     )
 
@@ -105,7 +105,7 @@ def describe_transition(transition: Transition, mounts: Sequence[str]) -> str:
 def transition_lines(transitions: Sequence[Transition], mounts: Sequence[str]) -> list[str]:
     """One line for each, with the milliseconds since the first one: pure."""
     return [
-        f"{(one.ns - transitions[0].ns) / _NS_PER_MS:+12.3f} ms  {describe_transition(one, mounts)}"
+        f"{(one.ns - transitions[0].ns) / NS_PER_MS:+12.3f} ms  {describe_transition(one, mounts)}"
         for one in transitions
     ]
 
@@ -114,7 +114,8 @@ def _word(words: Sequence[str], number: int) -> str:
     return words[number] if 0 <= number < len(words) else f"number {number}"
 
 
-def _signal(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal's name; real-time ones have none but their number."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -124,4 +125,4 @@ def _signal(number: int) -> str:
 def _status(status: int) -> str:
     if os.WIFEXITED(status):
         return f"exit status {os.WEXITSTATUS(status)}"
-    return f"ended by {_signal(os.WTERMSIG(status))}" if os.WIFSIGNALED(status) else "lost"
+    return f"ended by {signal_name(os.WTERMSIG(status))}" if os.WIFSIGNALED(status) else "lost"
