@@ -79,12 +79,8 @@ class Record:
         self.thawed_limit_ns: int = header.thawed_limit_ns
         """What its supervisor is given from there until everything is thawed."""
 
-    def _check(self, result: int, filename: str | None = None) -> int:
-        if result < 0:
-            fault = self._fault
-            text = ffi.string(lib.pf_op_text(fault.op)).decode()
-            raise from_fault(fault.op, text, fault.error, filename or self.path)
-        return result
+    def _check(self, result: int) -> None:
+        _checked(result, self._fault, self.path)
 
     def filesystems(self) -> tuple[FilesystemTimes, ...]:
         """The slots."""
@@ -182,11 +178,7 @@ def thaw_mount(mount_point: str, mount_id: int) -> bool:
     """
     fault = ffi.new("pf_fault *")
     mount = ffi.new("char[]", os.fsencode(mount_point))
-    result: int = lib.pf_thaw_mount(mount, mount_id, fault)
-    if result < 0:
-        text = ffi.string(lib.pf_op_text(fault.op)).decode()
-        raise from_fault(fault.op, text, fault.error, mount_point)
-    return bool(result)
+    return bool(_checked(lib.pf_thaw_mount(mount, mount_id, fault), fault, mount_point))
 
 
 def take_lock(state_directory: str) -> int:
@@ -197,8 +189,11 @@ def take_lock(state_directory: str) -> int:
     """
     fault = ffi.new("pf_fault *")
     directory = ffi.new("char[]", os.fsencode(state_directory))
-    fd: int = lib.pf_lock(directory, fault)
-    if fd < 0:
+    return _checked(lib.pf_lock(directory, fault), fault, state_directory)
+
+
+def _checked(result: int, fault: Any, filename: str) -> int:
+    if result < 0:
         text = ffi.string(lib.pf_op_text(fault.op)).decode()
-        raise from_fault(fault.op, text, fault.error, state_directory)
-    return fd
+        raise from_fault(fault.op, text, fault.error, filename)
+    return result

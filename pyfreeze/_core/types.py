@@ -215,11 +215,9 @@ def describe(end: ChildEnd, timeout_s: float) -> str:
     elif end.exit_status is None:
         text = "was lost with its supervisor"
     else:
-        text = f"exited with status {end.exit_status}"
-        if end.exit_status == 126:
-            text += " (a command that it found could not be executed)"
-        elif end.exit_status == 127:
-            text += " (a command was not found)"
+        known = {126: " (a command that it found could not be executed)",
+                 127: " (a command was not found)"}  # fmt: skip
+        text = f"exited with status {end.exit_status}{known.get(end.exit_status, '')}"
     if end.unkillable:
         text += "; some of its processes could not be killed"
     return text
