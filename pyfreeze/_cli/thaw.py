@@ -83,17 +83,17 @@ def _thaw_named(paths: Sequence[str]) -> int:
     status = exits.SUCCESS
     for mount in named_mounts(paths):
         try:
-            one = thaw_by_force(mount, STATE_DIRECTORY)
+            was_frozen, live_run = thaw_by_force(mount, STATE_DIRECTORY)
         except FreezeError as error:
             click.echo(f"pyfreeze: {error}", err=True)
             refused = isinstance(error, NotPermittedError)
             status = max(status, exits.FAILED if refused else exits.MAY_BE_FROZEN)
             continue
-        lines.append(f"thawed {one.mount}" if one.was_frozen else f"not frozen: {one.mount}")
-        if one.live_run is not None:
+        lines.append(f"{'thawed' if was_frozen else 'not frozen:'} {mount.mount_point}")
+        if live_run is not None:
             click.echo(
-                f"pyfreeze: {one.mount}: run {one.live_run.run_id}, which is alive, had it frozen: "
-                "its snapshot is inconsistent",
+                f"pyfreeze: {mount.mount_point}: run {live_run.run_id}, which is alive, had it "
+                "frozen: its snapshot is inconsistent",
                 err=True,
             )
     with streams.telling(status, "; ".join(lines)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyfreeze._model.errors import FreezeError
 from pyfreeze._mounts.mountinfo import MountError, by_mount_point, read_mounts, resolve_paths
@@ -15,15 +15,6 @@ if TYPE_CHECKING:
 
     from pyfreeze._mounts.mountinfo import Mount
     from pyfreeze._recovery.status import RunStatus
-
-
-class Forced(NamedTuple):
-    """What became of one mount."""
-
-    mount: str
-    was_frozen: bool
-    live_run: RunStatus | None
-    """The run that had it frozen, and whose snapshot is spoilt now."""
 
 
 def named_mounts(paths: Sequence[str]) -> tuple[Mount, ...]:
@@ -42,8 +33,11 @@ def named_mounts(paths: Sequence[str]) -> tuple[Mount, ...]:
     return tuple(found)
 
 
-def thaw_by_force(mount: Mount, state_directory: str) -> Forced:
+def thaw_by_force(mount: Mount, state_directory: str) -> tuple[bool, RunStatus | None]:
     """FITHAW, also of what another program has frozen. No error if it is not frozen.
+
+    Returns:
+        Whether it was frozen, and the live run that had it frozen, whose snapshot is spoilt now.
 
     Raises:
         NotPermittedError: not root.
@@ -56,7 +50,7 @@ def thaw_by_force(mount: Mount, state_directory: str) -> Forced:
     with contextlib.suppress(FreezeError):
         # So that what a dead run left of it counts as seen to; a live one keeps its own page.
         recover(state_directory, only=[mount.mount_point])
-    return Forced(mount.mount_point, was_frozen, owner if was_frozen else None)
+    return was_frozen, owner if was_frozen else None
 
 
 def _live_owner(mount: Mount, state_directory: str) -> RunStatus | None:

@@ -54,16 +54,6 @@ def _journal_of(page: str) -> str:
     return page.removesuffix(_SUFFIX) + _JOURNAL_SUFFIX
 
 
-def _find_lone_journals(state_directory: str) -> tuple[str, ...]:
-    """The journals without a state page: no live run has one.
-
-    A run makes its page before its journal and removes it after, so the journals are listed first.
-    """
-    journals = _find(state_directory, _JOURNAL_SUFFIX)
-    owned = {_journal_of(page) for page in find_pages(state_directory)} if journals else set()
-    return tuple(journal for journal in journals if journal not in owned)
-
-
 def _remove(page: str) -> None:
     """Remove what is left of a run, if it is still there; the page last, as a run does."""
     for path in (_journal_of(page), page):
@@ -72,9 +62,16 @@ def _remove(page: str) -> None:
 
 
 def _remove_lone_journals(state_directory: str) -> None:
-    for journal in _find_lone_journals(state_directory):
-        with contextlib.suppress(FileNotFoundError):  # another recovery was faster
-            os.unlink(journal)
+    """Remove the journals without a state page: no live run has one.
+
+    A run makes its page before its journal and removes it after, so the journals are listed first.
+    """
+    journals = _find(state_directory, _JOURNAL_SUFFIX)
+    owned = {_journal_of(page) for page in find_pages(state_directory)}
+    for journal in journals:
+        if journal not in owned:
+            with contextlib.suppress(FileNotFoundError):  # another recovery was faster
+                os.unlink(journal)
 
 
 def recover(state_directory: str, only: Sequence[str] | None = None) -> tuple[Recovered, ...]:
@@ -175,12 +172,12 @@ def _recover_page(
     try:
         record = Record(path)
     except FreezeError as error:
-        if error.errno == errno.EBADMSG:
-            # Cut short while it was made: the run had no supervisor yet, so it froze nothing.
-            _remove(path)
-            return Recovered(os.path.basename(path), (), ())
-        raise
-    try:
+        if error.errno != errno.EBADMSG:
+            raise
+        # Cut short while it was made: the run had no supervisor yet, so it froze nothing.
+        _remove(path)
+        return Recovered(os.path.basename(path), (), ())
+    with contextlib.closing(record):
         found = Recovered(record.run_id, (), ())
         if record.same_boot:
             found = _thaw_record(record, mounts, only, state_directory, lock)
@@ -188,8 +185,6 @@ def _recover_page(
             _remove(path)
         of_run = [slot.mount for slot in record.filesystems()]
         return found._replace(history=tuple(transition_lines(record.transitions(), of_run)))
-    finally:
-        record.close()
 
 
 def _thaw_record(
@@ -219,13 +214,8 @@ def _thaw_record(
             candidates.append(Candidate(index, found[0].mount_point, found[0].mount_id))
         else:
             failed.append(f"{slot.mount}: no mount of it is left to thaw it by")
-    thawed: list[str] = []
-    for one, reason in zip(
-        candidates, record.recover(candidates, state_directory, lock), strict=True
-    ):
-        mount = slots[one.slot].mount
-        if reason:
-            failed.append(f"{mount}: {reason}")
-        else:
-            thawed.append(mount)
-    return Recovered(record.run_id, tuple(thawed), tuple(failed), tuple(others))
+    tried = [slots[one.slot].mount for one in candidates]
+    reasons = record.recover(candidates, state_directory, lock)
+    failed += [f"{mount}: {why}" for mount, why in zip(tried, reasons, strict=True) if why]
+    thawed = tuple(mount for mount, why in zip(tried, reasons, strict=True) if not why)
+    return Recovered(record.run_id, thawed, tuple(failed), tuple(others))

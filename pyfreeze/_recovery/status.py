@@ -16,7 +16,6 @@ from pyfreeze._model.timeline import NS_PER_MS
 from pyfreeze._recovery.recover import find_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from enum import Enum
 
     from pyfreeze._core.pages import Record, RecordedStep
@@ -103,50 +102,36 @@ def read_status(state_directory: str, this_run_id: str | None = None) -> tuple[R
         NotPermittedError: the pages are root's.
         FreezeError: a page that cannot be read.
     """
-    _check_readable(state_directory)
-    found = [_read(path, this_run_id) for path in find_pages(state_directory)]
-    return tuple(sorted((run for run in found if run is not None), key=lambda run: run.since))
-
-
-def _check_readable(state_directory: str) -> None:
     try:
         os.listdir(state_directory)
     except PermissionError:
         text = "the runs' state pages are root's: run this as root"
         raise NotPermittedError(errno.EACCES, text, state_directory) from None
     except FileNotFoundError:
-        pass  # no run since the boot
+        return ()  # no run since the boot
+    found = [_read(path, this_run_id) for path in find_pages(state_directory)]
+    return tuple(sorted((run for run in found if run is not None), key=lambda run: run.since))
 
 
 def _read(path: str, this_run_id: str | None) -> RunStatus | None:
     """None: it has ended in order meanwhile, or was never quite made, and so froze nothing."""
-    try:
-        begin = os.stat(path).st_mtime  # writing through a mapping of a tmpfs leaves it as it is
-        with _viewed(path) as record:
-            return _status_of(record, begin, this_run_id)
-    except FileNotFoundError:
-        return None
-    except FreezeError as error:
-        if error.errno in (errno.ENOENT, errno.EBADMSG):
-            return None
-        raise
-
-
-@contextlib.contextmanager
-def _viewed(path: str) -> Iterator[Record]:
     from pyfreeze._core.pages import Record
 
-    for looks_left in reversed(range(_LOOKS)):
+    for _ in range(_LOOKS):
         try:
-            record = Record(path, look_only=True)
-            break
+            begin = os.stat(
+                path
+            ).st_mtime  # writing through a mapping of a tmpfs leaves it as it is
+            with contextlib.closing(Record(path, look_only=True)) as record:
+                return _status_of(record, begin, this_run_id)
+        except FileNotFoundError:
+            return None
         except FreezeError as error:
-            if error.errno != errno.EBADMSG or not looks_left:
+            if error.errno == errno.ENOENT:
+                return None
+            if error.errno != errno.EBADMSG:
                 raise
-    try:
-        yield record
-    finally:
-        record.close()
+    return None
 
 
 def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStatus:
@@ -181,14 +166,13 @@ def _state(pid: int) -> ProcessState:
 
 
 def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
-    entered_ns = slot.freeze_enter_ns if slot.may_be_frozen else 0
     return FilesystemStatus(
         mount=slot.mount,
         device=f"{slot.device[0]}:{slot.device[1]}",
         level=slot.level,
         state=slot.state,
         may_be_frozen=slot.may_be_frozen,
-        frozen_s=max(now_ns - entered_ns, 0) / _NS_PER_S if entered_ns else None,
+        frozen_s=_since(slot.freeze_enter_ns, now_ns) if slot.may_be_frozen else None,
     )
 
 

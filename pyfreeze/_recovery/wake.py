@@ -35,10 +35,8 @@ def wake(path: str) -> bool:
         record = Record(path)
     except FreezeError:  # it has ended in order meanwhile, or is only being made
         return False
-    try:
+    with contextlib.closing(record):
         return _wake(record)
-    finally:
-        record.close()
 
 
 def _wake(record: Record) -> bool:
