@@ -9,76 +9,12 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pyfreeze._model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class OutcomeCode(IntEnum):
-    """The codes by a name that says what happened; each is a key of `CODES`."""
-
-    APPLICATION_CONSISTENT = 0
-    SUCCESS = 1
-    ERROR = 2
-    FREEZE_FAILED = 121
-    FREEZE_TIMED_OUT = 122
-    MOUNT_NOT_OPENED = 123
-    SUPERVISOR_NOT_FOUND = 124
-    PRE_SCRIPT_FAILED = 300
-    POST_SCRIPT_FAILED = 301
-    PRE_SCRIPT_NOT_FOUND = 302
-    POST_SCRIPT_NOT_FOUND = 303
-    HOST_CONFIG_BROKEN = 304
-    SCRIPT_CONFIG_BROKEN = 305
-    PRE_SCRIPT_INSECURE = 306
-    POST_SCRIPT_INSECURE = 307
-    PRE_SCRIPT_TIMED_OUT = 308
-    POST_SCRIPT_TIMED_OUT = 309
-    HOST_PRE_TIMED_OUT = 310
-    HOST_POST_TIMED_OUT = 311
-    CHECKSUM_MISMATCH = 312
-    HOST_CONFIG_NOT_FOUND = 313
-    HOST_CONFIG_MODE = 314
-    HOST_CONFIG_OWNER = 315
-    SCRIPT_CONFIG_NOT_FOUND = 316
-    SCRIPT_CONFIG_MODE = 317
-    SCRIPT_CONFIG_OWNER = 318
-
-
-#: Codes that say that a file cannot be trusted to tell what its owner wants.
-UNTRUSTED = frozenset(
-    code for code in OutcomeCode if code.name.startswith(("HOST_CONFIG_", "SCRIPT_CONFIG_"))
-)
-#: Codes of a post-script that ran: the snapshot has been taken by then.
-AFTERWARDS = frozenset(
-    {
-        OutcomeCode.POST_SCRIPT_FAILED,
-        OutcomeCode.POST_SCRIPT_TIMED_OUT,
-        OutcomeCode.HOST_POST_TIMED_OUT,
-    }
-)
-
-#: A consistency level's name, in options and reports.
-LevelName = Literal["none", "crash", "filesystem", "application"]
-#: The weakest first, as `Level` counts them.
-LEVEL_NAMES: tuple[LevelName, ...] = ("none", "crash", "filesystem", "application")
-
-
-class Level(IntEnum):
-    """Consistency levels, comparable: a higher one is stronger."""
-
-    NONE = 0
-    CRASH = 1
-    FILESYSTEM = 2
-    APPLICATION = 3
-
-    @property
-    def label(self) -> LevelName:
-        """The name used in options and reports."""
-        return LEVEL_NAMES[self]
 
 
 class Code(NamedTuple):
@@ -124,200 +60,235 @@ _FIX_SCRIPT_CONFIG = (
     "and set it up again."
 )
 
-_ROWS = (
-    Code(
-        OutcomeCode.APPLICATION_CONSISTENT,
+
+def _row(number: int, name: str, message: str, action: str, documented_name: str = "") -> Code:
+    """A row; the documented name comes last, for many have none."""
+    return Code(number, name, documented_name, message, action)
+
+
+class OutcomeCode(IntEnum):
+    """The codes by a name that says what happened, each with its row of the table."""
+
+    row: Code
+
+    def __new__(cls, *row: Any) -> OutcomeCode:
+        """The number of a row, which it keeps."""
+        code = int.__new__(cls, row[0])
+        code._value_ = row[0]
+        code.row = Code(*row)
+        return code
+
+    APPLICATION_CONSISTENT = _row(
+        0,
         "success_appconsistent",
-        "",
         "The backup is application-consistent: the scripts and the snapshot succeeded.",
         "Nothing to do.",
-    ),
-    Code(
-        OutcomeCode.SUCCESS,
+    )
+    SUCCESS = _row(
+        1,
         "success",
-        "",
         "The snapshot succeeded without application scripts.",
         "Nothing to do; configure a pre-script and a post-script for application consistency.",
-    ),
-    Code(
-        OutcomeCode.ERROR,
+    )
+    ERROR = _row(
+        2,
         "error",
-        "",
         "The backup failed: there is no consistent snapshot.",
         "Read the report's message and events, fix the cause and run the backup again.",
-    ),
-    Code(
-        OutcomeCode.FREEZE_FAILED,
+    )
+    FREEZE_FAILED = _row(
+        121,
         "FailedRetryableFsFreezeFailed",
-        "",
         "A filesystem could not be frozen; everything frozen before it was thawed.",
         "Look at the mount that the report names: another tool may hold it frozen, or the kernel "
         "log may show an I/O error. Then run the backup again, or skip that mount.",
-    ),
-    Code(
-        OutcomeCode.FREEZE_TIMED_OUT,
+    )
+    FREEZE_TIMED_OUT = _row(
+        122,
         "FailedRetryableFsFreezeTimeout",
-        "",
         "Freezing the filesystems took longer than allowed; everything was thawed.",
         "Run the backup again when less is being written, or raise SafeFreezeWaitInSeconds; "
         "'pyfreeze check' warns of programs that block a freeze.",
-    ),
-    Code(
-        OutcomeCode.MOUNT_NOT_OPENED,
+    )
+    MOUNT_NOT_OPENED = _row(
+        123,
         "FailedRetryableUnableToOpenMount",
-        "",
         "A mount point could not be opened for freezing.",
         "Check that the mount the report names is still mounted and accessible, or skip it.",
-    ),
-    Code(
-        OutcomeCode.SUPERVISOR_NOT_FOUND,
+    )
+    SUPERVISOR_NOT_FOUND = _row(
+        124,
         "FailedSafeFreezeBinaryNotFound",
-        "",
         "The supervisor program that freezes and thaws is missing or cannot run.",
         "Install pyfreeze again, on a filesystem that allows execution.",
-    ),
-    Code(
-        OutcomeCode.PRE_SCRIPT_FAILED,
+    )
+    PRE_SCRIPT_FAILED = _row(
+        300,
         "FailedPrepostPreScriptFailed",
-        "Pre-ScriptExecutionFailed",
         "The pre-script failed: the application may not have been quiesced.",
         _LOOK_AT_SCRIPT.format("pre-script"),
-    ),
-    Code(
-        OutcomeCode.POST_SCRIPT_FAILED,
+        "Pre-ScriptExecutionFailed",
+    )
+    POST_SCRIPT_FAILED = _row(
+        301,
         "FailedPrepostPostScriptFailed",
-        "Post-ScriptExecutionFailed",
         "The post-script failed: the application may still be quiesced.",
         _LOOK_AT_SCRIPT.format("post-script"),
-    ),
-    Code(
-        OutcomeCode.PRE_SCRIPT_NOT_FOUND,
+        "Post-ScriptExecutionFailed",
+    )
+    PRE_SCRIPT_NOT_FOUND = _row(
+        302,
         "FailedPrepostPreScriptNotFound",
-        "Pre-ScriptNotFound",
         "The pre-script is not at the configured path.",
         _PUT_SCRIPT_THERE.format("pre"),
-    ),
-    Code(
-        OutcomeCode.POST_SCRIPT_NOT_FOUND,
+        "Pre-ScriptNotFound",
+    )
+    POST_SCRIPT_NOT_FOUND = _row(
+        303,
         "FailedPrepostPostScriptNotFound",
-        "Post-ScriptNotFound",
         "The post-script is not at the configured path.",
         _PUT_SCRIPT_THERE.format("post"),
-    ),
-    Code(
-        OutcomeCode.HOST_CONFIG_BROKEN,
+        "Post-ScriptNotFound",
+    )
+    HOST_CONFIG_BROKEN = _row(
+        304,
         "FailedPrepostPluginhostConfigParsing",
-        "IncorrectPluginhostFile",
         "The plugin host configuration cannot be read or is not valid.",
         _FIX_HOST_CONFIG,
-    ),
-    Code(
-        OutcomeCode.SCRIPT_CONFIG_BROKEN,
+        "IncorrectPluginhostFile",
+    )
+    SCRIPT_CONFIG_BROKEN = _row(
+        305,
         "FailedPrepostPluginConfigParsing",
-        "IncorrectJSONConfigFile",
         "The script configuration cannot be read or is not valid.",
         _FIX_SCRIPT_CONFIG,
-    ),
-    Code(
-        OutcomeCode.PRE_SCRIPT_INSECURE,
+        "IncorrectJSONConfigFile",
+    )
+    PRE_SCRIPT_INSECURE = _row(
+        306,
         "FailedPrepostPreScriptPermissionError",
-        "InsufficientPermissionforPre-Script",
         "The pre-script's owner or permissions are not safe, or do not let it run.",
         _SECURE_SCRIPT.format("pre-script"),
-    ),
-    Code(
-        OutcomeCode.POST_SCRIPT_INSECURE,
+        "InsufficientPermissionforPre-Script",
+    )
+    POST_SCRIPT_INSECURE = _row(
+        307,
         "FailedPrepostPostScriptPermissionError",
-        "InsufficientPermissionforPost-Script",
         "The post-script's owner or permissions are not safe, or do not let it run.",
         _SECURE_SCRIPT.format("post-script"),
-    ),
-    Code(
-        OutcomeCode.PRE_SCRIPT_TIMED_OUT,
+        "InsufficientPermissionforPost-Script",
+    )
+    PRE_SCRIPT_TIMED_OUT = _row(
+        308,
         "FailedPrepostPreScriptTimeout",
-        "Pre-ScriptTimeout",
         "The pre-script ran past its timeout and was killed.",
         _LOOK_AT_TIMEOUT.format("pre-script"),
-    ),
-    Code(
-        OutcomeCode.POST_SCRIPT_TIMED_OUT,
+        "Pre-ScriptTimeout",
+    )
+    POST_SCRIPT_TIMED_OUT = _row(
+        309,
         "FailedPrepostPostScriptTimeout",
-        "Post-ScriptTimeout",
         "The post-script ran past its timeout and was killed.",
         _LOOK_AT_TIMEOUT.format("post-script"),
-    ),
-    Code(
-        OutcomeCode.HOST_PRE_TIMED_OUT,
+        "Post-ScriptTimeout",
+    )
+    HOST_PRE_TIMED_OUT = _row(
+        310,
         "FailedPrepostPluginhostPreTimeout",
-        "",
         "The plugins' pre-scripts together ran past the plugin host's timeout.",
         _RAISE_HOST_TIMEOUT.format("pre-script"),
-    ),
-    Code(
-        OutcomeCode.HOST_POST_TIMED_OUT,
+    )
+    HOST_POST_TIMED_OUT = _row(
+        311,
         "FailedPrepostPluginhostPostTimeout",
-        "",
         "The plugins' post-scripts together ran past the plugin host's timeout.",
         _RAISE_HOST_TIMEOUT.format("post-script"),
-    ),
-    Code(
-        OutcomeCode.CHECKSUM_MISMATCH,
+    )
+    CHECKSUM_MISMATCH = _row(
+        312,
         "FailedPrepostCheckSumMismatch",
-        "",
         "Reserved: pyfreeze never reports a checksum mismatch.",
         "Nothing to do.",
-    ),
-    Code(
-        OutcomeCode.HOST_CONFIG_NOT_FOUND,
+    )
+    HOST_CONFIG_NOT_FOUND = _row(
+        313,
         "FailedPrepostPluginhostConfigNotFound",
-        "IncorrectPluginhostFile",
         "There is no plugin host configuration at the path that was named.",
         "Correct the path, or leave it out to use the default place. " + _FIX_HOST_CONFIG,
-    ),
-    Code(
-        OutcomeCode.HOST_CONFIG_MODE,
-        "FailedPrepostPluginhostConfigPermissionError",
         "IncorrectPluginhostFile",
+    )
+    HOST_CONFIG_MODE = _row(
+        314,
+        "FailedPrepostPluginhostConfigPermissionError",
         "Somebody other than root can change the plugin host configuration.",
         "Let root own the file and give group and other at most read (chmod 644); let nobody but "
         "root write to the directories above it.",
-    ),
-    Code(
-        OutcomeCode.HOST_CONFIG_OWNER,
-        "FailedPrepostPluginhostConfigOwnershipError",
         "IncorrectPluginhostFile",
+    )
+    HOST_CONFIG_OWNER = _row(
+        315,
+        "FailedPrepostPluginhostConfigOwnershipError",
         "The plugin host configuration, or a directory above it, does not belong to root.",
         "Let root own the file and every directory above it (chown root).",
-    ),
-    Code(
-        OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,
+        "IncorrectPluginhostFile",
+    )
+    SCRIPT_CONFIG_NOT_FOUND = _row(
+        316,
         "FailedPrepostPluginConfigNotFound",
-        "IncorrectJSONConfigFile",
         "There is no script configuration, so no script was run.",
         "For application consistency put a script configuration there ('pyfreeze init' writes a "
         "template), or correct the path that was named.",
-    ),
-    Code(
-        OutcomeCode.SCRIPT_CONFIG_MODE,
+        "IncorrectJSONConfigFile",
+    )
+    SCRIPT_CONFIG_MODE = _row(
+        317,
         "FailedPrepostPluginConfigPermissionError",
-        "",
         "The script configuration is open to others than root.",
         "Let root own the file and only root read and write it (chmod 600); let nobody but root "
         "write to the directories above it.",
-    ),
-    Code(
-        OutcomeCode.SCRIPT_CONFIG_OWNER,
+    )
+    SCRIPT_CONFIG_OWNER = _row(
+        318,
         "FailedPrepostPluginConfigOwnershipError",
-        "",
         "The script configuration, or a directory above it, does not belong to root.",
         "Let root own the file (chown root, chmod 600) and every directory above it.",
-    ),
+    )
+
+
+CODES: Mapping[int, Code] = MappingProxyType({int(code): code.row for code in OutcomeCode})
+"""Every code by its number."""
+
+#: Codes that say that a file cannot be trusted to tell what its owner wants.
+UNTRUSTED = frozenset(
+    code for code in OutcomeCode if code.name.startswith(("HOST_CONFIG_", "SCRIPT_CONFIG_"))
+)
+#: Codes of a post-script that ran: the snapshot has been taken by then.
+AFTERWARDS = frozenset(
+    {
+        OutcomeCode.POST_SCRIPT_FAILED,
+        OutcomeCode.POST_SCRIPT_TIMED_OUT,
+        OutcomeCode.HOST_POST_TIMED_OUT,
+    }
 )
 
-CODES: Mapping[int, Code] = MappingProxyType(
-    {int(row.number): row._replace(number=int(row.number)) for row in _ROWS}
-)
-"""Every code by its number."""
+#: A consistency level's name, in options and reports.
+LevelName = Literal["none", "crash", "filesystem", "application"]
+#: The weakest first, as `Level` counts them.
+LEVEL_NAMES: tuple[LevelName, ...] = ("none", "crash", "filesystem", "application")
+
+
+class Level(IntEnum):
+    """Consistency levels, comparable: a higher one is stronger."""
+
+    NONE = 0
+    CRASH = 1
+    FILESYSTEM = 2
+    APPLICATION = 3
+
+    @property
+    def label(self) -> LevelName:
+        """The name used in options and reports."""
+        return LEVEL_NAMES[self]
 
 
 def find(text: str) -> tuple[Code, ...]:
