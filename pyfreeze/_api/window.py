@@ -53,20 +53,14 @@ def verdict_error(verdict: Verdict, cause: FreezeError | None, times: WindowTime
         timed_out = verdict is Verdict.FREEZE_TIMEOUT
         kind = FreezeTimeoutError if timed_out else FreezeFailedError
         return cause or kind(errno.EIO, "freezing failed")
-    texts = {
+    foreign = [f.mount for f in times.filesystems if f.state is FilesystemState.FOREIGN_THAW]
+    stale = f"somebody else thawed {', '.join(foreign)} inside the window"
+    broken = (errno.ESTALE, stale) if foreign else (errno.EIO, "thawing failed")
+    number, text = {
         Verdict.EXPIRED: (errno.ETIMEDOUT, "the window expired before the snapshot ended"),
         Verdict.ABORTED: (errno.EINTR, "the window was ended early, by a signal"),
         Verdict.RESCUED: (errno.ESRCH, "the supervisor was lost inside the window"),
-    }
-    number, text = texts.get(verdict, (errno.EIO, ""))
-    if not text:
-        foreign = [f.mount for f in times.filesystems if f.state is FilesystemState.FOREIGN_THAW]
-        number = errno.ESTALE
-        text = (
-            f"somebody else thawed {', '.join(foreign)} inside the window"
-            if foreign
-            else "thawing failed"
-        )
+    }.get(verdict, broken)
     error = InconsistentError(number, f"{text}: the snapshot is inconsistent")
     error.times = times
     return error
@@ -84,10 +78,7 @@ class Window:
     """
 
     def __init__(
-        self,
-        paths: Iterable[str | os.PathLike[str]],
-        options: WindowOptions,
-        state_directory: str,
+        self, paths: Iterable[str | os.PathLike[str]], options: WindowOptions, state_directory: str
     ) -> None:
         if isinstance(paths, (str, bytes)):
             raise UsageError(errno.EINVAL, f"paths: found {paths!r}, expected a list of paths")

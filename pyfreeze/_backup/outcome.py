@@ -108,10 +108,8 @@ def _level(facts: Facts, policy: Policy, failures: tuple[ScriptFailure, ...]) ->
 def decide_outcome(facts: Facts, policy: Policy) -> Outcome:
     """Decide what the backup is worth."""
     failures = facts.script_failures
-    codes = [failure.code for failure in failures]
-    freeze_codes = [] if facts.freeze_code is None else [facts.freeze_code]
-
-    surfaced = [*freeze_codes, *codes]
+    surfaced = [] if facts.freeze_code is None else [facts.freeze_code]
+    surfaced += [failure.code for failure in failures]
 
     def outcome(success: bool, level: Level, code: OutcomeCode) -> Outcome:
         notes = tuple(dict.fromkeys(c for c in (*facts.notes, *surfaced) if c != code))

@@ -62,9 +62,13 @@ def make_plan(settings: Settings) -> Plan:
     provider = provider_of(
         settings.snapshot, settings.environment, settings.directory, settings.snapshot_timeout_s
     )
-    config = _load(settings)
+    config = load(settings.config, settings.host_config, settings.freeze_config)
+    if not settings.scripts:
+        config = config._replace(plugins=(), problems=())
     plugins = tuple(plugin for plugin in config.plugins if plugin.config is not None)
-    freeze = settings.freeze and all(_wants_freeze(plugin) for plugin in plugins)
+    freeze = settings.freeze and all(
+        plugin.config is None or plugin.config.fs_freeze_enabled for plugin in plugins
+    )
     selection = _select(settings, config) if freeze else Selection((), ())
     all_continue = all(continues(plugin) for plugin in plugins)
     single_disk = settings.single_disk
@@ -112,11 +116,6 @@ def _select(settings: Settings, config: LoadedConfig) -> Selection:
     return selection
 
 
-def _load(settings: Settings) -> LoadedConfig:
-    loaded = load(settings.config, settings.host_config, settings.freeze_config)
-    return loaded if settings.scripts else loaded._replace(plugins=(), problems=())
-
-
 def problems_of(config: LoadedConfig) -> tuple[Problem, ...]:
     return (*config.problems, *(p for plugin in config.plugins for p in plugin.problems))
 
@@ -125,17 +124,8 @@ def continues(plugin: Plugin) -> bool:
     return plugin.config is None or plugin.config.continue_backup_on_failure
 
 
-def _wants_freeze(plugin: Plugin) -> bool:
-    return plugin.config is None or plugin.config.fs_freeze_enabled
-
-
 def failures_of(config: LoadedConfig) -> tuple[ScriptFailure, ...]:
     """What of the configuration keeps scripts from running."""
-    failures = [ScriptFailure(p.code, True) for p in config.problems if not p.is_note]
-    failures += [
-        ScriptFailure(problem.code, continues(plugin))
-        for plugin in config.plugins
-        for problem in plugin.problems
-        if not problem.is_note
-    ]
-    return tuple(failures)
+    found = [(problem, True) for problem in config.problems]
+    found += [(problem, continues(one)) for one in config.plugins for problem in one.problems]
+    return tuple(ScriptFailure(one.code, goes_on) for one, goes_on in found if not one.is_note)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._backup.plan import make_plan, problems_of
@@ -202,13 +203,5 @@ def asks_permission(fdinfo: str) -> bool:
 
     Source: show_mark_fhandle and fanotify_fdinfo in the kernel's fs/notify/fdinfo.c.
     """
-    for line in fdinfo.splitlines():
-        if not line.startswith("fanotify ") or " mask:" not in line:
-            continue
-        mask = line.split(" mask:", 1)[1].split(" ", 1)[0]
-        try:
-            if int(mask, 16) & _FANOTIFY_PERMISSION_MASK:
-                return True
-        except ValueError:
-            continue
-    return False
+    masks = re.findall(r"(?m)^fanotify .*? mask:([0-9a-f]+)", fdinfo)
+    return any(int(mask, 16) & _FANOTIFY_PERMISSION_MASK for mask in masks)

@@ -45,10 +45,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
             for f in plan.selection.filesystems
         ],
         "skipped": [one._asdict() for one in plan.selection.skipped],
-        "snapshot": {
-            "argv": plan.provider.argv,
-            "timeout_s": plan.settings.snapshot_timeout_s,
-        },
+        "snapshot": {"argv": plan.provider.argv, "timeout_s": plan.settings.snapshot_timeout_s},
     }
 
 

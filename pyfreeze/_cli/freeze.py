@@ -13,8 +13,7 @@ import click
 
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Example, declare, mount_option
-from pyfreeze._cli.window import window_options
+from pyfreeze._cli.command import Example, declare, mount_option, window_options
 from pyfreeze._model.errors import InconsistentError, UsageError
 
 if TYPE_CHECKING:

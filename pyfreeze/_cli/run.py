@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyfreeze._cli import exits, streams
-from pyfreeze._cli.command import Example, declare, option, settings_options
+from pyfreeze._cli.command import Example, declare, option, settings_options, window_options
 from pyfreeze._cli.outputs import Outputs
 from pyfreeze._cli.progress import progress
 from pyfreeze._cli.types import File, OneOf, Seconds
-from pyfreeze._cli.window import window_options
 from pyfreeze._model.codes import LEVEL_NAMES, OutcomeCode
 from pyfreeze._model.errors import UsageError
 from pyfreeze._model.states import FilesystemState

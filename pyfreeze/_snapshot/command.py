@@ -52,11 +52,7 @@ class CommandProvider(Provider):
     kind = "command"
 
     def __init__(
-        self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        directory: str,
-        timeout_s: float,
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: str, timeout_s: float
     ) -> None:
         if isinstance(argv, str) or not argv:
             text = f"snapshot command: found {argv!r}, expected a program and arguments"
