@@ -100,7 +100,11 @@ class Window:
         self.filesystems = selection.filesystems
         run = Run(targets(selection), new_run_id(), self._state_directory)
         try:
-            run.request_plan(_steps(self._options))
+            opening = Step(StepKind.OPEN, on_failure=Fact.UNFREEZABLE)
+            waiting = Step(
+                StepKind.WINDOW, window=self._options, skip_if=Fact.UNFREEZABLE | Fact.ABORTED
+            )
+            run.request_plan((opening, waiting))
             event = run.wait_for(EventKind.WAITING, EventKind.ENDED)
             if event.kind is not EventKind.WAITING:
                 raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
@@ -144,12 +148,6 @@ class Window:
             return opening.error
         verdict = Verdict.RESCUED if event.kind is EventKind.LOST else window.verdict
         return None if verdict is Verdict.GOOD else verdict_error(verdict, window.error, self.times)
-
-
-def _steps(options: WindowOptions) -> tuple[Step, ...]:
-    """Open, then a window that waits for the block's end."""
-    opening = Step(StepKind.OPEN, on_failure=Fact.UNFREEZABLE)
-    return opening, Step(StepKind.WINDOW, window=options, skip_if=Fact.UNFREEZABLE | Fact.ABORTED)
 
 
 @tells_options

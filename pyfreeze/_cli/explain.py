@@ -8,13 +8,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from pyfreeze._cli.command import Example, declare, option
-from pyfreeze._cli.types import Text
 from pyfreeze._model.codes import CODES, find
 
 
-class _CodeName(Text):
-    """A code's number or name."""
-
+class _CodeName(click.types.StringParamType):
     name = "code"
 
     def shell_complete(

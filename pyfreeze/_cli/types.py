@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from pyfreeze._model.options import DAY_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from click import Context, Parameter
 
-    _Float = click.ParamType[float]
-    _Integer = click.ParamType[int]
-    Text = click.ParamType[str]
     _Choice = click.Choice[str]
 else:  # not subscriptable before click 8.2
-    _Float = _Integer = Text = click.ParamType
     _Choice = click.Choice
 
 
@@ -26,15 +24,13 @@ _TRUE = ("1", "yes", "true", "on")
 _FALSE = ("0", "no", "false", "off", "")
 
 
-class Seconds(_Float):
+class Seconds(click.types.FloatParamType):
     """A number of seconds above zero, up to a day; neither NaN nor infinite."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float:
         """A number that can be a time."""
-        from pyfreeze._model.options import DAY_S
-
         try:
             number = float(value)
         except ValueError:
@@ -45,7 +41,7 @@ class Seconds(_Float):
         return number
 
 
-class Count(_Integer):
+class Count(click.types.IntParamType):
     """A whole number from 0 to a bound."""
 
     name = "number"
@@ -92,14 +88,10 @@ class YesOrNo(click.types.BoolParamType):
         return known
 
 
-class File(Text):
+class File(click.types.StringParamType):
     """The path of a file; whether it is there and may be trusted is for its reader to say."""
 
     name = "file"
-
-    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> str:
-        """As it is: this only is something that a shell can complete."""
-        return str(value)
 
     def shell_complete(
         self, ctx: Context, param: Parameter, incomplete: str

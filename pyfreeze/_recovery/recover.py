@@ -14,7 +14,8 @@ from pyfreeze._mounts.mountinfo import by_mount_point, read_mounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._core.pages import Record
+    from pyfreeze._core.pages import Candidate
+    from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._mounts.mountinfo import Mount
 
 _SUFFIX = ".state"
@@ -178,44 +179,39 @@ def _recover_page(
         _remove(path)
         return Recovered(os.path.basename(path), (), ())
     with contextlib.closing(record):
-        found = Recovered(record.run_id, (), ())
-        if record.same_boot:
-            found = _thaw_record(record, mounts, only, state_directory, lock)
-        if not found.failed and not found.others:
+        slots = record.filesystems()
+        candidates, failed, others = _choose(slots if record.same_boot else (), mounts, only)
+        # Without candidates, too: rcu_expedited is put back.
+        reasons = record.recover(candidates, state_directory, lock) if record.same_boot else ()
+        tried = [slots[one.slot].mount for one in candidates]
+        failed += [f"{mount}: {why}" for mount, why in zip(tried, reasons, strict=True) if why]
+        thawed = tuple(mount for mount, why in zip(tried, reasons, strict=True) if not why)
+        if not failed and not others:
             _remove(path)
-        of_run = [slot.mount for slot in record.filesystems()]
-        return found._replace(history=tuple(transition_lines(record.transitions(), of_run)))
+        history = tuple(transition_lines(record.transitions(), [slot.mount for slot in slots]))
+        return Recovered(record.run_id, thawed, tuple(failed), tuple(others), history)
 
 
-def _thaw_record(
-    record: Record,
-    mounts: Sequence[Mount],
-    only: Sequence[str] | None,
-    state_directory: str,
-    lock: int,
-) -> Recovered:
+def _choose(
+    slots: Sequence[FilesystemTimes], mounts: Sequence[Mount], only: Sequence[str] | None
+) -> tuple[list[Candidate], list[str], list[str]]:
+    """What to thaw, what cannot be thawed, with the reason, and what nobody asked for: pure."""
     from pyfreeze._core.pages import Candidate
 
     devices = {mount.device for mount in mounts if only is not None and mount.mount_point in only}
     candidates: list[Candidate] = []
     failed: list[str] = []
     others: list[str] = []
-    slots = record.filesystems()
     for index, slot in enumerate(slots):
         if not slot.may_be_frozen:
-            continue
-        if only is not None and slot.mount not in only and slot.device not in devices:
-            others.append(slot.mount)
             continue
         # Its mount may be gone, or be somebody else's by now: any mount of that superblock will do.
         found = [m for m in mounts if m.device == slot.device]
         found.sort(key=lambda mount: mount.mount_point != slot.mount)
-        if found:
+        if only is not None and slot.mount not in only and slot.device not in devices:
+            others.append(slot.mount)
+        elif found:
             candidates.append(Candidate(index, found[0].mount_point, found[0].mount_id))
         else:
             failed.append(f"{slot.mount}: no mount of it is left to thaw it by")
-    tried = [slots[one.slot].mount for one in candidates]
-    reasons = record.recover(candidates, state_directory, lock)
-    failed += [f"{mount}: {why}" for mount, why in zip(tried, reasons, strict=True) if why]
-    thawed = tuple(mount for mount, why in zip(tried, reasons, strict=True) if not why)
-    return Recovered(record.run_id, thawed, tuple(failed), tuple(others))
+    return candidates, failed, others

@@ -177,24 +177,16 @@ def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
 
 
 def _step(step: RecordedStep, now_ns: int) -> RunStep:
+    by_group: dict[int, str] = {Group.PRE_SCRIPTS: "pre-script", Group.POST_SCRIPTS: "post-script"}
+    is_snapshot = step.takes_snapshot and step.kind is not StepKind.WINDOW
     return RunStep(
-        what=_what(step),
+        what=by_group.get(step.group, "snapshot" if is_snapshot else _word(step.kind)),
         status=_word(step.status),
         path=step.path,
         begun_s=_since(step.begin_ns, now_ns),
         ended_s=_since(step.end_ns, now_ns),
         verdict=None if step.verdict is Verdict.NONE else _word(step.verdict),
     )
-
-
-def _what(step: RecordedStep) -> str:
-    if step.group == Group.PRE_SCRIPTS:
-        return "pre-script"
-    if step.group == Group.POST_SCRIPTS:
-        return "post-script"
-    if step.takes_snapshot and step.kind is not StepKind.WINDOW:
-        return "snapshot"
-    return _word(step.kind)
 
 
 def _word(member: Enum) -> str:

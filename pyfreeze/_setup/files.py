@@ -162,15 +162,6 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     written: list[str] = []
     try:
-        there = os.listdir(fd)
-        for file in files:
-            if file.name in there:
-                path = os.path.join(directory, file.name)
-                text = (
-                    "exists, expected no file of this name, as none is overwritten: "
-                    "move it away, or choose another directory"
-                )
-                raise UsageError(errno.EEXIST, text, path)
         for file in files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             own = os.open(file.name, flags, 0o600, dir_fd=fd)
@@ -181,10 +172,16 @@ def _write_all(directory: str, files: Sequence[_File]) -> tuple[str, ...]:
                 os.fchown(own, 0, 0)
                 os.fchmod(own, file.mode)
                 os.fsync(own)
-    except BaseException:
+    except BaseException as error:
         for name in written:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=fd)
+        if isinstance(error, FileExistsError):
+            text = (
+                "exists, expected no file of this name, as none is overwritten: "
+                "move it away, or choose another directory"
+            )
+            raise UsageError(errno.EEXIST, text, os.path.join(directory, error.filename)) from None
         raise
     finally:
         os.close(fd)

@@ -27,7 +27,8 @@ def provider_of(
         timeout_s: what a command, or a peer without a window, may take.
 
     Raises:
-        UsageError: it is none of these, a descriptor is not open, or there is no such program.
+        UsageError: it is none of these, a descriptor is not open, there is no such program, or it
+            cannot be executed.
     """
     if isinstance(snapshot, Peer):
         return PeerProvider(snapshot, timeout_s)

@@ -43,11 +43,7 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
 
 
 class CommandProvider(Provider):
-    """The supervisor parks it before the freeze, lets it go in the window, and thaws at its end.
-
-    Raises:
-        UsageError: it is no list of words, there is no such program, or it cannot be executed.
-    """
+    """The supervisor parks it before the freeze, lets it go in the window, and thaws at its end."""
 
     kind = "command"
 

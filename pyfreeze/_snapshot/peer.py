@@ -36,11 +36,7 @@ class Peer(NamedTuple):
 
 
 class PeerProvider(Provider):
-    """The supervisor itself tells the peer, and hears its answer.
-
-    Raises:
-        UsageError: a descriptor is not open.
-    """
+    """The supervisor itself tells the peer, and hears its answer."""
 
     kind = "peer"
 
