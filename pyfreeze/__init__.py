@@ -33,20 +33,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: Where each public name is; those that are not here are errors.
 _HOMES = {
     "FilesystemTimes": "_model.timeline",
-    "FreezeError": "_model.errors",
-    "FreezeFailedError": "_model.errors",
-    "FreezeTimeoutError": "_model.errors",
-    "InconsistentError": "_model.errors",
-    "LockedError": "_model.errors",
     "MountError": "_mounts.mountinfo",
-    "NotPermittedError": "_model.errors",
     "Peer": "_snapshot.peer",
     "Report": "_model.report",
-    "StillFrozenError": "_model.errors",
-    "SupervisorError": "_model.errors",
-    "UsageError": "_model.errors",
     "Window": "_api.window",
     "WindowKeywords": "_model.options",
     "WindowTimes": "_model.timeline",
@@ -80,11 +72,11 @@ __all__ = [
 if not TYPE_CHECKING:  # else every misspelt name would have a type
 
     def __getattr__(name: str) -> object:
-        home = _HOMES.get(name)
-        if home is None:
+        if name not in __all__:
             raise AttributeError(f"module 'pyfreeze' has no attribute {name!r}")
         from importlib import import_module
 
+        home = _HOMES.get(name, "_model.errors")
         value = getattr(import_module(f"pyfreeze.{home}"), name)
         globals()[name] = value
         return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Example, declare, option
@@ -43,7 +44,6 @@ def command(as_json: bool, verbose: bool) -> int:
     something that may still be frozen, which pyfreeze thaw sees to. 1: the pages can't be read,
     which takes root.
     """
-    from pyfreeze._base.paths import STATE_DIRECTORY
     from pyfreeze._recovery.status import read_status
 
     runs = read_status(STATE_DIRECTORY, os.environ.get("PYFREEZE_RUN_ID"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Example, declare, mount_option, option
 from pyfreeze._model.errors import FreezeError, NotPermittedError
@@ -50,7 +51,6 @@ def command(mounts: tuple[str, ...], force: bool, verbose: bool) -> int:
 
 
 def _thaw_left(mounts: Sequence[str], *, verbose: bool) -> int:
-    from pyfreeze._base.paths import STATE_DIRECTORY
     from pyfreeze._recovery.force import named_mounts
     from pyfreeze._recovery.recover import recover
 
@@ -76,7 +76,6 @@ def _thaw_left(mounts: Sequence[str], *, verbose: bool) -> int:
 
 
 def _thaw_named(paths: Sequence[str]) -> int:
-    from pyfreeze._base.paths import STATE_DIRECTORY
     from pyfreeze._recovery.force import named_mounts, thaw_by_force
 
     lines: list[str] = []

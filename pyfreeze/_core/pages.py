@@ -104,7 +104,11 @@ class Record:
     def _step(self, index: int) -> RecordedStep:
         out = ffi.new("pf_step_report *")
         self._check(lib.pf_record_step(self._record, index, out, self._fault))
-        path, child = self._child(index)
+        path, child = ffi.new("const char **"), ffi.new("pf_child_report *")
+        result = lib.pf_record_child(self._record, index, path, child, self._fault)
+        has_child = result != -errno.ENOENT
+        if has_child:
+            self._check(result)
         return RecordedStep(
             kind=KINDS[out.kind],
             status=STATUSES[out.status],
@@ -113,17 +117,9 @@ class Record:
             takes_snapshot=bool(out.flags & lib.PF_STEP_SNAPSHOT),
             begin_ns=out.begin_ns,
             end_ns=out.end_ns,
-            path=path,
-            child=child,
+            path=os.fsdecode(ffi.string(path[0])) if has_child else None,
+            child=child_end(child) if has_child else None,
         )
-
-    def _child(self, index: int) -> tuple[str | None, ChildEnd | None]:
-        path, out = ffi.new("const char **"), ffi.new("pf_child_report *")
-        result = lib.pf_record_child(self._record, index, path, out, self._fault)
-        if result == -errno.ENOENT:
-            return None, None
-        self._check(result)
-        return os.fsdecode(ffi.string(path[0])), child_end(out)
 
     def recover(
         self, candidates: Sequence[Candidate], state_directory: str, lock: int

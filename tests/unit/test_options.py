@@ -96,7 +96,7 @@ def test_option_before_variable_before_default(
 def test_wrong_variable_is_named(
     name: str, option: click.Option, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pyfreeze._cli.usage import message_of
+    from pyfreeze._cli.main import message_of
 
     monkeypatch.setenv(str(option.envvar), "nonsense")
     with pytest.raises(click.BadParameter) as caught:
