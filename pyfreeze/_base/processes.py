@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from pyfreeze._base.files import read_if_there
+
+ProcessState = Literal["running", "stopped", "gone"]
 
 _CAP_SYS_ADMIN = 21
 
@@ -20,9 +23,12 @@ def is_supervisor(pid: int, run_id: str) -> bool:
     return read_if_there(f"/proc/{pid}/cmdline").split("\0")[1:2] == [run_id]
 
 
-def state_of(pid: int) -> str:
-    """The scheduler's state of a process, of one letter; empty: there is none."""
-    return "".join(read_if_there(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1])
+def state_of(pid: int) -> ProcessState:
+    """What a process does, by the letter of its scheduler's state; a zombie is gone."""
+    letters = read_if_there(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    if not letters or letters[0] in "ZX":
+        return "gone"
+    return "stopped" if letters[0] in "Tt" else "running"
 
 
 def has_mapped(pid: int, path: str) -> bool:

@@ -55,10 +55,6 @@ _RAISE_HOST_TIMEOUT = (
     "configuration."
 )
 _FIX_HOST_CONFIG = "Restore the plugin host configuration from its template and set it up again."
-_FIX_SCRIPT_CONFIG = (
-    "Restore the script configuration from its template ('pyfreeze init' writes one) "
-    "and set it up again."
-)
 
 
 def _row(number: int, name: str, message: str, action: str, documented_name: str = "") -> Code:
@@ -161,7 +157,8 @@ class OutcomeCode(IntEnum):
         305,
         "FailedPrepostPluginConfigParsing",
         "The script configuration cannot be read or is not valid.",
-        _FIX_SCRIPT_CONFIG,
+        "Restore the script configuration from its template ('pyfreeze init' writes one) "
+        "and set it up again.",
         "IncorrectJSONConfigFile",
     )
     PRE_SCRIPT_INSECURE = _row(

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.processes import find_supervisor, has_mapped, is_supervisor, state_of
 from pyfreeze._core.types import Group, StepKind
@@ -18,6 +18,7 @@ from pyfreeze._recovery.recover import find_pages
 if TYPE_CHECKING:
     from enum import Enum
 
+    from pyfreeze._base.processes import ProcessState
     from pyfreeze._core.pages import Record, RecordedStep
     from pyfreeze._model.states import FilesystemState
     from pyfreeze._model.timeline import FilesystemTimes
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 _NS_PER_S = 1000 * NS_PER_MS
 #: How often a page is read that was found half made; making one takes microseconds.
 _LOOKS = 100
-
-ProcessState = Literal["running", "stopped", "gone"]
 
 
 class ProcessStatus(NamedTuple):
@@ -136,9 +135,9 @@ def _read(path: str, this_run_id: str | None) -> RunStatus | None:
 
 def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStatus:
     supervisor = record.supervisor_pid or find_supervisor(record.run_id)
-    supervisor_state = _state(supervisor) if is_supervisor(supervisor, record.run_id) else "gone"
+    supervisor_state = state_of(supervisor) if is_supervisor(supervisor, record.run_id) else "gone"
     holds_page = has_mapped(record.client_pid, record.path)
-    client_state = _state(record.client_pid) if holds_page else "gone"
+    client_state = state_of(record.client_pid) if holds_page else "gone"
     now_ns = time.monotonic_ns()
     # Read after the processes were looked at: what a dead one left changes no more.
     slots = record.filesystems() if record.same_boot else ()
@@ -156,13 +155,6 @@ def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStat
         transitions=record.transitions(),
         steps=tuple(_step(one, now_ns) for one in record.steps()) if record.same_boot else (),
     )
-
-
-def _state(pid: int) -> ProcessState:
-    letter = state_of(pid)
-    if letter in ("", "Z", "X"):
-        return "gone"
-    return "stopped" if letter in ("T", "t") else "running"
 
 
 def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:

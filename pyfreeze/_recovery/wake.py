@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 #: How long one that was woken may take: it thaws at once, and runs the post-scripts it owes.
 PATIENCE_S = 5.0
-_STOPPED = ("T", "t")
 
 
 def wake(path: str) -> bool:
@@ -43,7 +42,7 @@ def _wake(record: Record) -> bool:
     supervisor = record.supervisor_pid or find_supervisor(record.run_id)
     if not record.same_boot or not is_supervisor(supervisor, record.run_id):
         return False
-    if state_of(record.client_pid) not in ("", "Z", "X") or state_of(supervisor) not in _STOPPED:
+    if state_of(record.client_pid) != "gone" or state_of(supervisor) != "stopped":
         return False
     try:
         pidfd = os.pidfd_open(supervisor)
@@ -58,9 +57,7 @@ def _wake(record: Record) -> bool:
         if not _is_overdue(record):
             return False
         # Awake it thaws, which may take its time; what cannot be woken is not waited for.
-        if state_of(supervisor) not in _STOPPED and _has_ended(
-            pidfd, record.thawed_limit_ns * 1e-9
-        ):
+        if state_of(supervisor) != "stopped" and _has_ended(pidfd, record.thawed_limit_ns * 1e-9):
             return True
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)

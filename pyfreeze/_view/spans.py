@@ -30,13 +30,13 @@ class Span(NamedTuple):
 def window_spans(report: Report) -> tuple[Span, ...]:
     """The freeze window, filesystem by filesystem in the order of freezing, and the snapshot."""
     begun = [f for f in report.window.filesystems if f.freeze_t_ms is not None]
-    begun.sort(key=_freeze_begin_ms)
+    begun.sort(key=lambda f: f.freeze_t_ms or 0.0)
     snapshots = [_span("snapshot", "snapshot", e) for e in report.events if e.what == "snapshot"]
     if not begun:
         return ()
     last_ns = max(
         [span.end_ns for span in snapshots]
-        + [_ns(_freeze_begin_ms(f) + (f.frozen_ms or f.freeze_ms or 0)) for f in begun]
+        + [_ns((f.freeze_t_ms or 0.0) + (f.frozen_ms or f.freeze_ms or 0)) for f in begun]
     )
     return tuple(span for f in begun for span in filesystem_spans(f, last_ns)) + tuple(snapshots)
 
@@ -44,7 +44,7 @@ def window_spans(report: Report) -> tuple[Span, ...]:
 def filesystem_spans(filesystem: FilesystemReport, last_ns: int) -> list[Span]:
     """One filesystem's; what has no known end goes on until `last_ns`."""
     row = f"{filesystem.mount} ({filesystem.fstype})"
-    enter_ns = _ns(_freeze_begin_ms(filesystem))
+    enter_ns = _ns(filesystem.freeze_t_ms or 0.0)
     if filesystem.freeze_ms is None:
         return [Span(row, "hanging", enter_ns, max(last_ns, enter_ns))]
     frozen_ns = enter_ns + _ns(filesystem.freeze_ms)
@@ -88,10 +88,6 @@ _ROWS = {
 def _span(row: str, phase: str, event: EventReport) -> Span:
     begin_ns = _ns(event.t_ms)
     return Span(row, phase, begin_ns, begin_ns + max(_ns(event.duration_ms), 0))
-
-
-def _freeze_begin_ms(filesystem: FilesystemReport) -> float:
-    return filesystem.freeze_t_ms or 0.0
 
 
 def _ns(milliseconds: float) -> int:
