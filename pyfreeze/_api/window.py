@@ -36,17 +36,6 @@ if TYPE_CHECKING:
     from pyfreeze._mounts.selection import Filesystem
 
 
-def still_frozen(run: Run) -> StillFrozenError | None:
-    """The error that names what may still be frozen, if anything may."""
-    mounts = tuple(f.mount for f in run.filesystems() if f.may_be_frozen)
-    if not mounts:
-        return None
-    others = f" (and {', '.join(mounts[1:])})" if mounts[1:] else ""
-    error = StillFrozenError(errno.EBUSY, f"may still be frozen{others}", mounts[0])
-    error.mounts = mounts
-    return error
-
-
 def verdict_error(verdict: Verdict, cause: FreezeError | None, times: WindowTimes) -> FreezeError:
     """The exception for a window that is not good."""
     if verdict in (Verdict.FREEZE_FAILED, Verdict.FREEZE_TIMEOUT):
@@ -138,9 +127,12 @@ class Window:
 
     def _failure(self, run: Run, event: Event, end_ns: int = 0) -> FreezeError | None:
         self.times = window_times(run.filesystems(), self._begin_ns, end_ns)
-        frozen = still_frozen(run)
-        if frozen is not None:
-            return frozen
+        mounts = tuple(f.mount for f in self.times.filesystems if f.may_be_frozen)
+        if mounts:
+            others = f" (and {', '.join(mounts[1:])})" if mounts[1:] else ""
+            error = StillFrozenError(errno.EBUSY, f"may still be frozen{others}", mounts[0])
+            error.mounts = mounts
+            return error
         if event.error is not None:  # the plan was refused
             return event.error
         opening, window = run.steps()

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pyfreeze._model.transitions import Transition
     from pyfreeze._snapshot.provider import Call, SnapshotResult
 
-_NOT_FROZEN = (Verdict.FREEZE_FAILED, Verdict.FREEZE_TIMEOUT)
-
 
 class Journal(NamedTuple):
     """What a backup left behind. Times are CLOCK_MONOTONIC ns."""
@@ -93,10 +91,11 @@ def script_ends(plan: Plan, route: Route, journal: Journal) -> tuple[ScriptEnd, 
 
 def _window_failed(record: StepRecord | None) -> bool:
     """Whether freezing failed in a window, and not its command on its way to being parked."""
-    if record is None or not record.is_over or record.verdict not in _NOT_FROZEN:
+    if record is None or not record.is_over:
         return False
-    its_own = record.child is not None and record.child.exec_error != 0
-    return not (its_own and record.verdict is Verdict.FREEZE_FAILED)
+    if record.verdict is Verdict.FREEZE_FAILED:
+        return record.child is None or record.child.exec_error == 0
+    return record.verdict is Verdict.FREEZE_TIMEOUT
 
 
 def freeze_failure(route: Route, journal: Journal) -> FreezeFailure | None:

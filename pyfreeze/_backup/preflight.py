@@ -61,17 +61,12 @@ def preflight(settings: Settings) -> tuple[Row, ...]:
     try:
         plan = make_plan(settings)
     except FreezeError as error:
-        text = str(error) if not error.strerror else error.strerror
-        rows.append(_problem("filesystems", str(error.filename or "mounts"), text))
+        subject = str(error.filename or "mounts")
+        rows.append(_problem("filesystems", subject, error.strerror or str(error)))
     else:
         rows += [*_configuration(plan), *_filesystems(plan), *_outlook(plan)]
     rows += _listeners()
     return tuple(rows)
-
-
-def passes(rows: tuple[Row, ...]) -> bool:
-    """Whether nothing that was looked at is a problem."""
-    return all(row.grade != "problem" for row in rows)
 
 
 def _privileges() -> Iterator[Row]:
@@ -143,9 +138,8 @@ def _configuration(plan: Plan) -> Iterator[Row]:
     for problem in problems_of(config):
         grade: Grade = "note" if problem.is_note else "problem"
         yield Row("configuration", grade, "scripts", problem.message, problem.code)
-    if config.freeze_problem is not None:
-        message, code = config.freeze_problem.message, config.freeze_problem.code
-        yield _problem("configuration", "freeze configuration", message, code)
+    if (wrong := config.freeze_problem) is not None:
+        yield _problem("configuration", "freeze configuration", wrong.message, wrong.code)
     for notice in config.notices:
         yield Row("configuration", "warning", "notice", notice)
     for plugin in plan.plugins:

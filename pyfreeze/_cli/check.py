@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyfreeze._backup.preflight import LEFT_OUT, passes, preflight
+from pyfreeze._backup.preflight import LEFT_OUT, preflight
 from pyfreeze._backup.settings import Settings
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Example, declare, option, settings_options
@@ -39,16 +39,16 @@ def command(as_json: bool, **settings: Any) -> int:
     Exit status 0 if nothing stands in the way of a backup, else 1. Warnings don't count.
     """
     rows = preflight(Settings(snapshot=lambda: None, **settings))  # a check takes none
-    good = passes(rows)
+    problems = sum(row.grade == "problem" for row in rows)
     if as_json:
-        result = {"version": 1, "ok": good, "rows": [row._asdict() for row in rows]}
+        result = {"version": 1, "ok": not problems, "rows": [row._asdict() for row in rows]}
         click.echo(json.dumps(result, indent=2))
     else:
-        _print_table(rows, good=good)
-    return exits.SUCCESS if good else exits.FAILED
+        _print_table(rows, problems)
+    return exits.FAILED if problems else exits.SUCCESS
 
 
-def _print_table(rows: tuple[Row, ...], *, good: bool) -> None:
+def _print_table(rows: tuple[Row, ...], problems: int) -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
@@ -68,7 +68,6 @@ def _print_table(rows: tuple[Row, ...], *, good: bool) -> None:
     console.print(table)
     for line in words.left_out((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):
         console.print(Text(f"left out, {line}", style="dim"))
-    problems = sum(row.grade == "problem" for row in rows)
     warnings = sum(row.grade == "warning" for row in rows)
-    verdict = "ready" if good else f"not ready: {problems} problem{'s' if problems > 1 else ''}"
+    verdict = f"not ready: {problems} problem{'s' if problems > 1 else ''}" if problems else "ready"
     console.print(f"{verdict}, {warnings} warning{'' if warnings == 1 else 's'}", style="bold")

@@ -107,9 +107,6 @@ def variable_of(option: str) -> str:
     return "PYFREEZE_" + option.removeprefix("--").replace("-", "_").upper()
 
 
-# ---- the options of a window ---------------------------------------------------------------------
-
-
 def window_options(*, required: Sequence[str] = ()) -> Decorator:
     """Add every option of a window to a command, which gets one argument: `window`.
 

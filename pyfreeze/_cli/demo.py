@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._model.codes import OutcomeCode
@@ -71,8 +72,6 @@ def command(keep: str | None, as_json: bool) -> int:
 
 def _check_keep(directory: str) -> None:
     """Fail before the work, not after it."""
-    from pyfreeze._base.paths import STATE_DIRECTORY
-
     if os.path.commonpath([directory, STATE_DIRECTORY]) == STATE_DIRECTORY:
         text = f"found {directory!r}, expected a place that the demo does not hide while it runs"
         raise UsageError(errno.EINVAL, text, "--keep")

@@ -14,6 +14,8 @@ from pyfreeze._backup.scripts import Script, script_of
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyfreeze._backup.plan import Plan
 
 
@@ -76,26 +78,25 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         click.echo(f"   left out, {line}")
 
 
-def _steps(plan: Plan) -> list[str]:
+def _steps(plan: Plan) -> Iterator[str]:
     """The plan as sentences, in the order of their doing: pure."""
     if not plan.takes_snapshot:
-        return ["No snapshot would be taken: the backup would fail for the problems above."]
-    names = [f"{f.mount_point} (level {f.level})" for f in plan.selection.filesystems]
+        yield "No snapshot would be taken: the backup would fail for the problems above."
+        return
     freezes = plan.policy.freeze
-    steps = []
+    names = ", ".join(f"{f.mount_point} (level {f.level})" for f in plan.selection.filesystems)
     if freezes:
-        steps.append(f"Write dirty data of {', '.join(names)} to disk")
+        yield f"Write dirty data of {names} to disk"
     if plan.runs_scripts:
-        steps.append(_say(plan, "pre"))
+        yield _say(plan, "pre")
     if freezes:
-        steps.append("Flush again until it converges, then freeze: " + ", ".join(names))
+        yield f"Flush again until it converges, then freeze: {names}"
     limit = f"; everything thaws after {plan.window.max_window_s:g} s" if freezes else ""
-    steps.append(f"Take the snapshot: {' '.join(plan.provider.argv)}{limit}")
+    yield f"Take the snapshot: {' '.join(plan.provider.argv)}{limit}"
     if freezes:
-        steps.append("Thaw, in reverse order")
+        yield "Thaw, in reverse order"
     if plan.runs_scripts:
-        steps.append(_say(plan, "post"))
-    return steps
+        yield _say(plan, "post")
 
 
 def _say(plan: Plan, phase: str) -> str:

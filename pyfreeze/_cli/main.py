@@ -132,9 +132,6 @@ def _command_in(arguments: Sequence[str]) -> str:
     return next((word for word in arguments if word in _COMMANDS), "")
 
 
-# ---- wrong usage: what it is about, what was found, what was expected, what to do ----------------
-
-
 def message_of(error: click.ClickException, command: str = "") -> str:
     """An error of click's as all messages of pyfreeze are; `command` is what it was asked for."""
     context = error.ctx if isinstance(error, click.UsageError) else None

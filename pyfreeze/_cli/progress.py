@@ -82,7 +82,6 @@ class Progress(Observer):
         with self._changed:
             self._end_phase()
             self._stopping = True
-            self._changed.notify_all()
         self._thread.join(_FAREWELL_S)
 
     # ---- the backup's thread -----------------------------------------------------------------
@@ -93,7 +92,6 @@ class Progress(Observer):
             self._end_phase()
             self._phase = (_TITLES.get(phase, phase), detail, time.monotonic())
             self._quiet = phase == "window"
-            self._changed.notify_all()
 
     def says(self, text: str) -> None:
         """Show the last line of it."""
@@ -104,13 +102,12 @@ class Progress(Observer):
         """Show that a phase is over."""
         with self._changed:
             self._end_phase()
-            self._quiet = False
-            self._changed.notify_all()
 
     def _end_phase(self) -> None:
         if self._phase is not None:
             self._over.append(self._line((_DONE[self._unicode], "green")))
-        self._phase, self._said = None, ""
+        self._phase, self._said, self._quiet = None, "", False
+        self._changed.notify_all()  # who waits sees what is set as long as the lock is held
 
     # ---- the drawing thread ------------------------------------------------------------------
 

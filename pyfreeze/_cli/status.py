@@ -15,7 +15,7 @@ from pyfreeze._cli.command import Example, declare, option
 from pyfreeze._model.transitions import describe_transition, transition_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pyfreeze._recovery.status import RunStatus, RunStep
 
@@ -86,25 +86,24 @@ def _transitions(run: RunStatus) -> list[dict[str, object]]:
     ]
 
 
-def _lines(run: RunStatus, *, verbose: bool) -> list[str]:
+def _lines(run: RunStatus, *, verbose: bool) -> Iterator[str]:
     """A run for people: pure."""
     this = " (this run)" if run.is_this else ""
     begun = f"begun {run.age_s:.1f} s ago"
     client, supervisor = (f"{one.pid or '-'} {one.state}" for one in (run.client, run.supervisor))
     processes = f"client {client}, supervisor {supervisor}"
-    lines = [f"run {run.run_id}{this}: {'alive' if run.alive else 'dead'}, {begun}; {processes}"]
+    yield f"run {run.run_id}{this}: {'alive' if run.alive else 'dead'}, {begun}; {processes}"
     if run.alive and run.deadline_left_s is not None:
-        lines.append(f"  thaws everything within {max(run.deadline_left_s, 0.0):.1f} s")
+        yield f"  thaws everything within {max(run.deadline_left_s, 0.0):.1f} s"
     for one in run.filesystems:
         since = "" if one.frozen_s is None else f" for {one.frozen_s:.1f} s"
         state = one.state if run.alive or not one.may_be_frozen else "may be frozen"
-        lines.append(f"  {one.mount} ({one.device}): {state}{since}")
-    lines += [f"  {_step(step, run.alive)}" for step in run.steps]
+        yield f"  {one.mount} ({one.device}): {state}{since}"
+    yield from (f"  {_step(step, run.alive)}" for step in run.steps)
     if run.left_frozen:
-        lines.append("  thaw it: pyfreeze thaw")
+        yield "  thaw it: pyfreeze thaw"
     if verbose:
-        lines += transition_lines(run.transitions, [one.mount for one in run.filesystems])
-    return lines
+        yield from transition_lines(run.transitions, [one.mount for one in run.filesystems])
 
 
 def _step(step: RunStep, alive: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +33,7 @@ class Seconds(click.types.FloatParamType):
         try:
             number = float(value)
         except ValueError:
-            number = math.nan
+            number = 0.0
         if not 0 < number <= DAY_S:  # refuses NaN too
             expected = "a number of seconds above 0, at most 86400 (a day)"
             self.fail(f"found {value!r}, expected {expected}", param, ctx)
@@ -104,8 +103,6 @@ class MountPoint(File):
     """A mount point; what is to be said against it, the choice of filesystems says."""
 
     name = "mount point"
-    #: Several in one variable, as in PATH: a mount point may hold blanks.
-    envvar_list_splitter = ":"
 
     def shell_complete(
         self, ctx: Context, param: Parameter, incomplete: str
@@ -117,5 +114,5 @@ class MountPoint(File):
         return [CompletionItem(path) for path in sorted(paths) if path.startswith(incomplete)]
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        """Without the empty ones of doubled and trailing separators."""
+        """Several as in PATH, for one may hold blanks; without the empty ones of doubled colons."""
         return [path for path in rv.split(":") if path]

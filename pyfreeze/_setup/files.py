@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyfreeze._base import trust
 from pyfreeze._config.script_config import template
 from pyfreeze._model.errors import FreezeError, NotPermittedError, UsageError
+from pyfreeze._quiesce.catalogue import load
+from pyfreeze._quiesce.errors import QuiesceError
+from pyfreeze._setup.render import program, scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +74,6 @@ def _files(directory: str, application: Application | None) -> tuple[_File, ...]
     config["preScriptParams"] = config["postScriptParams"] = []
     pre, post = _PRE_SCRIPT, _POST_SCRIPT
     if application is not None:
-        from pyfreeze._setup.render import scripts
-
         pre, post = scripts(application, directory)
         config |= {"timeoutInSeconds": application.timeout_s, "appName": application.title}
     return (
@@ -100,7 +101,10 @@ def write(directory: str, name: str | None) -> tuple[str, ...]:
         NotPermittedError: not root.
         FreezeError: the directory, or one above it, is not root's alone to write.
     """
-    application = _load(name) if name is not None else None
+    try:
+        application = load(name) if name is not None else None
+    except QuiesceError as error:
+        raise UsageError(errno.EINVAL, str(error)) from None
     if not directory.startswith("/") or "\0" in directory:
         raise UsageError(errno.EINVAL, f"found {directory!r}, expected an absolute path")
     if os.geteuid() != 0:
@@ -123,24 +127,12 @@ def write(directory: str, name: str | None) -> tuple[str, ...]:
             os.rmdir(directory)
 
 
-def _load(name: str) -> Application:
-    from pyfreeze._quiesce.catalogue import load
-    from pyfreeze._quiesce.errors import QuiesceError
-
-    try:
-        return load(name)
-    except QuiesceError as error:
-        raise UsageError(errno.EINVAL, str(error)) from None
-
-
 def doubts_about_program() -> tuple[str, ...]:
     """What others than root may change of the program behind the applications' scripts.
 
     A line for each file or directory that is not root's alone, with what was found; they are run
     with root's power.
     """
-    from pyfreeze._setup.render import program
-
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parts = [(path, trust.PROGRAM) for path in program()]
     for directory, _, names in os.walk(package):

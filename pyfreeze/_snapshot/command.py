@@ -30,9 +30,8 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
         if not os.path.exists(path):
-            raise UsageError(
-                errno.ENOENT, "found no such file, expected the snapshot command", name
-            )
+            text = "found no such file, expected the snapshot command"
+            raise UsageError(errno.ENOENT, text, name)
         text = "found no executable file, expected the snapshot command: is it mode 755?"
         raise UsageError(errno.EACCES, text, name)
     found = shutil.which(name, path=environment.get("PATH", CLEAN_ENVIRONMENT["PATH"]))
