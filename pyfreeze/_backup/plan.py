@@ -6,10 +6,16 @@ import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._backup.outcome import Policy, ScriptFailure, decide_snapshot
-from pyfreeze._backup.settings import check
 from pyfreeze._config.load import load
 from pyfreeze._model.errors import UsageError
-from pyfreeze._model.options import Flush, WindowKeywords, WindowOptions, resolve
+from pyfreeze._model.options import (
+    Flush,
+    WindowKeywords,
+    WindowOptions,
+    check_seconds,
+    check_window,
+    resolve,
+)
 from pyfreeze._mounts.choose import choose, has_single_disk
 from pyfreeze._mounts.selection import Selection
 from pyfreeze._snapshot.catalogue import provider_of
@@ -55,10 +61,13 @@ def make_plan(settings: Settings) -> Plan:
     """Read and check everything; nothing is run, nothing is touched.
 
     Raises:
-        UsageError: an argument is wrong (a mount, the snapshot command).
+        UsageError: an argument is wrong (a time, a mount, the snapshot command); the text names
+            it, what was found and what was expected.
         FreezeError: the state directory lies on what is to be frozen.
     """
-    check(settings)
+    check_window("backup", settings.window)
+    check_seconds("flush_timeout", settings.flush_timeout_s)
+    check_seconds("snapshot_timeout", settings.snapshot_timeout_s)
     provider = provider_of(
         settings.snapshot, settings.environment, settings.directory, settings.snapshot_timeout_s
     )

@@ -1,4 +1,4 @@
-"""What a backup is asked to do, checked before anything happens."""
+"""What a backup is asked to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._model.codes import LEVEL_NAMES, Level
 from pyfreeze._model.errors import UsageError
-from pyfreeze._model.options import WindowKeywords, check_seconds, check_window
+from pyfreeze._model.options import WindowKeywords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,17 +41,6 @@ class Settings(NamedTuple):
     environment: Mapping[str, str] = CLEAN_ENVIRONMENT
     directory: str = "/"
     state_directory: str = STATE_DIRECTORY
-
-
-def check(settings: Settings) -> None:
-    """Check the times; each way to take a snapshot checks itself.
-
-    Raises:
-        UsageError: naming the option, what was found and what was expected.
-    """
-    check_window("backup", settings.window)
-    check_seconds("flush_timeout", settings.flush_timeout_s)
-    check_seconds("snapshot_timeout", settings.snapshot_timeout_s)
 
 
 def parse_level(text: str) -> Level:

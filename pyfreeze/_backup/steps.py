@@ -59,16 +59,14 @@ def route_of(plan: Plan, run_id: str) -> Route:
         return len(steps) - 1
 
     falls_back = may_fall_back(policy)
-    unfrozen_too = falls_back or policy.single_disk
     not_frozen = Fact.UNFREEZABLE if falls_back else Fact.UNFREEZABLE | Fact.NO_SNAPSHOT
     over = Fact.ABORTED | Fact.NO_SNAPSHOT
     opening = writeback = window = unfrozen = None
     if policy.freeze:
         opening = add(Step(StepKind.OPEN, skip_if=over, on_failure=not_frozen))
         # The bulk of what is dirty, before an application waits.
-        flush = Step(StepKind.FLUSH, flush=plan.writeback)
-        over_or_not_frozen = over | Fact.UNFREEZABLE
-        writeback = add(flush._replace(skip_if=over_or_not_frozen, on_failure=not_frozen))
+        flush = Step(StepKind.FLUSH, flush=plan.writeback, on_failure=not_frozen)
+        writeback = add(flush._replace(skip_if=over | Fact.UNFREEZABLE))
     plugins = plan.plugins if plan.runs_scripts else ()
     pre = []
     for plugin in plugins:
@@ -86,7 +84,7 @@ def route_of(plan: Plan, run_id: str) -> Route:
     if decide_snapshot(plan.failures, policy).freeze:
         frozen = provider.frozen_step(plan.window, run_id)
         window = add(frozen._replace(skip_if=over | Fact.UNFREEZABLE, on_failure=not_frozen))
-    if window is None or unfrozen_too:
+    if window is None or falls_back or policy.single_disk:
         only_if = Fact.NONE if window is None else Fact.UNFREEZABLE
         step = provider.unfrozen_step(run_id)
         unfrozen = add(step._replace(skip_if=over, only_if=only_if))

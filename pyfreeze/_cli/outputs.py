@@ -15,7 +15,6 @@ from pyfreeze._model.errors import UsageError
 if TYPE_CHECKING:
     from pyfreeze._model.report import AnyReport, Report
 
-_PICTURES = (".html", ".svg")
 #: For a collector that is not root.
 _METRICS_MODE = 0o644
 
@@ -33,7 +32,7 @@ class Outputs(NamedTuple):
         Raises:
             UsageError: names the option, the file, and what is wrong with it.
         """
-        if self.report is not None and not self.report.endswith(_PICTURES):
+        if self.report is not None and not self.report.endswith((".html", ".svg")):
             text = f"--report: found {os.path.basename(self.report)!r}, expected a name that ends "
             raise UsageError(errno.EINVAL, text + "in .html or .svg", self.report)
         for name, path in self._asdict().items():

@@ -54,7 +54,8 @@ def _wake(record: Record) -> bool:
         signal.pidfd_send_signal(pidfd, signal.SIGCONT)
         if _has_ended(pidfd, PATIENCE_S):
             return True
-        if not _is_overdue(record):
+        overdue = 0 < record.deadline_ns < time.monotonic_ns()
+        if not overdue or not any(slot.may_be_frozen for slot in record.filesystems()):
             return False
         # Awake it thaws, which may take its time; what cannot be woken is not waited for.
         if state_of(supervisor) != "stopped" and _has_ended(pidfd, record.thawed_limit_ns * 1e-9):
@@ -64,11 +65,6 @@ def _wake(record: Record) -> bool:
         return _has_ended(pidfd, PATIENCE_S)
     finally:
         os.close(pidfd)
-
-
-def _is_overdue(record: Record) -> bool:
-    overdue = 0 < record.deadline_ns < time.monotonic_ns()
-    return overdue and any(slot.may_be_frozen for slot in record.filesystems())
 
 
 def _has_ended(pidfd: int, timeout_s: float) -> bool:

@@ -61,10 +61,6 @@ exec {program} {name} post "$hold"
 """
 
 
-#: Of a comment, without its "# ".
-_WIDTH = 98
-
-
 def program() -> tuple[str, ...]:
     """The files that the scripts run with root's power: the interpreter, and what it is given."""
     return (
@@ -94,7 +90,7 @@ def scripts(application: Application, directory: str) -> tuple[str, str]:
     }
     assignments = []
     for one in settings:
-        comment = textwrap.fill(one.comment, _WIDTH, break_on_hyphens=False)
+        comment = textwrap.fill(one.comment, 100 - len("# "), break_on_hyphens=False)
         assignments.append(f"{_comment(comment)}\n{one.name}={shlex.quote(one.default)}")
     pre = _PRE.format(
         **common,

@@ -35,8 +35,7 @@ def script(one: ScriptReport) -> str:
 
 def snapshot(one: SnapshotReport) -> str:
     """What became of the snapshot."""
-    text = one.message or "succeeded"
-    return f"snapshot {one.kind}: {text}, {milliseconds(one.duration_ms)}"
+    return f"snapshot {one.kind}: {one.message or 'succeeded'}, {milliseconds(one.duration_ms)}"
 
 
 def window(report: Report) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyfreeze._backup.settings import Settings, check, parse_level
+from pyfreeze._backup.plan import make_plan
+from pyfreeze._backup.settings import Settings, parse_level
 from pyfreeze._model.codes import Level
 from pyfreeze._model.errors import UsageError
 from pyfreeze._snapshot.catalogue import provider_of
@@ -33,7 +34,7 @@ def test_commands_that_are_none(snapshot: list[str]) -> None:
 )
 def test_each_duration_is_checked_by_its_name(name: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match=f"{name}: found -1"):
-        check(settings)
+        make_plan(settings)
 
 
 def test_a_peer_needs_open_descriptors() -> None:
