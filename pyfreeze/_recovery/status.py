@@ -118,9 +118,8 @@ def _read(path: str, this_run_id: str | None) -> RunStatus | None:
 
     for _ in range(_LOOKS):
         try:
-            begin = os.stat(
-                path
-            ).st_mtime  # writing through a mapping of a tmpfs leaves it as it is
+            # Writing through a mapping of a tmpfs leaves it as it is.
+            begin = os.stat(path).st_mtime
             with contextlib.closing(Record(path, look_only=True)) as record:
                 return _status_of(record, begin, this_run_id)
         except FileNotFoundError:

@@ -8,9 +8,12 @@ import math
 import pytest
 
 import pyfreeze
+from pyfreeze._api.window import verdict_error
 from pyfreeze._core.faults import from_fault
 from pyfreeze._model.errors import FreezeError
 from pyfreeze._model.options import check_seconds
+from pyfreeze._model.states import FilesystemState, Verdict
+from pyfreeze._model.timeline import FilesystemTimes, window_times
 from pyfreeze._native import ffi, lib
 
 
@@ -63,6 +66,27 @@ def test_every_operation_has_its_own_words() -> None:
 def test_the_foreign_freeze_is_named_as_such() -> None:
     error = from_fault(lib.PF_OP_FREEZE, "freezing (FIFREEZE)", errno.EBUSY, "/mnt/x")
     assert "somebody else has frozen it" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "number"),
+    [
+        (Verdict.EXPIRED, FilesystemState.THAWED, errno.ETIMEDOUT),
+        (Verdict.ABORTED, FilesystemState.THAWED, errno.EINTR),
+        (Verdict.RESCUED, FilesystemState.THAWED, errno.ESRCH),
+        (Verdict.BROKEN, FilesystemState.FOREIGN_THAW, errno.ESTALE),
+        (Verdict.BROKEN, FilesystemState.THAWED, errno.EIO),
+    ],
+)
+def test_the_number_of_a_window_that_did_not_hold(
+    verdict: Verdict, state: FilesystemState, number: int
+) -> None:
+    """As `InconsistentError` promises; who thawed what is named."""
+    times = window_times([FilesystemTimes("/a", (7, 0), 0, state, 0, 1, 1, 1, 2, 3, 4)])
+    error = verdict_error(verdict, None, times)
+    assert type(error) is pyfreeze.InconsistentError
+    assert (error.errno, error.times) == (number, times)
+    assert ("/a" in str(error)) == (number == errno.ESTALE)
 
 
 def test_all_public_errors_are_one_family() -> None:
