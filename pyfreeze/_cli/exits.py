@@ -37,6 +37,8 @@ MEANINGS = {
 }
 """In words, for the help and the manual page; a command's own help says what it means there."""
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class EndedBySignal(BaseException):
     """A signal asked the command to end; raised once, then everything is thawed and told."""
@@ -59,7 +61,7 @@ def signals_end_in_order() -> Iterator[None]:
 
     before = {
         number: signal.signal(number, handle)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in _SIGNALS
         # nohup: what was ignored from the start stays ignored
         if signal.getsignal(number) is not signal.SIG_IGN
     }
