@@ -18,13 +18,15 @@ answer must still be true when the file is used, and it must be about the file t
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._base.files import kind_of, opened
 from pyfreeze._base.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Trouble = Literal[
     "missing", "owner", "mode", "type", "directory", "loop", "size", "unreadable", "noexec"
@@ -114,12 +116,8 @@ def check(path: str, requirement: Requirement) -> TrustedFile:
     Raises `TrustError` whatever is wrong with the path or the file, and nothing else. Nothing but
     a regular file is ever opened for reading.
     """
-    _check_spelling(path)
-    try:
-        with contextlib.closing(_Walk(path)) as walk:
-            return walk.to_file(requirement)
-    except OSError as error:
-        raise _from_os_error(path, error) from None
+    with _walking(path) as walk:
+        return walk.to_file(requirement)
 
 
 def check_directory(path: str) -> str:
@@ -127,12 +125,22 @@ def check_directory(path: str) -> str:
 
     Raises `TrustError` like `check`.
     """
+    with _walking(path) as walk:
+        return walk.to_directory()
+
+
+@contextlib.contextmanager
+def _walking(path: str) -> Iterator[_Walk]:
+    """A walk along a path; what the system refuses on it is a `TrustError`."""
     _check_spelling(path)
     try:
         with contextlib.closing(_Walk(path)) as walk:
-            return walk.to_directory()
+            yield walk
+    except FileNotFoundError:
+        raise TrustError(path, "missing", "nothing there", "a regular file") from None
     except OSError as error:
-        raise _from_os_error(path, error) from None
+        found = f"the error '{error.strerror or error}'"
+        raise TrustError(path, "unreadable", found, "a file that root can read") from None
 
 
 class _Walk:
@@ -221,10 +229,7 @@ class _Walk:
         self.close()
         self._directory_fd = fd
         self._names = names
-        self._check_directory(os.fstat(fd))
-
-    def _check_directory(self, status: os.stat_result) -> None:
-        at = self._at(self._names)
+        status, at = os.fstat(fd), self._at(names)
         if status.st_uid != _ROOT_UID:
             found = f"directory {at} with owner uid {status.st_uid}"
             raise self._error("owner", found, "owner root (uid 0)")
@@ -289,13 +294,6 @@ def _check_spelling(path: str) -> None:
         raise TrustError(path, "unreadable", found, needed) from None
     if size_bytes > _MAX_PATH_BYTES:
         raise TrustError(path, "unreadable", f"a path of {size_bytes} bytes", _SHORTER)
-
-
-def _from_os_error(path: str, error: OSError) -> TrustError:
-    if error.errno == errno.ENOENT:
-        return TrustError(path, "missing", "nothing there", "a regular file")
-    reason = error.strerror or str(error)
-    return TrustError(path, "unreadable", f"the error '{reason}'", "a file that root can read")
 
 
 def _mode_in_words(mode: int) -> str:

@@ -9,7 +9,6 @@ import msgspec
 from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
 from pyfreeze._config.problems import Parsed
-from pyfreeze._model.codes import OutcomeCode
 from pyfreeze._model.options import resolve
 
 SECTION = "SnapshotThread"
@@ -35,11 +34,11 @@ def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
     """Read a freeze configuration; `origin` is the file's name for messages.
 
     The file is shared with other programs, so their sections and keys are none of our business;
-    a notice is given only of those that look like one of ours misspelled. Raises `ConfigError`
-    with code 2 and nothing else, whatever the bytes.
+    a notice is given only of those that look like one of ours misspelled. Raises `ConfigError` and
+    nothing else, whatever the bytes.
     """
-    sections = parse_ini(content, origin, OutcomeCode.ERROR)
-    section = sections.get(SECTION) or Section(origin, OutcomeCode.ERROR, SECTION, {})
+    sections = parse_ini(content, origin)
+    section = sections.get(SECTION) or Section(origin, SECTION, {})
     mounts = _mounts(section.values.get("mountstoskip", ""))
     default = FreezeConfig()
     config = FreezeConfig(

@@ -16,7 +16,6 @@ from pyfreeze._config.problems import (
     notice_of_unknown_key,
 )
 from pyfreeze._config.script_config import PLUGIN_NAME
-from pyfreeze._model.codes import OutcomeCode
 
 SECTION = "pre_post"
 MAX_PLUGINS = 64
@@ -46,17 +45,14 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
 def parse_host_config(content: bytes, origin: str) -> Parsed[HostConfig]:
     """Read a plugin host configuration; `origin` is the file's name for messages.
 
-    Raises `ConfigError` with code 304 and nothing else, whatever the bytes.
+    Raises `ConfigError` and nothing else, whatever the bytes.
     """
-    sections = parse_ini(content, origin, OutcomeCode.HOST_CONFIG_BROKEN)
+    sections = parse_ini(content, origin)
     section = sections.get(SECTION)
     if section is None:
         like = nearest(SECTION, sections)
         found = f"only {quoted(like)}" if like else "no such section"
-        where = f"[{SECTION}]"
-        raise ConfigError(
-            OutcomeCode.HOST_CONFIG_BROKEN, origin, where, found, f"a section [{SECTION}]"
-        )
+        raise ConfigError(origin, f"[{SECTION}]", found, f"a section [{SECTION}]")
     notices = [f"the unknown section [{name}] is ignored" for name in sections if name != SECTION]
     timeout_s = section.seconds("timeoutInSeconds", default_s=MAX_TIMEOUT_S)
     if timeout_s > MAX_TIMEOUT_S:

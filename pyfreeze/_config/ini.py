@@ -23,10 +23,9 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class Section(NamedTuple):
-    """One section of a file; every failed reading raises `ConfigError` with the file's code."""
+    """One section of a file; every failed reading raises `ConfigError`."""
 
     origin: str
-    code: int
     name: str
     values: Mapping[str, str]
     """The values by key in lower case."""
@@ -61,29 +60,27 @@ class Section(NamedTuple):
     def fail(self, key: str, found: str | None, expected: str) -> NoReturn:
         """Raise the error about one key."""
         what = quoted(found) if found else "nothing"
-        raise ConfigError(self.code, self.origin, f"[{self.name}] {key}", what, expected)
+        raise ConfigError(self.origin, f"[{self.name}] {key}", what, expected)
 
 
-def parse_ini(content: bytes, origin: str, code: int) -> dict[str, Section]:
+def parse_ini(content: bytes, origin: str) -> dict[str, Section]:
     """Return the sections of an INI file by name.
 
-    `origin` and `code` go into every error. Raises `ConfigError`, with the line, for anything
-    that is not UTF-8 or not INI, and for a section or key that is there twice.
+    Raises `ConfigError`, with the line, for anything that is not UTF-8 or not INI, and for a
+    section or key that is there twice.
     """
-    text = decode_utf8(content, origin, code)
+    text = decode_utf8(content, origin)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ConfigError(code, origin, f"line {line}", "a NUL character", "text")
+        raise ConfigError(origin, f"line {line}", "a NUL character", "text")
     parser = configparser.RawConfigParser(strict=True)
     try:
         parser.read_string(text, source=origin)
     except configparser.Error as error:
         line_number, found, expected = _explain(error)
         where = f"line {line_number}" if line_number else ""
-        raise ConfigError(code, origin, where, found, expected) from None
-    return {
-        name: Section(origin, code, name, dict(parser.items(name))) for name in parser.sections()
-    }
+        raise ConfigError(origin, where, found, expected) from None
+    return {name: Section(origin, name, dict(parser.items(name))) for name in parser.sections()}
 
 
 def _explain(error: configparser.Error) -> tuple[int | None, str, str]:
@@ -95,6 +92,5 @@ def _explain(error: configparser.Error) -> tuple[int | None, str, str]:
     if isinstance(error, configparser.MissingSectionHeaderError):
         return error.lineno, quoted(str(error.line).strip()), "a [section] first"
     # Its list holds a number and the repr() of each line that it could not read.
-    bad_lines = getattr(error, "errors", None) or [(None, "")]
-    line_number, line = bad_lines[0]
+    line_number, line = (getattr(error, "errors", None) or [(None, "")])[0]
     return line_number, f"the line {quoted(str(line))}", "[section], key = value, or a comment"

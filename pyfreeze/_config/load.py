@@ -60,7 +60,7 @@ class Plugin(NamedTuple):
     """The real path to execute; None where the script is missing or not to be trusted."""
     post_script: str | None
     timeout_s: float
-    """Seconds for each of the two: the least of the plugin's own, the host's and 1800."""
+    """Seconds for each script: the least of the plugin's own, the host's and 1800."""
     problems: tuple[Problem, ...]
 
 
@@ -147,6 +147,12 @@ _SCRIPT = _Kind(
     },
 )
 
+#: Of each script: that it is missing, and that it may not be trusted.
+_SCRIPT_CODES = {
+    "pre-script": (OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE),
+    "post-script": (OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE),
+}
+
 
 def _read(
     kind: _Kind[T], named: str | None, usual: str, if_absent: T | None, notices: list[str]
@@ -189,27 +195,20 @@ def _load_plugin(
     path = entry.config_path
     named = None if path == may_be_absent else path
     config = _read(_SCRIPT, named, path, None, notices)
-    timeout_s = min(DEFAULT_TIMEOUT_S, host_timeout_s)
     if isinstance(config, Problem):
+        timeout_s = min(DEFAULT_TIMEOUT_S, host_timeout_s)
         return Plugin(entry.name, path, None, None, None, timeout_s, (config,))
     timeout_s = min(config.timeout_s, host_timeout_s)
+    real: dict[str, str] = {}
     problems: list[Problem] = []
-    codes = OutcomeCode.PRE_SCRIPT_NOT_FOUND, OutcomeCode.PRE_SCRIPT_INSECURE
-    pre_script = _check_script("pre-script", config.pre_script_location, codes, problems)
-    codes = OutcomeCode.POST_SCRIPT_NOT_FOUND, OutcomeCode.POST_SCRIPT_INSECURE
-    post_script = _check_script("post-script", config.post_script_location, codes, problems)
-    scripts = (pre_script, post_script)
+    locations = config.pre_script_location, config.post_script_location
+    for (which, (missing, insecure)), location in zip(
+        _SCRIPT_CODES.items(), locations, strict=True
+    ):
+        try:
+            real[which] = trust.check(location, trust.SCRIPT).path
+        except trust.TrustError as error:
+            code = missing if error.problem == "missing" else insecure
+            problems.append(Problem(code, f"{which} {error}"))
+    scripts = real.get("pre-script"), real.get("post-script")
     return Plugin(entry.name, path, config, *scripts, timeout_s, tuple(problems))
-
-
-def _check_script(
-    which: str, path: str, codes: tuple[OutcomeCode, OutcomeCode], problems: list[Problem]
-) -> str | None:
-    """Return the real path to run, or None and a problem added."""
-    not_found, insecure = codes
-    try:
-        return trust.check(path, trust.SCRIPT).path
-    except trust.TrustError as error:
-        code = not_found if error.problem == "missing" else insecure
-        problems.append(Problem(code, f"{which} {error}"))
-        return None

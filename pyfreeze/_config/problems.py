@@ -29,13 +29,12 @@ class Parsed(NamedTuple, Generic[T]):
 class ConfigError(Exception):
     """A configuration file does not say what it must; its text is one line.
 
-    `code` is the outcome code it leads to, `origin` the file, `where` the place in it (a line and
-    column, or the path of a key; may be empty).
+    `origin` is the file, `where` the place in it (a line and column, or the path of a key; may be
+    empty).
     """
 
-    def __init__(self, code: int, origin: str, where: str, found: str, expected: str) -> None:
-        super().__init__(code, origin, where, found, expected)
-        self.code = code
+    def __init__(self, origin: str, where: str, found: str, expected: str) -> None:
+        super().__init__(origin, where, found, expected)
         self.origin = origin
         self.where = where
         self.found = found
@@ -56,7 +55,7 @@ def notice_of_unknown_key(key: str, known: Iterable[str]) -> str:
     return f"the unknown key {quoted(key)} is ignored{did_you_mean(key, known)}"
 
 
-def decode_utf8(content: bytes, origin: str, code: int) -> str:
+def decode_utf8(content: bytes, origin: str) -> str:
     """Return the text of a configuration file; a byte order mark is dropped.
 
     Raises `ConfigError` naming the line and the byte when it is not UTF-8.
@@ -67,4 +66,4 @@ def decode_utf8(content: bytes, origin: str, code: int) -> str:
         # The codec drops the mark before it counts, so the object it complains about is counted.
         line = error.object.count(b"\n", 0, error.start) + 1
         found = f"the byte 0x{error.object[error.start]:02x}"
-        raise ConfigError(code, origin, f"line {line}", found, "text in UTF-8") from None
+        raise ConfigError(origin, f"line {line}", found, "text in UTF-8") from None

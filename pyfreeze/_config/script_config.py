@@ -19,7 +19,6 @@ from pyfreeze._config.problems import (
     notice_of_long_timeout,
     notice_of_unknown_key,
 )
-from pyfreeze._model.codes import OutcomeCode
 
 PLUGIN_NAME = "ScriptRunner"
 """The only plugin there is; `pluginName` must say so."""
@@ -53,7 +52,7 @@ class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
 def parse_script_config(content: bytes, origin: str) -> Parsed[ScriptConfig]:
     """Read a script configuration; `origin` is the file's name for messages.
 
-    Raises `ConfigError` with code 305 and nothing else, whatever the bytes.
+    Raises `ConfigError` and nothing else, whatever the bytes.
     """
     keys = _Keys(origin, _decode(content, origin))
     config = ScriptConfig(
@@ -65,8 +64,8 @@ def parse_script_config(content: bytes, origin: str) -> Parsed[ScriptConfig]:
         pre_script_retries=keys.retries("preScriptNoOfRetries"),
         post_script_retries=keys.retries("postScriptNoOfRetries"),
         timeout_s=keys.timeout_s(),
-        continue_backup_on_failure=keys.flag("continueBackupOnFailure", default=True),
-        fs_freeze_enabled=keys.flag("fsFreezeEnabled", default=True),
+        continue_backup_on_failure=keys.flag("continueBackupOnFailure"),
+        fs_freeze_enabled=keys.flag("fsFreezeEnabled"),
         app_name=keys.app_name(),
     )
     return Parsed(config, keys.notices())
@@ -109,7 +108,7 @@ class _Object(dict[str, object]):
 
 
 def _decode(content: bytes, origin: str) -> _Object:
-    text = decode_utf8(content, origin, OutcomeCode.SCRIPT_CONFIG_BROKEN)
+    text = decode_utf8(content, origin)
     try:
         document = json.loads(
             text,
@@ -121,12 +120,13 @@ def _decode(content: bytes, origin: str) -> _Object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         found = quoted(text[error.pos]) if error.pos < len(text) else "the end of the file"
-        raise _error(origin, where, found, f"valid JSON ({error.msg})") from None
+        raise ConfigError(origin, where, found, f"valid JSON ({error.msg})") from None
     except RecursionError:
-        raise _error(origin, "", "objects or lists nested too deeply", "a flat object") from None
+        found = "objects or lists nested too deeply"
+        raise ConfigError(origin, "", found, "a flat object") from None
     _reject_what_json_does_not_allow(document, origin)
     if not isinstance(document, _Object):
-        raise _error(origin, "$", _in_words(document), "an object")
+        raise ConfigError(origin, "$", _in_words(document), "an object")
     return document
 
 
@@ -136,11 +136,11 @@ def _reject_what_json_does_not_allow(document: object, origin: str) -> None:
     while pending:
         where, value = pending.pop()
         if isinstance(value, _Number) and value.literal in _NO_JSON:
-            raise _error(origin, where, value.literal, "a value that JSON has")
+            raise ConfigError(origin, where, value.literal, "a value that JSON has")
         if isinstance(value, _Object):
             if value.repeated is not None:
                 found = f"the key {quoted(value.repeated)} more than once"
-                raise _error(origin, where, found, "every key once")
+                raise ConfigError(origin, where, found, "every key once")
             pending.extend((f"{where}.{key}", item) for key, item in reversed(value.items()))
         elif isinstance(value, list):
             pending.extend((f"{where}[{i}]", item) for i, item in reversed([*enumerate(value)]))
@@ -216,8 +216,8 @@ class _Keys:
             self._notices.append(notice_of_long_timeout(_in_words(value)))
         return min(timeout_s, MAX_TIMEOUT_S)
 
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._take(key, default)
+    def flag(self, key: str) -> bool:
+        value = self._take(key, True)
         if not isinstance(value, bool):
             self._fail(key, _in_words(value), "true or false")
         return value
@@ -255,7 +255,7 @@ class _Keys:
         return value
 
     def _fail(self, key: str, found: str, expected: str) -> NoReturn:
-        raise _error(self._origin, f"$.{key}", found, expected)
+        raise ConfigError(self._origin, f"$.{key}", found, expected)
 
 
 def _in_words(value: object) -> str:
@@ -268,7 +268,3 @@ def _in_words(value: object) -> str:
     if value is None:
         return "null"
     return "a list" if isinstance(value, list) else "an object"
-
-
-def _error(origin: str, where: str, found: str, expected: str) -> ConfigError:
-    return ConfigError(OutcomeCode.SCRIPT_CONFIG_BROKEN, origin, where, found, expected)

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import stat
-import sys
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.files import opened
@@ -102,8 +102,7 @@ def read_block_stack(
 def parse_loop_status(status: bytes) -> tuple[Device, int]:
     """From a struct loop_info64: the backing file's device (its `st_dev`) and its inode number."""
     # `huge_encode_dev` lays the number out as glibc's dev_t does, as far as 32 bits go.
-    number = int.from_bytes(status[:8], sys.byteorder)
-    inode = int.from_bytes(status[8:16], sys.byteorder)
+    number, inode = struct.unpack_from("=QQ", status)
     return _split(number), inode
 
 

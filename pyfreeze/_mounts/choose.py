@@ -21,7 +21,6 @@ from pyfreeze._mounts.selection import select, single_disk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._mounts.mountinfo import Mount
     from pyfreeze._mounts.selection import Selection
 
 
@@ -39,19 +38,6 @@ def choose(
     selection = select(
         mounts, read_block_stack(mounts), only=named, skip=skip, files=file_mounts(mounts)
     )
-    _check_state_directory(state_directory, mounts, selection)
-    return selection
-
-
-def has_single_disk() -> bool:
-    """Whether everything mounted lies on one disk."""
-    mounts = read_mounts()
-    return single_disk(read_block_stack(mounts), mounts)
-
-
-def _check_state_directory(
-    state_directory: str, mounts: Sequence[Mount], selection: Selection
-) -> None:
     # The supervisor and the client write the state page while everything chosen is frozen.
     holder = mount_holding(os.path.realpath(state_directory), by_mount_point(mounts))
     for filesystem in selection.filesystems:
@@ -62,6 +48,13 @@ def _check_state_directory(
                 "expected it on a tmpfs: mount one there, or skip that filesystem",
                 state_directory,
             )
+    return selection
+
+
+def has_single_disk() -> bool:
+    """Whether everything mounted lies on one disk."""
+    mounts = read_mounts()
+    return single_disk(read_block_stack(mounts), mounts)
 
 
 def targets(selection: Selection) -> tuple[Target, ...]:

@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 
 Device = tuple[int, int]
 
-_FIELDS_BEFORE_TAGS = 6
-_MAX_DIGITS = 10
-_FIELDS_AFTER_TAGS = 3
+_LINE = re.compile(
+    rb"([0-9]{1,10}) ([0-9]{1,10}) ([0-9]{1,10}):([0-9]{1,10}) ([^ ]*) ([^ ]*) ([^ ]*)"
+    # Optional fields (shared:1, master:2, ...) may be any number; a lone "-" ends them.
+    rb"(?: (?!- )[^ ]*)* - "
+    # An empty source (mount("", ...)) leaves two spaces in a row, so an empty field is a field.
+    # What follows the source is one field, whatever a driver printed there.
+    rb"([^ ]+) ([^ ]*) (.*)",
+)
+_EXPECTED = (
+    "mount ID, parent ID, major:minor, root, mount point, options, tags, "
+    '"-", type, source and super options'
+)
 _SHOWN_BYTES = 200
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -249,44 +258,22 @@ def _lookup(path: str, root_id: int, children: Mapping[tuple[int, str], Mount]) 
 
 
 def _parse_line(line: bytes, number: int) -> Mount:
-    fields = line.split(b" ")
-    try:
-        # Optional fields (shared:1, master:2, ...) may be any number; a lone "-" ends them.
-        separator = fields.index(b"-", _FIELDS_BEFORE_TAGS)
-    except ValueError:
-        raise _malformed(number, line, 'at least 6 fields, tags, and " - "') from None
-    # An empty source (mount("", ...)) leaves two spaces in a row, so an empty field is a field.
-    # What follows the source is one field, whatever a driver printed there.
-    tail = line.split(b" ", separator + _FIELDS_AFTER_TAGS)[separator + 1 :]
-    if len(tail) != _FIELDS_AFTER_TAGS or not tail[0]:
-        raise _malformed(number, line, 'fstype, source and super options after " - "')
-    fstype, source, super_options = tail
-    major, colon, minor = fields[2].partition(b":")
-    if not colon:
-        raise _malformed(number, fields[2], "major:minor as the third field")
+    fields = _LINE.fullmatch(line)
+    if fields is None:
+        found = line if len(line) <= _SHOWN_BYTES else line[:_SHOWN_BYTES] + b"..."
+        raise ValueError(f"mountinfo line {number}: found {found!r}, expected {_EXPECTED}")
+    mount_id, parent_id, major, minor, root, point, options, fstype, source, extra = fields.groups()
     return Mount(
-        mount_id=_number(fields[0], number, "a mount id"),
-        parent_id=_number(fields[1], number, "a parent mount id"),
-        device=(_number(major, number, "a major number"), _number(minor, number, "a minor number")),
-        root=_decode(fields[3]),
-        mount_point=_decode(fields[4]),
-        options=_options(fields[5]),
+        mount_id=int(mount_id),
+        parent_id=int(parent_id),
+        device=(int(major), int(minor)),
+        root=_decode(root),
+        mount_point=_decode(point),
+        options=_options(options),
         fstype=_decode(fstype),
         source=_decode(source),
-        super_options=_options(super_options),
+        super_options=_options(extra),
     )
-
-
-def _malformed(number: int, found: bytes, expected: str) -> ValueError:
-    shown = found if len(found) <= _SHOWN_BYTES else found[:_SHOWN_BYTES] + b"..."
-    return ValueError(f"mountinfo line {number}: found {shown!r}, expected {expected}")
-
-
-def _number(field: bytes, number: int, expected: str) -> int:
-    # int() alone would take signs, blanks and underscores.
-    if not field.isdigit() or len(field) > _MAX_DIGITS:
-        raise _malformed(number, field, f"{expected} (a decimal number)")
-    return int(field)
 
 
 def _options(field: bytes) -> tuple[str, ...]:

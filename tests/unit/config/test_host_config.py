@@ -18,7 +18,6 @@ def parse(keys: str, section: str = "pre_post") -> Parsed[HostConfig]:
 def refused(keys: str, section: str = "pre_post") -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         parse(keys, section)
-    assert caught.value.code == 304
     assert str(caught.value).isprintable()
     return caught.value
 

@@ -78,28 +78,28 @@ def test_fields_as_kernels_print_them(line: bytes, field: str, value: object) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "found", "expected"),
+    ("line", "found"),
     [
-        (b"", "b''", "at least 6 fields"),
-        (b"40 21 8:3 / /srv rw xfs /dev/sda3 rw", "/dev/sda3", '" - "'),
-        (b"40 21 8:3 / - xfs /dev/sda3 rw", "/dev/sda3", "at least 6 fields"),
-        (b"40 21 8:3 / /srv rw - xfs", "xfs", "fstype, source and super options"),
-        (b"40 21 8:3 / /srv rw -  s rw", "/srv", "fstype"),
-        (b"x 21 8:3 / /srv rw - xfs s rw", "b'x'", "a mount id"),
-        (b"40 -1 8:3 / /srv rw - xfs s rw", "b'-1'", "a parent mount id"),
-        (b"40 21 8 / /srv rw - xfs s rw", "b'8'", "major:minor"),
-        (b"40 21 8:3_0 / /srv rw - xfs s rw", "b'3_0'", "a minor number"),
-        (b"40 21 :3 / /srv rw - xfs s rw", "b''", "a major number"),
-        (b"4" * 5000 + b" 21 8:3 / /srv rw - xfs s rw", "...", "a mount id"),
+        (b"", "b''"),
+        (b"40 21 8:3 / /srv rw xfs /dev/sda3 rw", "/dev/sda3"),
+        (b"40 21 8:3 / - xfs /dev/sda3 rw", "/dev/sda3"),
+        (b"40 21 8:3 / /srv rw - xfs", "xfs"),
+        (b"40 21 8:3 / /srv rw -", "/srv"),
+        (b"40 21 8:3 / /srv rw -  s rw", "/srv"),
+        (b"40 21 8:3 / /srv rw -  - xfs s rw", "/srv"),
+        (b"x 21 8:3 / /srv rw - xfs s rw", "b'x 21"),
+        (b"40 -1 8:3 / /srv rw - xfs s rw", "-1"),
+        (b"40 21 8 / /srv rw - xfs s rw", "21 8 /"),
+        (b"40 21 8:3_0 / /srv rw - xfs s rw", "8:3_0"),
+        (b"40 21 :3 / /srv rw - xfs s rw", " :3 "),
+        (b"4" * 5000 + b" 21 8:3 / /srv rw - xfs s rw", "..."),
     ],
 )
-def test_a_malformed_line_is_named_with_what_was_found(
-    line: bytes, found: str, expected: str
-) -> None:
+def test_a_malformed_line_is_named_with_what_was_found(line: bytes, found: str) -> None:
     with pytest.raises(ValueError, match="mountinfo line 2: found ") as caught:
         parse_mountinfo(ROOT + line + b"\n")
     assert found in str(caught.value)
-    assert expected in str(caught.value)
+    assert "expected mount ID, parent ID, major:minor, root, " in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
