@@ -30,7 +30,7 @@ def enter_private_namespace() -> None:
     """
     _call("unshare", _CLONE_NEWNS)
     try:
-        _make_private()
+        mount("none", "/", "none", _MS_REC | _MS_PRIVATE)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -54,10 +54,6 @@ def unmount(directory: str) -> None:
     _call("umount2", os.fsencode(directory), 0, name=directory)
 
 
-def _make_private() -> None:
-    _call("mount", None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None, name="/")
-
-
 def _make_private_from_outside_chroot() -> None:
     # In a chroot "/" may be a plain directory, whose mount no path leads to. Entering a namespace,
     # be it the one we are in, sets the root directory to the namespace's own (mntns_install).
@@ -67,7 +63,7 @@ def _make_private_from_outside_chroot() -> None:
     try:
         _call("setns", namespace, _CLONE_NEWNS)
         try:
-            _make_private()
+            mount("none", "/", "none", _MS_REC | _MS_PRIVATE)
         finally:
             os.fchdir(root)
             os.chroot(".")

@@ -20,6 +20,7 @@ _PACKAGES = {
     "cp": "coreutils",
     "mount": "mount",
     "mkfs.ext4": "e2fsprogs",
+    "dumpe2fs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "xfs_repair": "xfsprogs",
@@ -42,26 +43,14 @@ def missing() -> tuple[Missing, ...]:
     return (*_parts(), *_loop_devices(), *_kernel())
 
 
-def find_tool(name: str) -> str:
-    """The path of a program that `missing` did not name."""
-    path = _which(name)
-    if path is None:
-        raise FileNotFoundError(errno.ENOENT, "not found", name)
-    return path
-
-
-def _which(name: str) -> str | None:
-    # Not the caller's PATH: on Debian a user's has no /usr/sbin, where most of these are.
-    return shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"])
-
-
 def _parts() -> Iterator[Missing]:
     if os.geteuid() != 0:
         yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
     elif not has_cap_sys_admin():
         yield Missing("CAP_SYS_ADMIN", "root, but not allowed to mount: a container?", None)
     for name, package in _PACKAGES.items():
-        if _which(name) is None:
+        # Not the caller's PATH: on Debian a user's has no /usr/sbin, where most of these are.
+        if shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"]) is None:
             yield Missing(name, "not installed", package)
     if importlib.util.find_spec("_sqlite3") is None:
         yield Missing("sqlite3", "this Python was built without it", "libpython3-stdlib")

@@ -15,15 +15,10 @@ from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from subprocess import CompletedProcess
 
     from pyfreeze._demo.shop import Order
-from pyfreeze._demo.stage import Volume
-
-# The ext4 superblock: where it is, where in it s_magic and s_feature_incompat are, and the flag of
-# a journal that must be replayed. Source: fs/ext4/ext4.h.
-_EXT4_SUPERBLOCK = 1024
-_EXT4_MAGIC_AT, _EXT4_MAGIC = 0x38, 0xEF53
-_EXT4_INCOMPAT_AT, _EXT4_RECOVER = 0x60, 0x4
+    from pyfreeze._demo.stage import Volume
 
 # What xfs_repair -n says of every xfs that was frozen: see `xfs_clean`.
 _XFS_LOG_MARK = re.compile(
@@ -78,24 +73,14 @@ def equal(name: str, expected: str, found: str) -> Proof:
 
 
 def ext4_clean(volume: Volume, image: str) -> tuple[Proof, ...]:
-    """Let e2fsck look at an image, and look whether its journal has something left to replay."""
+    """Let e2fsck look at an image, and ask whether its journal has something left to replay."""
     done = ask_tool(*volume.check, image)
-    checked = equal(_check_name(volume), "clean", _verdict(done.returncode, done.stdout))
-    return checked, equal(f"journal of {volume.name}.img", "empty", _journal(image))
-
-
-def _journal(image: str) -> str:
-    with open(image, "rb") as file:
-        file.seek(_EXT4_SUPERBLOCK)
-        superblock = file.read(1024)
-    if _number(superblock, _EXT4_MAGIC_AT, 2) != _EXT4_MAGIC:
-        return "no ext4 superblock"
-    features = _number(superblock, _EXT4_INCOMPAT_AT, 4)
-    return "must be replayed" if features & _EXT4_RECOVER else "empty"
-
-
-def _number(data: bytes, offset: int, size: int) -> int:
-    return int.from_bytes(data[offset : offset + size], "little")
+    checked = equal(_check_name(volume), "clean", _verdict(done))
+    superblock = ask_tool("dumpe2fs", "-h", image)
+    journal = "must be replayed" if "needs_recovery" in superblock.stdout else "empty"
+    if superblock.returncode:
+        journal = _verdict(superblock)
+    return checked, equal(f"journal of {volume.name}.img", "empty", journal)
 
 
 def xfs_clean(volume: Volume, image: str, work: str) -> tuple[Proof, ...]:
@@ -121,25 +106,23 @@ def xfs_clean(volume: Volume, image: str, work: str) -> tuple[Proof, ...]:
     beyond = _xfs_complaints(raw.stdout, mounted.stdout)
     return (
         equal(name, "clean", beyond[0] if beyond else "clean"),
-        equal(after, "clean", _verdict(mounted.returncode, mounted.stdout)),
+        equal(after, "clean", _verdict(mounted)),
     )
 
 
 def _xfs_complaints(said: str, usual: str) -> list[str]:
     """What xfs_repair says beyond the usual and what every frozen xfs makes it say: pure."""
     rest = _XFS_FREE_BLOCKS.sub("", _XFS_LOG_MARK.sub("", said))
-    known = {line.strip() for line in usual.splitlines()}
-    return [
-        line.strip() for line in rest.splitlines() if line.strip() and line.strip() not in known
-    ]
+    known = {"", *map(str.strip, usual.splitlines())}
+    return [line for line in map(str.strip, rest.splitlines()) if line not in known]
 
 
 def _check_name(volume: Volume) -> str:
     return f"{' '.join(volume.check)} {volume.name}.img"
 
 
-def _verdict(status: int, said: str) -> str:
-    return f"status {status}: {last_line(said)}" if status else "clean"
+def _verdict(done: CompletedProcess[str]) -> str:
+    return f"status {done.returncode}: {last_line(done.stdout)}" if done.returncode else "clean"
 
 
 # ---- databases -----------------------------------------------------------------------------------

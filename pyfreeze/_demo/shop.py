@@ -12,7 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyfreeze._base.files import replace
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._config.script_config import template
 from pyfreeze._demo import writer
 from pyfreeze._demo.stage import AUDIT, ORDERS, STAGE
 from pyfreeze._model.errors import FreezeError
@@ -27,7 +29,6 @@ DATABASES = {ORDERS.name: "orders.db", AUDIT.name: "audit.db"}
 
 # Patience, not a measure: a crowded or an emulated machine may be a hundred times slower.
 _WRITER_TIMEOUT_S = 30.0
-_SCRIPT_TIMEOUT_S = 30
 
 _PRE_SCRIPT = """\
 #!/bin/sh
@@ -145,17 +146,11 @@ def write_configuration() -> dict[str, Any]:
     All three files, so that the machine's own configuration has no say. Returns their paths, by
     their names in `Settings`.
     """
-    config = {
-        "pluginName": "ScriptRunner",
+    config = json.loads(template()) | {
         "preScriptLocation": _write("pre-script.sh", _PRE_SCRIPT, 0o700),
         "postScriptLocation": _write("post-script.sh", _POST_SCRIPT, 0o700),
         "preScriptParams": [CONTROL, ANSWER],
         "postScriptParams": [CONTROL, ANSWER],
-        "preScriptNoOfRetries": 0,
-        "postScriptNoOfRetries": 0,
-        "timeoutInSeconds": _SCRIPT_TIMEOUT_S,
-        "continueBackupOnFailure": True,
-        "fsFreezeEnabled": True,
         "appName": "shop",
     }
     config_path = _write("config.json", json.dumps(config, indent=4) + "\n", 0o600)
@@ -173,7 +168,5 @@ def write_configuration() -> dict[str, Any]:
 
 def _write(name: str, content: str, mode: int) -> str:
     path = os.path.join(STAGE, name)
-    with open(path, "x", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
+    replace(path, content, mode=mode)
     return path

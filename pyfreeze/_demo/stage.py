@@ -12,7 +12,6 @@ from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._base.text import last_line
 from pyfreeze._demo.namespace import enter_private_namespace, mount_tmpfs, unmount
-from pyfreeze._demo.needs import find_tool
 from pyfreeze._model.errors import FreezeError
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def ask_tool(*words: str) -> subprocess.CompletedProcess[str]:
     """
     try:
         return subprocess.run(
-            [find_tool(words[0]), *words[1:]],
+            words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pyfreeze._base.text import did_you_mean, quoted
 from pyfreeze._quiesce.errors import QuiesceError
@@ -15,18 +15,39 @@ from pyfreeze._quiesce.errors import QuiesceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Kind = Literal["text", "path", "integer", "seconds", "yes-no"]
-
 _PRINTABLE = r"[^\x00-\x1f\x7f]*"
-#: What is expected of each kind, in words and as a pattern.
-_KINDS: dict[Kind, tuple[str, str]] = {
-    "text": ("text without control characters", _PRINTABLE),
-    "path": ("an absolute path, or nothing", f"(/{_PRINTABLE})?"),
-    "integer": ("a whole number", "[0-9]{1,9}"),
-    "seconds": ("a number of seconds above 0 and up to 1800", ".*"),
-    "yes-no": ("yes or no", "yes|no"),
-}
 _MAX_SECONDS = 1800.0
+
+#: The settings' values by name, each as its kind has it: texts and paths may be empty.
+Values = dict[str, str]
+
+
+class Kind(NamedTuple):
+    """What a setting's value has to be."""
+
+    expected: str
+    """In words."""
+    takes: Callable[[str], object]
+    """Whether a value is of this kind."""
+
+
+def one_of(*words: str) -> Kind:
+    """One word of several."""
+    return Kind(f"{', '.join(words[:-1])} or {words[-1]}", words.__contains__)
+
+
+def _is_seconds(value: str) -> bool:
+    try:
+        return 0 < float(value) <= _MAX_SECONDS
+    except ValueError:
+        return False
+
+
+TEXT = Kind("text without control characters", re.compile(_PRINTABLE).fullmatch)
+PATH = Kind("an absolute path, or nothing", re.compile(f"(/{_PRINTABLE})?").fullmatch)
+INTEGER = Kind("a whole number", re.compile("[0-9]{1,9}").fullmatch)
+SECONDS = Kind("a number of seconds above 0 and up to 1800", _is_seconds)
+YES_NO = one_of("yes", "no")
 
 
 class Setting(NamedTuple):
@@ -36,23 +57,28 @@ class Setting(NamedTuple):
     default: str
     comment: str
     """For the script, which has it above the variable: plain text, on one line."""
-    kind: Kind = "text"
-
-
-class Values(dict[str, str]):
-    """The settings' values by name, each as its kind has it: texts and paths may be empty."""
-
-    def seconds(self, name: str) -> float:
-        """A time."""
-        return float(self[name])
+    kind: Kind = TEXT
 
 
 class Quiescer(ABC):
-    """One application's quiet time. Lives in the holder, a process of root's own.
+    """One application, as `pyfreeze init --app` knows it, and its quiet time.
 
-    Nothing here may write to a filesystem that may be frozen, from `quiesce()`'s return until
-    `release()`. What it holds must end by itself when the process is killed.
+    Lives in the holder, a process of root's own. Nothing here may write to a filesystem that may be
+    frozen, from `quiesce()`'s return until `release()`. What it holds must end by itself when the
+    process is killed.
     """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """As its makers write it."""
+    about: ClassVar[str]
+    """For the pre-script's head: what is done, what it is worth, how to restore. Plain lines."""
+    settings: ClassVar[tuple[Setting, ...]]
+    """Its own; those of every application come on top."""
+    hold_at_most_s: ClassVar[float]
+    """The default of the deadline at which the holder lets go by itself."""
+    timeout_s: ClassVar[float]
+    """timeoutInSeconds in the configuration."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
@@ -82,31 +108,14 @@ class Quiescer(ABC):
         return ()
 
 
-class Application(NamedTuple):
-    """One application, as `pyfreeze init --app` knows it."""
-
-    name: str
-    title: str
-    """As its makers write it."""
-    about: str
-    """For the pre-script's head: what is done, what it is worth, how to restore. Plain lines."""
-    settings: tuple[Setting, ...]
-    """Its own; those of every application come on top."""
-    hold_at_most_s: float
-    """The default of the deadline at which the holder lets go by itself."""
-    timeout_s: float
-    """timeoutInSeconds in the configuration."""
-    quiescer: Callable[[Values], Quiescer]
-
-
-def all_settings(application: Application) -> tuple[Setting, ...]:
+def all_settings(application: type[Quiescer]) -> tuple[Setting, ...]:
     """An application's own settings, and those that each has."""
     deadline = Setting(
         "hold_at_most_s",
         f"{application.hold_at_most_s:g}",
         "The deadline: this long after it became quiet the holder lets go, whatever has become of "
         "the backup. Longer than flush, freeze and snapshot take together.",
-        "seconds",
+        SECONDS,
     )
     return (*application.settings, deadline)
 
@@ -118,23 +127,14 @@ def parse(words: Sequence[str], settings: Sequence[Setting]) -> Values:
         QuiesceError: an unknown name, or a value that is not of its kind.
     """
     known = {setting.name: setting for setting in settings}
-    values = Values({setting.name: setting.default for setting in settings})
+    values = {setting.name: setting.default for setting in settings}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in known:
             hint = did_you_mean(name, known) or f", one of {', '.join(known)}"
             raise QuiesceError(f"found {quoted(word)}, expected a setting as name=value{hint}")
-        expected, pattern = _KINDS[known[name].kind]
-        if not re.fullmatch(pattern, value) or (
-            known[name].kind == "seconds" and not _is_seconds(value)
-        ):
+        expected, takes = known[name].kind
+        if not takes(value):
             raise QuiesceError(f"setting {name}: found {quoted(value)}, expected {expected}")
         values[name] = value
     return values
-
-
-def _is_seconds(value: str) -> bool:
-    try:
-        return 0 < float(value) <= _MAX_SECONDS
-    except ValueError:
-        return False

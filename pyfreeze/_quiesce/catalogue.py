@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pyfreeze._base.text import nearest, quoted
+from pyfreeze._base.text import did_you_mean, quoted
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Application
+    from pyfreeze._quiesce.application import Quiescer
 
 #: Name, which is the module's too, and what to say in a list of them.
 SUMMARIES = {
@@ -21,16 +21,14 @@ SUMMARIES = {
 }
 
 
-def load(name: str) -> Application:
+def load(name: str) -> type[Quiescer]:
     """One application, by its name.
 
     Raises:
         QuiesceError: there is none of that name; the text lists those that are.
     """
     if name not in SUMMARIES:
-        like = nearest(name, SUMMARIES)
-        hint = f" (did you mean {like}?)" if like else ""
-        names = ", ".join(SUMMARIES)
-        raise QuiesceError(f"no application {quoted(name)}{hint}: there are {names}")
-    application: Application = import_module(f"pyfreeze._quiesce.apps.{name}").APPLICATION
+        hint = did_you_mean(name, SUMMARIES)
+        raise QuiesceError(f"no application {quoted(name)}: there are {', '.join(SUMMARIES)}{hint}")
+    application: type[Quiescer] = import_module(f"pyfreeze._quiesce.apps.{name}").APPLICATION
     return application

@@ -45,6 +45,7 @@ class Holder:
         self._run_id = run_id
         self._quiescer = quiescer
         self._hold_at_most_s = hold_at_most_s
+        self._held_from_s = 0.0
         self._record("acquiring")
 
     def run(self, answer_fd: int) -> NoReturn:
@@ -80,16 +81,16 @@ class Holder:
             finally:
                 _answer(answer_fd, FAILED, text)
             return
-        held_from_s = time.monotonic()
+        self._held_from_s = time.monotonic()
         self._record("holding")
         if not _answer(answer_fd, HELD, text):
             self._quiescer.abandon()
             self._record("failed", "the pre-script was gone before it could be told")
             return
-        self._wait(fifo, held_from_s, kill_timer)
+        self._wait(fifo, kill_timer)
 
-    def _wait(self, fifo: int, held_from_s: float, kill_timer: KillTimer) -> None:
-        until_s = held_from_s + self._hold_at_most_s
+    def _wait(self, fifo: int, kill_timer: KillTimer) -> None:
+        until_s = self._held_from_s + self._hold_at_most_s
         poller = select.poll()
         watched = self._quiescer.watched_fds()
         for fd in (fifo, *watched):
@@ -99,31 +100,29 @@ class Holder:
             words = os.read(fifo, 4096).decode("utf-8", "replace").split() if fifo in ready else []
             if any(is_release_of(word, self._run_id) for word in words):
                 kill_timer.arm(0)
-                self._release(held_from_s)
+                self._release()
                 return
             if ready.intersection(watched):
-                self._lose("what held it ended by itself", held_from_s)
+                self._lose("what held it ended by itself")
                 return
-        self._lose(
-            f"the holder let go at its deadline of {self._hold_at_most_s:g} s (hold_at_most_s)",
-            held_from_s,
-        )
+        deadline = f"{self._hold_at_most_s:g} s (hold_at_most_s)"
+        self._lose(f"the holder let go at its deadline of {deadline}")
 
-    def _release(self, held_from_s: float) -> None:
+    def _release(self) -> None:
         asked_s = time.monotonic()
         try:
             text = self._quiescer.release()
         except QuiesceError as error:
-            self._lose(str(error), held_from_s)
+            self._lose(str(error))
         else:
-            held_ms = (asked_s - held_from_s) * 1e3
+            held_ms = (asked_s - self._held_from_s) * 1e3
             self._rendezvous.remove_fifo()
             self._record("released", f"quiet for {held_ms:.1f} ms\n{text}")
 
-    def _lose(self, why: str, held_from_s: float) -> None:
+    def _lose(self, why: str) -> None:
         self._quiescer.abandon()
         self._rendezvous.remove_fifo()
-        after_s = time.monotonic() - held_from_s
+        after_s = time.monotonic() - self._held_from_s
         self._record("lost", f"{why}; that was {after_s:.1f} s after it was quiet")
 
     def _record(self, phase: str, text: str = "") -> None:

@@ -64,8 +64,8 @@ def _pre(name: str, path: str, words: Sequence[str]) -> str:
     if os.fork() == 0:
         os.close(answer)
         _leave_the_script()
-        quiescer = application.quiescer(values)
-        Holder(hold, run_id, quiescer, values.seconds("hold_at_most_s")).run(answer_end)
+        deadline_s = float(values["hold_at_most_s"])
+        Holder(hold, run_id, application(values), deadline_s).run(answer_end)
     os.close(lock)
     os.close(answer_end)
     with open(answer, encoding="utf-8") as stream:

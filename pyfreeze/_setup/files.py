@@ -21,7 +21,7 @@ from pyfreeze._setup.render import program, scripts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._quiesce.application import Application
+    from pyfreeze._quiesce.application import Quiescer
 
 CONFIG_NAME = "VMSnapshotScriptPluginConfig.json"
 PRE_SCRIPT_NAME = "pre-script.sh"
@@ -66,7 +66,7 @@ class _File(NamedTuple):
     content: str
 
 
-def _files(directory: str, application: Application | None) -> tuple[_File, ...]:
+def _files(directory: str, application: type[Quiescer] | None) -> tuple[_File, ...]:
     """The files, as plain data."""
     config = json.loads(template())
     config["preScriptLocation"] = os.path.join(directory, PRE_SCRIPT_NAME)

@@ -13,7 +13,7 @@ from pyfreeze._quiesce import rendezvous
 from pyfreeze._quiesce.application import all_settings
 
 if TYPE_CHECKING:
-    from pyfreeze._quiesce.application import Application
+    from pyfreeze._quiesce.application import Quiescer
 
 _PRE = """\
 #!/bin/sh
@@ -71,13 +71,13 @@ def program() -> tuple[str, ...]:
     )
 
 
-def hold_path(application: Application, directory: str) -> str:
+def hold_path(application: type[Quiescer], directory: str) -> str:
     """The holder's directory of the scripts in a directory: each pair has its own."""
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
     return f"{rendezvous.ROOT}/{application.name}-{digest}"
 
 
-def scripts(application: Application, directory: str) -> tuple[str, str]:
+def scripts(application: type[Quiescer], directory: str) -> tuple[str, str]:
     """The texts of pre-script and post-script: pure, but for where this package is."""
     settings = all_settings(application)
     interpreter, main = program()

@@ -22,9 +22,10 @@ from pyfreeze._quiesce.application import Quiescer, Values
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-_END_OF_ANSWER = "-- pyfreeze: end of the answer --"
+#: What a client prints when an answer is complete.
+END = "-- pyfreeze: end of the answer --"
 _PR_SET_PDEATHSIG = 1
 #: How long a client whose output has ended may take to end.
 _END_S = 5.0
@@ -74,7 +75,7 @@ class Session:
         words: Sequence[str],
         account: pwd.struct_passwd,
         environment: Mapping[str, str],
-        echo: Callable[[str], str],
+        echo: str,
         *,
         has_headings: bool = False,
     ) -> None:
@@ -84,14 +85,14 @@ class Session:
             words: its command line; never a secret.
             account: the system user to run it as.
             environment: what it gets beside PATH, HOME and LANG; never a secret either.
-            echo: makes the input that has the client print a line to its output.
+            echo: the input that has the client print the line END to its output.
             has_headings: the line is printed twice, for it is its own column's heading.
 
         Raises:
             QuiesceError: it cannot be started.
         """
         self._echo = echo
-        self._end = f"{_END_OF_ANSWER}\n".encode() * (2 if has_headings else 1)
+        self._end = f"{END}\n".encode() * (2 if has_headings else 1)
         prctl = ctypes.CDLL(None).prctl
 
         def die_with_the_holder() -> None:
@@ -133,7 +134,7 @@ class Session:
         """
         until_s = time.monotonic() + timeout_s
         try:
-            self._stdin.write(f"{statements}\n{self._echo(_END_OF_ANSWER)}\n".encode())
+            self._stdin.write(f"{statements}\n{self._echo}\n".encode())
         except BrokenPipeError:
             raise self._ended() from None
         answer = b""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import numbers_in, shown
-from pyfreeze._quiesce.application import Application, Setting
+from pyfreeze._quiesce.application import PATH, SECONDS, Setting, one_of
 from pyfreeze._quiesce.apps.client_session import (
+    END,
     Session,
     SessionError,
     SessionQuiescer,
@@ -73,7 +74,7 @@ TO MASTER_USE_GTID = slave_pos, in MySQL by CHANGE REPLICATION SOURCE TO SOURCE_
 = 1, or, without GTIDs, by changing to the file and the position noted."""
 
 _SETTINGS = (
-    Setting("socket", "", "The server's socket. Empty: where the client looks by itself.", "path"),
+    Setting("socket", "", "The server's socket. Empty: where the client looks by itself.", PATH),
     Setting(
         "os_user",
         "root",
@@ -92,22 +93,34 @@ _SETTINGS = (
         "An option file with user and password in its section [client], for servers that ask for "
         "one. It must be root's, mode 0600. No password ever is on a command line or in an "
         "environment. Empty: the client's usual option files.",
-        "path",
+        PATH,
     ),
     Setting("client", "", "The client program. Empty: mariadb or mysql, wherever it is in PATH."),
-    Setting("method", "auto", "stage, ftwrl, or auto: stage where the server knows it."),
+    Setting(
+        "method",
+        "auto",
+        "stage, ftwrl, or auto: stage where the server knows it.",
+        one_of("auto", "stage", "ftwrl"),
+    ),
     Setting(
         "lock_wait_s",
         "10",
         "How long the lock may be waited for, over all its steps. Changes may have to wait "
         "meanwhile.",
-        "seconds",
+        SECONDS,
     ),
 )
 
 
 class MariaDB(SessionQuiescer):
     """One server whose commits wait."""
+
+    name = "mariadb"
+    title = "MariaDB or MySQL"
+    about = _ABOUT
+    settings = _SETTINGS
+    hold_at_most_s = 30.0  # commits wait all the while
+    timeout_s = 30.0
 
     _stages = False
 
@@ -140,30 +153,26 @@ class MariaDB(SessionQuiescer):
             words.append(f"--socket={values['socket']}")
         if values["db_user"]:
             words.append(f"--user={values['db_user']}")
-        account = account_of(values["os_user"])
-        return Session(
-            words, account, {}, lambda text: f"SELECT '{text}' AS '{text}';", has_headings=True
-        )
+        echo = f"SELECT '{END}' AS '{END}';"
+        return Session(words, account_of(values["os_user"]), {}, echo, has_headings=True)
 
     def _greet(self) -> str:
         (row,) = self._rows("SELECT VERSION() AS version, @@version_comment AS comment;")
         # Should the holder be stopped (SIGSTOP), the server itself ends the session.
-        idle_s = math.ceil(self._values.seconds("hold_at_most_s")) + _GRACE_S
+        idle_s = math.ceil(float(self._values["hold_at_most_s"])) + _GRACE_S
         self._ask(f"SET SESSION wait_timeout = {idle_s};")
         name = "MariaDB" if "mariadb" in (row["version"] + row["comment"]).lower() else "MySQL"
         return f"{name} {row['version'].split('-')[0]}"
 
     def _uses_stages(self, version: str) -> bool:
         method = self._values["method"]
-        if method not in ("auto", "stage", "ftwrl"):
-            raise QuiesceError(f"setting method: found {method!r}, expected auto, stage or ftwrl")
         knows = knows_stages(version)
         if method == "stage" and not knows:
             raise QuiesceError(f"setting method: {version} does not know BACKUP STAGE: set ftwrl")
         return method != "ftwrl" and knows
 
     def _lock(self) -> None:
-        wait_s = self._values.seconds("lock_wait_s")
+        wait_s = float(self._values["lock_wait_s"])
         until_s = time.monotonic() + wait_s
         steps = [f"BACKUP STAGE {stage};" for stage in _STAGES]
         for step in steps if self._stages else ["FLUSH TABLES WITH READ LOCK;"]:
@@ -172,14 +181,13 @@ class MariaDB(SessionQuiescer):
             try:
                 self._ask(f"{timeout}\n{step}", left_s + 1)
             except QuiesceError as error:
-                if isinstance(error, SessionTimeoutError) or _LOCK_WAIT_TIMEOUT in str(error):
-                    raise self._too_late(step, wait_s) from None
-                raise
-
-    def _too_late(self, step: str, wait_s: float) -> QuiesceError:
-        self.abandon()
-        waited = f"{step.rstrip(';')} had to wait longer than {wait_s:g} s (lock_wait_s)"
-        return QuiesceError(f"{waited}, and was given up. {self._suspects()}")
+                late = isinstance(error, SessionTimeoutError) or _LOCK_WAIT_TIMEOUT in str(error)
+                if not late:
+                    raise
+                self.abandon()
+                waited = f"{step.rstrip(';')} had to wait longer than {wait_s:g} s (lock_wait_s)"
+                text = f"{waited}, and was given up. {self._suspects()}"
+                raise QuiesceError(text) from None
 
     def _suspects(self) -> str:
         """Who may have been in the way: the server does not say."""
@@ -299,12 +307,4 @@ def replica_position(row: dict[str, str]) -> str:
     return f"replica{name and ' ' + shown(name)} of {host}: executed up to {position}, GTID {gtid}"
 
 
-APPLICATION = Application(
-    name="mariadb",
-    title="MariaDB or MySQL",
-    about=_ABOUT,
-    settings=_SETTINGS,
-    hold_at_most_s=30.0,  # commits wait all the while
-    timeout_s=30.0,
-    quiescer=MariaDB,
-)
+APPLICATION = MariaDB

@@ -6,11 +6,12 @@ import base64
 import os
 import stat
 import time
-from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
-from pyfreeze._quiesce.application import Application, Setting, Values
+from pyfreeze._base.files import replace
+from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, YES_NO, Setting, Values
 from pyfreeze._quiesce.apps.client_session import (
+    END,
     Session,
     SessionQuiescer,
     SessionTimeoutError,
@@ -19,9 +20,6 @@ from pyfreeze._quiesce.apps.client_session import (
 )
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 from pyfreeze._quiesce.rendezvous import own_run_id
-
-if TYPE_CHECKING:
-    import pwd
 
 _OLDEST = 12
 _NEW_NAMES = 15  # pg_backup_start: the name since the exclusive mode is gone
@@ -63,15 +61,13 @@ On a standby the same works: its restartpoints stand in for checkpoints.
 Tested with PostgreSQL 12 to 18."""
 
 _SETTINGS = (
-    Setting(
-        "port", "5432", "The server's port; it also is a part of its socket's name.", "integer"
-    ),
+    Setting("port", "5432", "The server's port; it also is a part of its socket's name.", INTEGER),
     Setting(
         "socket_directory",
         "",
         "The directory of the server's socket. Empty: where psql looks by itself "
         "(/var/run/postgresql on Debian). Always a socket, never TCP.",
-        "path",
+        PATH,
     ),
     Setting(
         "os_user",
@@ -90,41 +86,48 @@ _SETTINGS = (
         "",
         "A password file (as ~/.pgpass) for servers without peer authentication. It must belong "
         "to os_user, mode 0600. No password ever is on a command line or in an environment.",
-        "path",
+        PATH,
     ),
     Setting("client", "", "The client program. Empty: psql, wherever it is in PATH."),
     Setting(
         "checkpoint_wait_s",
         "90",
         "How long checkpoint and start of the backup may take together. Nobody waits meanwhile.",
-        "seconds",
+        SECONDS,
     ),
     Setting(
         "backup_mode",
         "yes",
         "no: only the checkpoint and the flush, for servers with wal_level=minimal. Then only the "
         "first way of restoring is there.",
-        "yes-no",
+        YES_NO,
     ),
     Setting(
         "wait_for_archive",
         "no",
         "yes: the post-script waits until the WAL that the second way needs is archived, as long "
         "as its timeout allows.",
-        "yes-no",
+        YES_NO,
     ),
     Setting(
         "label_directory",
         "",
         "Where the post-script keeps backup_label and tablespace_map, below the run's id. Root's "
         "alone, as all directories above it. Empty: they are only in the report.",
-        "path",
+        PATH,
     ),
 )
 
 
 class PostgreSQL(SessionQuiescer):
     """One server in backup mode."""
+
+    name = "postgresql"
+    title = "PostgreSQL"
+    about = _ABOUT
+    settings = _SETTINGS
+    hold_at_most_s = 120.0  # nobody waits for it
+    timeout_s = 100.0
 
     def __init__(self, values: Values) -> None:
         super().__init__(values)
@@ -142,7 +145,7 @@ class PostgreSQL(SessionQuiescer):
                 trust.check_directory(directory)
         self._opened = self._connect()
         version, in_recovery = self._greet()
-        wait_s = self._values.seconds("checkpoint_wait_s")
+        wait_s = float(self._values["checkpoint_wait_s"])
         until_s = time.monotonic() + wait_s
         where = "the checkpoint"
         try:
@@ -174,7 +177,13 @@ class PostgreSQL(SessionQuiescer):
         account = account_of(values["os_user"])
         environment = {"PGCONNECT_TIMEOUT": f"{_PROMPT_S:.0f}", "PGAPPNAME": "pyfreeze"}
         if values["password_file"]:
-            _check_password_file(values["password_file"], account)
+            with files_of("password_file"):
+                status = os.stat(values["password_file"])
+            if status.st_uid != account.pw_uid or status.st_mode & 0o077:
+                found = f"owner uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
+                raise QuiesceError(
+                    f"{values['password_file']}: {found}, needed owner {account.pw_name}, mode 0600"
+                )
             environment["PGPASSFILE"] = values["password_file"]
         words = [find_client(values["client"], ["psql"]), "-X", "-q", "-A", "-t", "-w"]
         words += ["-v", "ON_ERROR_STOP=1", "-p", values["port"], "-d", values["database"]]
@@ -182,7 +191,7 @@ class PostgreSQL(SessionQuiescer):
             words += ["-h", values["socket_directory"]]
         if values["db_user"]:
             words += ["-U", values["db_user"]]
-        return Session(words, account, environment, lambda text: f"\\echo {text}")
+        return Session(words, account, environment, f"\\echo {END}")
 
     def _greet(self) -> tuple[str, bool]:
         """Set the session up; returns the server's version and whether it is a standby."""
@@ -202,7 +211,7 @@ class PostgreSQL(SessionQuiescer):
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             settings += f"\nSET {name} = 0;"
         if self._major >= _IDLE_SESSION_TIMEOUT:
-            idle_ms = (self._values.seconds("hold_at_most_s") + _GRACE_S) * 1e3
+            idle_ms = (float(self._values["hold_at_most_s"]) + _GRACE_S) * 1e3
             settings += f"\nSET idle_session_timeout = {idle_ms:.0f};"
         self._session.ask(settings, _PROMPT_S)
         return version, in_recovery == "t"
@@ -235,10 +244,7 @@ class PostgreSQL(SessionQuiescer):
             place = os.path.join(trust.check_directory(directory), self._run_id)
             os.mkdir(place, 0o700)
             for name, text in files.items():
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                fd = os.open(f"{place}/{name}", flags, 0o600)
-                with open(fd, "w", encoding="utf-8") as stream:
-                    stream.write(text)
+                replace(f"{place}/{name}", text, mode=0o600)
         return f", backup_label kept in {place}"
 
 
@@ -268,22 +274,4 @@ def _decoded(text: str) -> str:
     return base64.b64decode(text).decode("utf-8", "replace")
 
 
-def _check_password_file(path: str, account: pwd.struct_passwd) -> None:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise QuiesceError(f"{path}: {error.strerror} (password_file)") from None
-    if status.st_uid != account.pw_uid or status.st_mode & 0o077:
-        found = f"owner uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
-        raise QuiesceError(f"{path}: {found}, needed owner {account.pw_name}, mode 0600")
-
-
-APPLICATION = Application(
-    name="postgresql",
-    title="PostgreSQL",
-    about=_ABOUT,
-    settings=_SETTINGS,
-    hold_at_most_s=120.0,  # nobody waits for it
-    timeout_s=100.0,
-    quiescer=PostgreSQL,
-)
+APPLICATION = PostgreSQL

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import numbers_in
-from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
+from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, Quiescer, Setting, Values
 from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 
@@ -43,18 +43,18 @@ To restore: mount the snapshot where the filesystem was and start the server."""
 
 _SETTINGS = (
     Setting(
-        "socket", "", "The server's socket. Empty: TCP, on this machine, to the port below.", "path"
+        "socket", "", "The server's socket. Empty: TCP, on this machine, to the port below.", PATH
     ),
-    Setting("port", "6379", "The port on 127.0.0.1, where there is no socket.", "integer"),
+    Setting("port", "6379", "The port on 127.0.0.1, where there is no socket.", INTEGER),
     Setting("user", "", "The user of Redis' access control list, if it is not the default one."),
     Setting(
         "password_file",
         "",
         "A file with the password alone, for servers that ask for one. It must be root's, mode "
         "0600. The password is in no command line and no environment.",
-        "path",
+        PATH,
     ),
-    Setting("save_wait_s", "60", "How long writing to the files may take.", "seconds"),
+    Setting("save_wait_s", "60", "How long writing to the files may take.", SECONDS),
 )
 
 
@@ -74,10 +74,17 @@ class Mark(NamedTuple):
 class _Redis(Quiescer):
     """One server whose writers wait."""
 
+    name = "redis"
+    title = "Redis"
+    about = _ABOUT
+    settings = _SETTINGS
+    hold_at_most_s = 30.0  # writers wait all the while
+    timeout_s = 90.0
+
     def __init__(self, values: Values) -> None:
         super().__init__(values)
-        self._hold_s = values.seconds("hold_at_most_s")
-        self._save_s = values.seconds("save_wait_s")
+        self._hold_s = float(values["hold_at_most_s"])
+        self._save_s = float(values["save_wait_s"])
         self._connection: Redis | None = None
         self._mark = Mark("", "", "", "")
 
@@ -184,7 +191,7 @@ class _Redis(Quiescer):
 
     def watched_fds(self) -> tuple[int, ...]:
         """The connection: it hangs up when the server ends."""
-        return self._connection.watched_fds if self._connection else ()
+        return (self._connection.fileno(),) if self._connection else ()
 
 
 def mark_of(server: Mapping[str, str], persistence: Mapping[str, str]) -> Mark:
@@ -215,12 +222,4 @@ def _pause(seconds: float) -> tuple[str, ...]:
     return ("CLIENT", "PAUSE", str(round(seconds * 1000)), "WRITE")
 
 
-APPLICATION = Application(
-    name="redis",
-    title="Redis",
-    about=_ABOUT,
-    settings=_SETTINGS,
-    hold_at_most_s=30.0,  # writers wait all the while
-    timeout_s=90.0,
-    quiescer=_Redis,
-)
+APPLICATION = _Redis

@@ -59,10 +59,9 @@ class Redis:
         pairs = (line.partition(":") for line in text.splitlines())
         return {name: value for name, colon, value in pairs if colon}
 
-    @property
-    def watched_fds(self) -> tuple[int, ...]:
+    def fileno(self) -> int:
         """Hangs up when the server ends the connection."""
-        return (self._socket.fileno(),)
+        return self._socket.fileno()
 
     def close(self) -> None:
         """End it."""
@@ -80,16 +79,15 @@ class Redis:
             return int(rest)
         if kind == b"$":
             length = int(rest)
-            return None if length < 0 else self._read_bulk(length)
+            if length < 0:
+                return None
+            data = self._replies.read(length + 2)
+            if len(data) < length + 2:
+                raise QuiesceError(f"{self._name} has ended the connection")
+            return data[:-2].decode("utf-8", "replace")
         if kind == b"*":
             return [self._read() for _ in range(int(rest))]
         return rest
-
-    def _read_bulk(self, length: int) -> str:
-        data = self._replies.read(length + 2)
-        if len(data) < length + 2:
-            raise QuiesceError(f"{self._name} has ended the connection")
-        return data[:-2].decode("utf-8", "replace")
 
 
 def request(words: Sequence[str]) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from pyfreeze._base.text import shown
-from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
+from pyfreeze._quiesce.application import PATH, SECONDS, Quiescer, Setting, Values
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ To restore: mount the snapshot where the filesystem was, or copy a database with
 same name and -wal, -shm or -journal behind it."""
 
 _SETTINGS = (
-    Setting("directory", "", "Where to look for databases, and below it. To be given.", "path"),
-    Setting("lock_wait_s", "10", "How long all locks together may be waited for.", "seconds"),
+    Setting("directory", "", "Where to look for databases, and below it. To be given.", PATH),
+    Setting("lock_wait_s", "10", "How long all locks together may be waited for.", SECONDS),
 )
 
 
@@ -55,6 +55,13 @@ class _Held(NamedTuple):
 
 class _SQLite(Quiescer):
     """Some databases whose writers wait."""
+
+    name = "sqlite"
+    title = "SQLite"
+    about = _ABOUT
+    settings = _SETTINGS
+    hold_at_most_s = 30.0  # writers wait all the while
+    timeout_s = 30.0
 
     def __init__(self, values: Values) -> None:
         super().__init__(values)
@@ -69,13 +76,13 @@ class _SQLite(Quiescer):
             raise QuiesceError(
                 f"setting directory: found {directory!r}, expected the path of a directory"
             )
-        wait_s = self._values.seconds("lock_wait_s")
+        wait_s = float(self._values["lock_wait_s"])
         until_s = time.monotonic() + wait_s
         for _ in range(_LOOKS):
             found = list(databases(directory, self._held))
             if not found:
                 break
-            self._hold(self._open_all(found), until_s)
+            self._hold([one for place in found if (one := self._open(*place))], until_s)
         else:
             raise QuiesceError(f"{directory}: new databases are made faster than they are locked")
         if not self._held:
@@ -84,18 +91,22 @@ class _SQLite(Quiescer):
         count = len(self._held)
         return f"{count} database{'s' * (count > 1)}, writers waiting\n{names}"
 
-    def _open_all(self, found: list[tuple[Identity, str]]) -> list[_Held]:
-        opened: list[_Held] = []
+    def _open(self, identity: Identity, path: str) -> _Held | None:
+        """A connection, which is closed with the others; None: there is no such file any more."""
+        # As root, SQLite gives the files that it makes beside a database to the database's owner.
+        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
         try:
-            for identity, path in found:
-                if (one := _open(identity, path)) is not None:
-                    opened.append(one)
-        except QuiesceError:
-            # Their descriptors may be what is lacking, also for saying so.
-            for one in opened:
-                one.connection.close()
-            raise
-        return opened
+            connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
+        except sqlite3.Error as error:
+            if os.path.exists(path):
+                raise QuiesceError(f"{path}: {error}") from None
+            return None
+        one = self._held[identity] = _Held(identity, path, connection)
+        # As far as it goes without waiting: the rest is in the snapshot beside the database. What
+        # else may be wrong, BEGIN tells.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return one
 
     def _hold(self, wanted: list[_Held], until_s: float) -> None:
         """Lock them all, each as soon as its writers leave a gap.
@@ -120,11 +131,9 @@ class _SQLite(Quiescer):
         except sqlite3.Error as error:
             if "locked" in str(error):
                 return False
-            one.connection.close()
             if os.path.exists(one.path):
                 raise QuiesceError(f"{one.path}: {error}") from None
-            return True  # removed meanwhile
-        self._held[one.identity] = one
+            self._held.pop(one.identity).connection.close()  # removed meanwhile
         return True
 
     # ---- release -----------------------------------------------------------------------------
@@ -143,7 +152,6 @@ class _SQLite(Quiescer):
         """End the transactions at once; they have changed nothing."""
         for held in self._held.values():
             with contextlib.suppress(sqlite3.Error):
-                held.connection.execute("ROLLBACK")
                 held.connection.close()
 
 
@@ -173,23 +181,6 @@ def databases(directory: str, held: Container[Identity] = ()) -> Iterator[tuple[
                 yield identity, path
 
 
-def _open(identity: Identity, path: str) -> _Held | None:
-    """A connection; None if there is no such file any more."""
-    # As root, SQLite gives the files that it makes beside a database to the database's owner.
-    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
-    try:
-        connection = sqlite3.connect(uri, timeout=0, isolation_level=None, uri=True)
-    except sqlite3.Error as error:
-        if os.path.exists(path):
-            raise QuiesceError(f"{path}: {error}") from None
-        return None
-    # As far as it goes without waiting: the rest is in the snapshot beside the database. What else
-    # may be wrong, BEGIN tells.
-    with contextlib.suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return _Held(identity, path, connection)
-
-
 def _is_beside_one(path: str, held: Container[Identity]) -> bool:
     """Whether it is a log or a journal, by its name, and there is the database that has it."""
     for base in [path.removesuffix(suffix) for suffix in _BESIDE if path.endswith(suffix)]:
@@ -216,12 +207,4 @@ def _is_database(path: str) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-APPLICATION = Application(
-    name="sqlite",
-    title="SQLite",
-    about=_ABOUT,
-    settings=_SETTINGS,
-    hold_at_most_s=30.0,  # writers wait all the while
-    timeout_s=30.0,
-    quiescer=_SQLite,
-)
+APPLICATION = _SQLite

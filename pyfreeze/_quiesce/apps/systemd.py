@@ -7,7 +7,7 @@ import hashlib
 import re
 import subprocess
 
-from pyfreeze._quiesce.application import Application, Quiescer, Setting, Values
+from pyfreeze._quiesce.application import SECONDS, Quiescer, Setting, Values, one_of
 from pyfreeze._quiesce.apps.client_session import find_client
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import own_run_id
@@ -37,8 +37,8 @@ is set before anything is frozen or stopped, and taken back afterwards."""
 
 _SETTINGS = (
     Setting("unit", "", "The service, as systemctl names it: shop.service. To be given."),
-    Setting("method", "freeze", "freeze or stop; see above."),
-    Setting("wait_s", "30", "How long freezing, or stopping, may take.", "seconds"),
+    Setting("method", "freeze", "freeze or stop; see above.", one_of("freeze", "stop")),
+    Setting("wait_s", "30", "How long freezing, or stopping, may take.", SECONDS),
     Setting("systemctl", "", "The program. Empty: systemctl, wherever it is in PATH."),
     Setting("systemd_run", "", "The program. Empty: systemd-run, wherever it is in PATH."),
 )
@@ -46,6 +46,13 @@ _SETTINGS = (
 
 class _Systemd(Quiescer):
     """One unit that is frozen or stopped."""
+
+    name = "systemd"
+    title = "a service of systemd"
+    about = _ABOUT
+    settings = _SETTINGS
+    hold_at_most_s = 60.0  # users of the service wait all the while
+    timeout_s = 60.0
 
     def __init__(self, values: Values) -> None:
         super().__init__(values)
@@ -61,7 +68,12 @@ class _Systemd(Quiescer):
 
     def quiesce(self) -> str:
         """Set the guard, then freeze or stop."""
-        self._check()
+        if not _UNIT.fullmatch(self._unit):
+            raise QuiesceError(
+                f"setting unit: found {self._unit!r}, expected a unit's name as shop.service"
+            )
+        self._systemctl = find_client(self._values["systemctl"], ["systemctl"])
+        self._systemd_run = find_client(self._values["systemd_run"], ["systemd-run"])
         loaded, active = self._show("LoadState"), self._show("ActiveState")
         if loaded != "loaded":
             raise QuiesceError(f"{self._unit}: found a unit that is {loaded}, expected one loaded")
@@ -71,29 +83,18 @@ class _Systemd(Quiescer):
             raise QuiesceError(
                 f"{self._unit}: found it {active}, expected active or inactive: try again later"
             )
-        after_s = self._values.seconds("hold_at_most_s") + self._values.seconds("wait_s")
+        after_s = float(self._values["hold_at_most_s"]) + float(self._values["wait_s"])
         guard = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
         guard += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
         _run([*guard, self._systemctl, self._go_on, self._unit], _PROMPT_S)
         self._is_held = True
         verb = "freeze" if self._freezes else "stop"
-        self._ask(verb, self._unit, timeout_s=self._values.seconds("wait_s"))
+        self._ask(verb, self._unit, timeout_s=float(self._values["wait_s"]))
         if (state := self._state()) != self._wanted:
             raise QuiesceError(
                 f"{self._unit}: after systemctl {verb} it is {state}, expected {self._wanted}"
             )
         return f"{self._unit}: {self._wanted}"
-
-    def _check(self) -> None:
-        if not _UNIT.fullmatch(self._unit):
-            raise QuiesceError(
-                f"setting unit: found {self._unit!r}, expected a unit's name as shop.service"
-            )
-        method = self._values["method"]
-        if method not in ("freeze", "stop"):
-            raise QuiesceError(f"setting method: found {method!r}, expected freeze or stop")
-        self._systemctl = find_client(self._values["systemctl"], ["systemctl"])
-        self._systemd_run = find_client(self._values["systemd_run"], ["systemd-run"])
 
     def _state(self) -> str:
         if self._freezes:
@@ -113,7 +114,7 @@ class _Systemd(Quiescer):
         state = self._state()
         wrong = f"{self._unit}: somebody else let it go on: found {state}, expected {self._wanted}"
         try:
-            self._let_go(self._values.seconds("wait_s"))
+            self._let_go(float(self._values["wait_s"]))
         except QuiesceError as error:
             if state == self._wanted:
                 raise
@@ -154,12 +155,4 @@ def _run(words: list[str], timeout_s: float, *, may_fail: bool = False) -> str:
     return done.stdout.strip()
 
 
-APPLICATION = Application(
-    name="systemd",
-    title="a service of systemd",
-    about=_ABOUT,
-    settings=_SETTINGS,
-    hold_at_most_s=60.0,  # users of the service wait all the while
-    timeout_s=60.0,
-    quiescer=_Systemd,
-)
+APPLICATION = _Systemd

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pyfreeze._quiesce.application import Kind, Setting, parse
+from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, TEXT, YES_NO, Kind, Setting, parse
 from pyfreeze._quiesce.errors import QuiesceError
 
 SETTINGS = (
-    Setting("port", "5432", "", "integer"),
-    Setting("wait_s", "10", "", "seconds"),
-    Setting("backup_mode", "yes", "", "yes-no"),
-    Setting("socket", "", "", "path"),
+    Setting("port", "5432", "", INTEGER),
+    Setting("wait_s", "10", "", SECONDS),
+    Setting("backup_mode", "yes", "", YES_NO),
+    Setting("socket", "", "", PATH),
     Setting("user", "root", ""),
 )
 
@@ -19,7 +19,7 @@ SETTINGS = (
 def test_defaults_and_values() -> None:
     """A value given wins over the default, also an empty one."""
     values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
-    assert (values["port"], values.seconds("wait_s")) == ("1", 0.5)
+    assert (values["port"], float(values["wait_s"])) == ("1", 0.5)
     assert values["backup_mode"] == "yes"
     assert (values["socket"], values["user"]) == ("/run/s=1", "")
 
@@ -27,17 +27,17 @@ def test_defaults_and_values() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        ("integer", "-1"),
-        ("integer", "1; id"),
-        ("integer", "٣"),
-        ("seconds", "0"),
-        ("seconds", "nan"),
-        ("seconds", "1801"),
-        ("seconds", ""),
-        ("yes-no", "YES"),
-        ("path", "relative"),
-        ("path", "/with\nnewline"),
-        ("text", "bell\a"),
+        (INTEGER, "-1"),
+        (INTEGER, "1; id"),
+        (INTEGER, "٣"),
+        (SECONDS, "0"),
+        (SECONDS, "nan"),
+        (SECONDS, "1801"),
+        (SECONDS, ""),
+        (YES_NO, "YES"),
+        (PATH, "relative"),
+        (PATH, "/with\nnewline"),
+        (TEXT, "bell\a"),
     ],
 )
 def test_what_is_not_of_its_kind(kind: Kind, value: str) -> None:
