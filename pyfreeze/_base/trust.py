@@ -262,14 +262,12 @@ class _Walk:
         limit = requirement.max_bytes
         size_bytes = os.fstat(fd).st_size
         # The size is for the message; the bound on what is read holds whatever the size says.
-        content = bytearray()
-        while size_bytes <= limit and len(content) <= limit:
-            piece = os.read(fd, limit + 1 - len(content))
-            if not piece:
-                return bytes(content)
-            content += piece
-        found = f"{max(size_bytes, len(content))} bytes"
-        raise self._error("size", found, f"at most {limit} bytes")
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(limit + 1) if size_bytes <= limit else b""
+        size_bytes = max(size_bytes, len(content))
+        if size_bytes > limit:
+            raise self._error("size", f"{size_bytes} bytes", f"at most {limit} bytes")
+        return content
 
     def _at(self, names: list[str]) -> str:
         return "/" + "/".join(names)

@@ -36,7 +36,6 @@ class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     pre_script_location: str
     post_script_location: str
-    plugin_name: str = PLUGIN_NAME
     pre_script_params: tuple[str, ...] = ()
     post_script_params: tuple[str, ...] = ()
     pre_script_retries: int = 0
@@ -55,8 +54,8 @@ def parse_script_config(content: bytes, origin: str) -> Parsed[ScriptConfig]:
     Raises `ConfigError` and nothing else, whatever the bytes.
     """
     keys = _Keys(origin, _decode(content, origin))
+    keys.check_plugin_name()
     config = ScriptConfig(
-        plugin_name=keys.plugin_name(),
         pre_script_location=keys.location("preScriptLocation"),
         post_script_location=keys.location("postScriptLocation"),
         pre_script_params=keys.params("preScriptParams"),
@@ -103,8 +102,8 @@ class _Object(dict[str, object]):
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
-        counts = Counter(key for key, _ in pairs)
-        self.repeated = next((key for key, count in counts.items() if count > 1), None)
+        keys = Counter(key for key, _ in pairs)
+        self.repeated = next((key for key in keys if keys[key] > 1), None)
 
 
 def _decode(content: bytes, origin: str) -> _Object:
@@ -155,11 +154,10 @@ class _Keys:
         self._known = ["ScriptsExecutionPollTimeSeconds"]
         self._notices: list[str] = []
 
-    def plugin_name(self) -> str:
+    def check_plugin_name(self) -> None:
         value = self._take("pluginName", PLUGIN_NAME)
         if value != PLUGIN_NAME:
             self._fail("pluginName", _in_words(value), quoted(PLUGIN_NAME))
-        return PLUGIN_NAME
 
     def location(self, key: str) -> str:
         expected = "the absolute path of a script"
@@ -263,8 +261,6 @@ def _in_words(value: object) -> str:
         return quoted(value.literal).strip('"')
     if isinstance(value, str):
         return quoted(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return json.dumps(value)  # true, false, null

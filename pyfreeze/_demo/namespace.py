@@ -10,6 +10,8 @@ import ctypes
 import errno
 import os
 
+from pyfreeze._base.files import opened
+
 # linux/sched.h and linux/mount.h
 _CLONE_NEWNS = 0x20000
 _MS_NOSUID = 0x2
@@ -57,10 +59,11 @@ def unmount(directory: str) -> None:
 def _make_private_from_outside_chroot() -> None:
     # In a chroot "/" may be a plain directory, whose mount no path leads to. Entering a namespace,
     # be it the one we are in, sets the root directory to the namespace's own (mntns_install).
-    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with (
+        opened("/proc/self/ns/mnt", os.O_RDONLY) as namespace,
+        opened("/", os.O_RDONLY | os.O_DIRECTORY) as root,
+        opened(".", os.O_RDONLY | os.O_DIRECTORY) as directory,
+    ):
         _call("setns", namespace, _CLONE_NEWNS)
         try:
             mount("none", "/", "none", _MS_REC | _MS_PRIVATE)
@@ -68,9 +71,6 @@ def _make_private_from_outside_chroot() -> None:
             os.fchdir(root)
             os.chroot(".")
             os.fchdir(directory)
-    finally:
-        for fd in (namespace, root, directory):
-            os.close(fd)
 
 
 def _call(function: str, *arguments: object, name: str | None = None) -> None:

@@ -40,10 +40,10 @@ class Missing(NamedTuple):
 
 def missing() -> tuple[Missing, ...]:
     """Everything that is missing here; nothing is changed by looking."""
-    return (*_parts(), *_loop_devices(), *_kernel())
+    return tuple(_missing())
 
 
-def _parts() -> Iterator[Missing]:
+def _missing() -> Iterator[Missing]:
     if os.geteuid() != 0:
         yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
     elif not has_cap_sys_admin():
@@ -54,9 +54,6 @@ def _parts() -> Iterator[Missing]:
             yield Missing(name, "not installed", package)
     if importlib.util.find_spec("_sqlite3") is None:
         yield Missing("sqlite3", "this Python was built without it", "libpython3-stdlib")
-
-
-def _loop_devices() -> Iterator[Missing]:
     try:
         os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
     except PermissionError:
@@ -65,9 +62,6 @@ def _loop_devices() -> Iterator[Missing]:
     except OSError as error:
         found = f"{os.strerror(error.errno or 0)}: try modprobe loop"
         yield Missing(f"loop devices ({_LOOP_CONTROL})", found, _KERNEL_PACKAGE)
-
-
-def _kernel() -> Iterator[Missing]:
     for fstype in ("ext4", "xfs"):
         if not _kernel_has(fstype):
             yield Missing(f"{fstype} in the kernel", "no such filesystem type", _KERNEL_PACKAGE)

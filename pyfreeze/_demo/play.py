@@ -131,9 +131,6 @@ def _keep(directory: str) -> tuple[str, ...]:
     return tuple(os.path.join(directory, os.path.basename(v.snapshot)) for v in VOLUMES)
 
 
-# ---- proofs --------------------------------------------------------------------------------------
-
-
 def _filesystem_proofs(report: Report) -> list[Proof]:
     thawed = {f.mount for f in report.window.filesystems if f.outcome == FilesystemState.THAWED}
     names = [v.name for v in VOLUMES if v.mount_point in thawed]
@@ -153,16 +150,14 @@ def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Pr
     proofs: list[Proof] = []
     contents = []
     for volume in VOLUMES:
-        name = f"mount -o {volume.snapshot_options}"
-        where = volume.snapshot_mount_point
+        said, where = "mounted", volume.snapshot_mount_point
         try:
             with mounted_image(volume.snapshot, where, volume.snapshot_options):
                 database = os.path.join(where, DATABASES[volume.name])
                 contents.append(proof.read_copy(database, STAGE))
         except FreezeError as error:
-            proofs.append(proof.Proof(name, "mounted", str(error.strerror), False))
-        else:
-            proofs.append(proof.equal(name, "mounted", "mounted"))
+            said = str(error.strerror)
+        proofs.append(proof.equal(f"mount -o {volume.snapshot_options}", "mounted", said))
     for one in contents:
         proofs.append(proof.intact(one))
         proofs.append(proof.complete(one, orders, moments))
@@ -170,9 +165,6 @@ def _database_proofs(orders: Sequence[Order], moments: proof.Moments) -> list[Pr
     if len(contents) == len(VOLUMES):
         proofs.append(proof.agree(*contents))
     return proofs
-
-
-# ---- figures -------------------------------------------------------------------------------------
 
 
 def measure_pauses(orders: Sequence[Order], moments: proof.Moments) -> Pauses:
@@ -198,13 +190,7 @@ def _spans(
     after = [o.committed_ns for o in orders if o.committed_ns > moments.thawed_ns]
     if before and after and moments.thawed_ns:
         spans.append(Span("shop", "paused", before[-1], after[0]))
-    rows = {
-        "pre-script": "pre-script",
-        "flush": "flush",
-        "snapshot": f"snapshot ({SNAPSHOT_COMMAND[0]})",
-        "post-script": "post-script",
-    }
-    told = [Span(rows[e.what], e.what, e.begin_ns, e.end_ns) for e in events if e.what in rows]
+    told = [Span(e.what, e.what, e.begin_ns, e.end_ns) for e in events]
     spans += [span for span in told if span.phase in ("pre-script", "flush")]
     times = {f.mount: f for f in filesystems if f.thaw_return_ns}
     for volume in VOLUMES:
@@ -213,4 +199,6 @@ def _spans(
             spans.append(Span(row, "freezing", f.freeze_enter_ns, f.freeze_return_ns))
             spans.append(Span(row, "frozen", f.freeze_return_ns, f.thaw_enter_ns))
             spans.append(Span(row, "thawing", f.thaw_enter_ns, f.thaw_return_ns))
-    return spans + [span for span in told if span.phase in ("snapshot", "post-script")]
+    row = f"snapshot ({SNAPSHOT_COMMAND[0]})"
+    spans += [span._replace(row=row) for span in told if span.phase == "snapshot"]
+    return spans + [span for span in told if span.phase == "post-script"]

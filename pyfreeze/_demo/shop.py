@@ -9,7 +9,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._base.files import replace
@@ -74,22 +73,13 @@ class Shop:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._said = b""
 
     def wait_for(self, word: str) -> bool:
-        """Wait until it says a word, but not for ever. Returns whether it did."""
-        assert self._process.stdout is not None
-        stdout = self._process.stdout.fileno()
-        deadline = time.monotonic() + _WRITER_TIMEOUT_S
-        while f"{word}\n".encode() not in self._said:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([stdout], [], [], left_s)[0]:
-                return False
-            said = os.read(stdout, select.PIPE_BUF)
-            if not said:
-                return False
-            self._said += said
-        return True
+        """Wait until it says its next word, but not for ever. Returns whether it is this one."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        is_said, _, _ = select.select([stdout], [], [], _WRITER_TIMEOUT_S)
+        return bool(is_said) and stdout.readline() == f"{word}\n".encode()
 
     def close(self) -> None:
         """Let it end: the end of its stdin tells it to. One that does not is killed."""
@@ -120,6 +110,7 @@ def open_shop() -> Iterator[Shop]:
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,
         env=CLEAN_ENVIRONMENT,
         cwd="/",
         start_new_session=True,

@@ -42,9 +42,6 @@ def _heading(text: str) -> Text:
     return Text(text, style="bold")
 
 
-# ---- the proofs ----------------------------------------------------------------------------------
-
-
 def proof_table(proofs: Sequence[Proof], *, unicode: bool) -> RenderableType:
     """What was looked at, what was expected, what was found."""
     columns = (Column(name, overflow="fold") for name in ("looked at", "expected", "found"))
@@ -59,9 +56,6 @@ def proof_table(proofs: Sequence[Proof], *, unicode: bool) -> RenderableType:
         # Text, not markup: what a tool said may hold square brackets.
         table.add_row(mark, Text(one.name), Text(one.expected), Text(one.found, style=style))
     return Padding(table, (0, 0, 0, 2))
-
-
-# ---- in words ------------------------------------------------------------------------------------
 
 
 def meaning(play: Play) -> str:

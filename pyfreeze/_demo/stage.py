@@ -98,23 +98,22 @@ def stage() -> Iterator[None]:
             mounted.callback(_unmount_if_possible, directory)
         os.mkdir(SNAPSHOT)
         for volume in VOLUMES:
-            make_image(volume, volume.image)
+            _make_image(volume)
             mounted.enter_context(mounted_image(volume.image, volume.mount_point, "rw"))
         yield
 
 
-def make_image(volume: Volume, image: str) -> None:
+def _make_image(volume: Volume) -> None:
     """Make a volume's filesystem in a new file, as sparse as it can be."""
-    fresh = f"{image}.new"
+    fresh = f"{volume.image}.new"
     with open(fresh, "xb") as file:
         file.truncate(volume.size)
-    plain = _FOR_OLD_KERNELS.get(volume.fstype, ())
     try:
-        run_tool(*volume.make, *plain, fresh)
+        run_tool(*volume.make, *_FOR_OLD_KERNELS.get(volume.fstype, ()), fresh)
     except FreezeError:  # before 5.19 it has no such option
         run_tool(*volume.make, fresh)
     # mkfs.xfs writes 64 MiB of zeros as its log: a copy has holes there.
-    run_tool("cp", "--sparse=always", fresh, image)
+    run_tool("cp", "--sparse=always", fresh, volume.image)
     os.unlink(fresh)
 
 

@@ -285,14 +285,11 @@ class _Reader:
     def _block_numbers(self, paths: Iterable[str]) -> list[Device]:
         numbers = []
         for path in paths:
-            if not path.startswith("/") or not touchable(path, self.reachable):
-                continue
-            try:
-                status = os.stat(path)
-            except (OSError, ValueError):
-                continue
-            if stat.S_ISBLK(status.st_mode):
-                numbers.append(_split(status.st_rdev))
+            if path.startswith("/") and touchable(path, self.reachable):
+                with contextlib.suppress(OSError, ValueError):
+                    status = os.stat(path)
+                    if stat.S_ISBLK(status.st_mode):
+                        numbers.append(_split(status.st_rdev))
         return numbers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 #: The reasons why a type cannot be frozen.
 NO_FREEZE = "its driver has no freeze"
@@ -40,43 +40,35 @@ class Fstype(NamedTuple):
     """The mount option that names the directory which writes go to."""
 
 
-def _rows() -> Iterator[tuple[str, Fstype]]:
+_TYPES: Mapping[str, Fstype] = {
     # Local filesystems on block devices whose `super_operations` have `freeze_fs`: without it or
     # `freeze_super`, `ioctl_fsfreeze` answers EOPNOTSUPP.
-    yield "bcachefs", Fstype(is_local=True, is_anonymous=True, source_separator=":")
-    yield "btrfs", Fstype(is_local=True, is_anonymous=True, has_registry=True, has_subvolumes=True)
-    for name in ("ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "reiserfs"):
-        yield name, Fstype()
-    yield "xfs", Fstype(device_options=("logdev=", "rtdev="))
-
+    "bcachefs": Fstype(is_local=True, is_anonymous=True, source_separator=":"),
+    "btrfs": Fstype(is_local=True, is_anonymous=True, has_registry=True, has_subvolumes=True),
+    **dict.fromkeys(("ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "reiserfs"), Fstype()),
+    "xfs": Fstype(device_options=("logdev=", "rtdev=")),
     # gfs2 has `freeze_super`, and freezes a whole cluster. All of these are on block devices, and
     # yet a lookup may wait for another machine's lock manager.
-    for name in ("gfs", "gfs2", "ocfs2"):
-        yield name, Fstype(CLUSTER, is_local=False)
-    yield "zfs", Fstype(NO_FREEZE, is_local=True)
-    yield "autofs", Fstype(AUTOMOUNT, is_local=False)
+    **dict.fromkeys(("gfs", "gfs2", "ocfs2"), Fstype(CLUSTER, is_local=False)),
+    "zfs": Fstype(NO_FREEZE, is_local=True),
+    "autofs": Fstype(AUTOMOUNT, is_local=False),
     # fuseblk is on a block device, and yet a process answers its lookups.
-    for name in ("fuse", "fuseblk"):
-        yield name, Fstype(FUSE, is_local=False)
-    for name in (
-        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs",
-        "nfs", "nfs4", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs",
-        "vmhgfs",
-    ):  # fmt: skip
-        yield name, Fstype(NETWORK, is_local=False)
-    for name in ("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"):
-        yield name, Fstype(IMAGE)
-    yield "hugetlbfs", Fstype(IN_MEMORY)
-    for name in ("devtmpfs", "ramfs", "rootfs", "tmpfs"):
-        yield name, Fstype(IN_MEMORY, is_local=True)
-    for name in ("proc", "sysfs"):
-        yield name, Fstype(PSEUDO, is_local=True)
-    yield "overlay", Fstype(STACKED, is_local=True, upper_option="upperdir=")
-    for name in ("aufs", "ecryptfs", "overlayfs", "unionfs"):
-        yield name, Fstype(STACKED)
-
-
-_TYPES: Mapping[str, Fstype] = dict(_rows())
+    **dict.fromkeys(("fuse", "fuseblk"), Fstype(FUSE, is_local=False)),
+    **dict.fromkeys(
+        (
+            "9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs",
+            "nfs", "nfs4", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs",
+            "vmhgfs",
+        ),
+        Fstype(NETWORK, is_local=False),
+    ),
+    **dict.fromkeys(("cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"), Fstype(IMAGE)),
+    "hugetlbfs": Fstype(IN_MEMORY),
+    **dict.fromkeys(("devtmpfs", "ramfs", "rootfs", "tmpfs"), Fstype(IN_MEMORY, is_local=True)),
+    **dict.fromkeys(("proc", "sysfs"), Fstype(PSEUDO, is_local=True)),
+    "overlay": Fstype(STACKED, is_local=True, upper_option="upperdir="),
+    **dict.fromkeys(("aufs", "ecryptfs", "overlayfs", "unionfs"), Fstype(STACKED)),
+}  # fmt: skip
 _ON_BLOCK = Fstype(NO_FREEZE)
 _WITHOUT_DEVICE = Fstype(PSEUDO)
 

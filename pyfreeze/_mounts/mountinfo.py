@@ -5,6 +5,7 @@ Source of the format: proc_pid_mountinfo(5); `show_mountinfo` in the kernel's fs
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -168,14 +169,10 @@ def file_mounts(mounts: Iterable[Mount]) -> frozenset[int]:
     found = set()
     for mount in reachable.values():
         # The root of a filesystem is a directory always: only parts of one need a look.
-        if mount.root == "/" or not touchable(mount.mount_point, reachable):
-            continue
-        try:
-            status = os.stat(mount.mount_point)
-        except OSError:
-            continue
-        if not stat.S_ISDIR(status.st_mode):
-            found.add(mount.mount_id)
+        if mount.root != "/" and touchable(mount.mount_point, reachable):
+            with contextlib.suppress(OSError):
+                if not stat.S_ISDIR(os.stat(mount.mount_point).st_mode):
+                    found.add(mount.mount_id)
     return frozenset(found)
 
 

@@ -91,7 +91,10 @@ def select(
         chosen = _named(mounts, reachable, only, left_out, files)
     else:
         chosen = _best(m for m in usable if _refusal(m) is None and m.device not in left_out)
-    roots = _root_filesystems(stack, reachable.get("/"), chosen)
+    # The filesystem of the root directory; where that is an overlay, those its files are on.
+    roots = {m.device for m in usable if m.mount_point == "/"}
+    if roots.isdisjoint(chosen):
+        roots = {device for root in roots for device in _beneath(stack, root, chosen)}
     beneath = {device: _beneath(stack, device, chosen) for device in chosen}
     levels = freeze_levels(beneath, roots)
     notices += _cycles(beneath, chosen)
@@ -196,8 +199,7 @@ def _best(candidates: Iterable[Mount]) -> dict[Device, Mount]:
 
     best: dict[Device, Mount] = {}
     for mount in candidates:
-        if mount.device not in best or rank(mount) < rank(best[mount.device]):
-            best[mount.device] = mount
+        best[mount.device] = min(mount, best.get(mount.device, mount), key=rank)
     return best
 
 
@@ -274,15 +276,6 @@ def _mutual(beneath: Mapping[Device, Collection[Device]], one: Device, other: De
 def _beneath(stack: BlockStack, filesystem: Device, chosen: Collection[Device]) -> set[Device]:
     """The chosen filesystems that one lies on, at any depth, whatever is in between."""
     return with_all_beneath(stack, lies_on(stack, filesystem)).intersection(chosen)
-
-
-def _root_filesystems(
-    stack: BlockStack, root: Mount | None, chosen: Collection[Device]
-) -> set[Device]:
-    """The filesystem of the root directory; where that is an overlay, those its files are on."""
-    if root is None:
-        return set()
-    return {root.device} if root.device in chosen else _beneath(stack, root.device, chosen)
 
 
 def _cycles(

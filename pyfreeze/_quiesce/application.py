@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _PRINTABLE = r"[^\x00-\x1f\x7f]*"
 _MAX_SECONDS = 1800.0
 
+#: How long is waited for what an application in good health answers at once.
+PROMPT_S = 10.0
+
 #: The settings' values by name, each as its kind has it: texts and paths may be empty.
 Values = dict[str, str]
 

@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import struct
+import time
 
-# bits/types/sigevent_t.h, time.h
-_SIGEV_SIGNAL = 0
-_SIGKILL = 9
-_CLOCK_MONOTONIC = 1
+_SIGEV_SIGNAL = 0  # bits/sigevent-consts.h
 _NS_PER_S = 1e9
-
-
-class _SigEvent(ctypes.Structure):
-    _fields_ = (
-        ("value", ctypes.c_void_p),
-        ("signo", ctypes.c_int),
-        ("notify", ctypes.c_int),
-        ("rest", ctypes.c_char * 48),  # 64 bytes in all
-    )
 
 
 class KillTimer:
@@ -33,8 +24,9 @@ class KillTimer:
         has_timers = hasattr(libc, "timer_create")
         self._libc = libc if has_timers else ctypes.CDLL("librt.so.1", use_errno=True)
         self._timer = ctypes.c_void_p()
-        event = _SigEvent(signo=_SIGKILL, notify=_SIGEV_SIGNAL)
-        self._call("timer_create", _CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
+        # struct sigevent: a value, which nobody reads, the signal, and how it is told.
+        event = struct.pack("Pii48x", 0, signal.SIGKILL, _SIGEV_SIGNAL)
+        self._call("timer_create", time.CLOCK_MONOTONIC, event, ctypes.byref(self._timer))
 
     def arm(self, after_s: float) -> None:
         """SIGKILL to this process in `after_s` seconds; 0: not any more.

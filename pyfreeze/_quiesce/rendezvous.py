@@ -16,7 +16,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
-from pyfreeze._base.files import replace
+from pyfreeze._base.files import opened, replace
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 
 if TYPE_CHECKING:
@@ -107,23 +107,18 @@ class Rendezvous:
         def give_up(_number: int, _frame: FrameType | None) -> None:
             raise TimeoutError
 
-        try:
-            fd = os.open(self._name(_LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        before = signal.signal(signal.SIGALRM, give_up)
+        signal.signal(signal.SIGALRM, give_up)
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            with opened(self._name(_LOCK), os.O_RDWR | os.O_NOFOLLOW) as fd:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return True
         except TimeoutError:
             return False
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-            os.close(fd)
         return True
-
-    # ---- the FIFO ------------------------------------------------------------------------------
 
     def open_fifo(self) -> int:
         """A new FIFO, for the holder to read from; open for writing too, so that it never ends."""
@@ -140,12 +135,9 @@ class Rendezvous:
     def ask_release(self, run_id: str) -> None:
         """Tell the holder, if there is one, that the post-script has begun."""
         # None there, or nobody reads it (ENXIO, EPIPE): the record says why.
-        with contextlib.suppress(OSError):
-            fd = os.open(self._name(FIFO), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(fd, "wb", buffering=0) as fifo:
-                fifo.write(f"{run_id}\n".encode())
-
-    # ---- the record ----------------------------------------------------------------------------
+        flags = os.O_WRONLY | os.O_NONBLOCK
+        with contextlib.suppress(OSError), opened(self._name(FIFO), flags) as fd:
+            os.write(fd, f"{run_id}\n".encode())
 
     def write(self, record: Record) -> None:
         """Replace the record."""

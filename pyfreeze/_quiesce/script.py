@@ -46,9 +46,6 @@ def _complain(name: Sequence[str], text: str) -> None:
     sys.stderr.write(": ".join([*name, shown(" ".join(text.split()))]) + "\n")
 
 
-# ---- pre -----------------------------------------------------------------------------------------
-
-
 def _pre(name: str, path: str, words: Sequence[str]) -> str:
     from pyfreeze._quiesce.application import all_settings, parse
     from pyfreeze._quiesce.catalogue import load
@@ -85,9 +82,6 @@ def _leave_the_script() -> None:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-
-
-# ---- post ----------------------------------------------------------------------------------------
 
 
 def _post(path: str) -> str:

@@ -174,7 +174,6 @@ def check_script_config(content: bytes) -> Parsed[Any] | None:
     parsed = outcome(parse_script_config, content)
     if parsed is not None:
         config = parsed.value
-        assert config.plugin_name == "ScriptRunner"
         for path in (config.pre_script_location, config.post_script_location):
             assert path.startswith("/")
             assert "\0" not in path

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
-from pyfreeze._quiesce.application import Quiescer, Values
+from pyfreeze._quiesce.application import PROMPT_S, Quiescer
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What a client prints when an answer is complete.
 END = "-- pyfreeze: end of the answer --"
+#: The server ends a session that a stopped holder cannot end any more.
+GRACE_S = 5
 _PR_SET_PDEATHSIG = 1
 #: How long a client whose output has ended may take to end.
 _END_S = 5.0
@@ -124,7 +126,7 @@ class Session:
         os.set_blocking(self._err_fd, False)
 
     def ask(
-        self, statements: str, timeout_s: float, *, late: str = "no answer in time"
+        self, statements: str, timeout_s: float = PROMPT_S, late: str = "no answer in time"
     ) -> list[str]:
         """Have statements executed; returns the lines of their results.
 
@@ -177,9 +179,7 @@ class Session:
 class SessionQuiescer(Quiescer):
     """An application that is kept quiet by one session of its server's client."""
 
-    def __init__(self, values: Values) -> None:
-        super().__init__(values)
-        self._opened: Session | None = None
+    _opened: Session | None = None
 
     @property
     def _session(self) -> Session:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import numbers_in, shown
-from pyfreeze._quiesce.application import PATH, SECONDS, Setting, one_of
+from pyfreeze._quiesce.application import PATH, PROMPT_S, SECONDS, Setting, one_of
 from pyfreeze._quiesce.apps.client_session import (
     END,
+    GRACE_S,
     Session,
     SessionError,
     SessionQuiescer,
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIRST_WITH_STAGES = (10, 4)
-#: For what is answered at once by a server in good health.
-_PROMPT_S = 10.0
-#: The server ends a session that a stopped holder cannot end any more.
-_GRACE_S = 5
 _STAGES = ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT")
 _LOCK_WAIT_TIMEOUT = "ERROR 1205"
 #: Of SHOW PROCESSLIST: its own threads, and those that wait as we did.
@@ -124,13 +121,14 @@ class MariaDB(SessionQuiescer):
 
     _stages = False
 
-    # ---- quiesce -----------------------------------------------------------------------------
-
     def quiesce(self) -> str:
         """Connect, lock, flush."""
         self._opened = self._connect()
         version = self._greet()
-        self._stages = self._uses_stages(version)
+        method, knows = self._values["method"], knows_stages(version)
+        if method == "stage" and not knows:
+            raise QuiesceError(f"setting method: {version} does not know BACKUP STAGE: set ftwrl")
+        self._stages = method != "ftwrl" and knows
         self._lock()
         self._flush_innodb_log()
         log_query, replica_query = position_queries(version)
@@ -148,7 +146,7 @@ class MariaDB(SessionQuiescer):
             words.append(f"--defaults-extra-file={option_file}")
         # A connection that is made anew holds nothing, and would not say so.
         words += ["--batch", "--unbuffered", "--skip-reconnect", "--no-auto-rehash"]
-        words += ["--protocol=socket", f"--connect-timeout={_PROMPT_S:.0f}"]
+        words += ["--protocol=socket", f"--connect-timeout={PROMPT_S:.0f}"]
         if values["socket"]:
             words.append(f"--socket={values['socket']}")
         if values["db_user"]:
@@ -159,17 +157,10 @@ class MariaDB(SessionQuiescer):
     def _greet(self) -> str:
         (row,) = self._rows("SELECT VERSION() AS version, @@version_comment AS comment;")
         # Should the holder be stopped (SIGSTOP), the server itself ends the session.
-        idle_s = math.ceil(float(self._values["hold_at_most_s"])) + _GRACE_S
+        idle_s = math.ceil(float(self._values["hold_at_most_s"])) + GRACE_S
         self._ask(f"SET SESSION wait_timeout = {idle_s};")
         name = "MariaDB" if "mariadb" in (row["version"] + row["comment"]).lower() else "MySQL"
         return f"{name} {row['version'].split('-')[0]}"
-
-    def _uses_stages(self, version: str) -> bool:
-        method = self._values["method"]
-        knows = knows_stages(version)
-        if method == "stage" and not knows:
-            raise QuiesceError(f"setting method: {version} does not know BACKUP STAGE: set ftwrl")
-        return method != "ftwrl" and knows
 
     def _lock(self) -> None:
         wait_s = float(self._values["lock_wait_s"])
@@ -223,8 +214,6 @@ class MariaDB(SessionQuiescer):
             )
         return [replica_position(row) for row in rows]
 
-    # ---- release -----------------------------------------------------------------------------
-
     def release(self) -> str:
         """Let commits go on. The server refuses to end a backup that this session has not begun.
 
@@ -235,13 +224,11 @@ class MariaDB(SessionQuiescer):
         self._session.close()
         return ""
 
-    # ---- questions ---------------------------------------------------------------------------
-
     def _ask(
-        self, statements: str, timeout_s: float = _PROMPT_S, late: str = "no answer in time"
+        self, statements: str, timeout_s: float = PROMPT_S, late: str = "no answer in time"
     ) -> list[str]:
         try:
-            return self._session.ask(statements, timeout_s, late=late)
+            return self._session.ask(statements, timeout_s, late)
         except SessionError as error:
             # The client shows the statement, too, between lines of dashes.
             found = re.search(r"ERROR \d+.*", str(error))

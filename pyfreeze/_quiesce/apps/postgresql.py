@@ -9,9 +9,10 @@ import time
 
 from pyfreeze._base import trust
 from pyfreeze._base.files import replace
-from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, YES_NO, Setting, Values
+from pyfreeze._quiesce.application import INTEGER, PATH, PROMPT_S, SECONDS, YES_NO, Setting
 from pyfreeze._quiesce.apps.client_session import (
     END,
+    GRACE_S,
     Session,
     SessionQuiescer,
     SessionTimeoutError,
@@ -24,10 +25,6 @@ from pyfreeze._quiesce.rendezvous import own_run_id
 _OLDEST = 12
 _NEW_NAMES = 15  # pg_backup_start: the name since the exclusive mode is gone
 _IDLE_SESSION_TIMEOUT = 14
-#: For what is answered at once by a server in good health.
-_PROMPT_S = 10.0
-#: The server ends a session that a stopped holder cannot end any more.
-_GRACE_S = 5.0
 
 _ABOUT = """\
 It has the server write a checkpoint, puts it into backup mode (one session of psql, held open
@@ -129,13 +126,8 @@ class PostgreSQL(SessionQuiescer):
     hold_at_most_s = 120.0  # nobody waits for it
     timeout_s = 100.0
 
-    def __init__(self, values: Values) -> None:
-        super().__init__(values)
-        self._run_id = own_run_id()
-        self._major = 0
-        self._backs_up = False
-
-    # ---- quiesce -----------------------------------------------------------------------------
+    _major = 0
+    _backs_up = False
 
     def quiesce(self) -> str:
         """Connect, write a checkpoint, start the backup, flush."""
@@ -155,7 +147,7 @@ class PostgreSQL(SessionQuiescer):
             started = ""
             if self._values["backup_mode"] == "yes":
                 where = "the start of the backup"
-                statement = start_statement(self._major, f"pyfreeze {self._run_id}")
+                statement = start_statement(self._major, f"pyfreeze {own_run_id()}")
                 (position,) = self._session.ask(statement, until_s - time.monotonic())
                 self._backs_up = True
                 started = f", backup mode since {position}"
@@ -163,7 +155,7 @@ class PostgreSQL(SessionQuiescer):
                 # Written to disk is what was acknowledged without having been (synchronous_commit
                 # off): a transaction's commit flushes the WAL up to its own record, so all before.
                 flush = "SELECT pg_logical_emit_message(true, 'pyfreeze', 'quiesced');"
-                self._session.ask(flush, _PROMPT_S)
+                self._session.ask(flush)
         except SessionTimeoutError:
             raise QuiesceError(
                 f"{where} took longer than {wait_s:g} s (checkpoint_wait_s): look at the disks' "
@@ -175,7 +167,7 @@ class PostgreSQL(SessionQuiescer):
     def _connect(self) -> Session:
         values = self._values
         account = account_of(values["os_user"])
-        environment = {"PGCONNECT_TIMEOUT": f"{_PROMPT_S:.0f}", "PGAPPNAME": "pyfreeze"}
+        environment = {"PGCONNECT_TIMEOUT": f"{PROMPT_S:.0f}", "PGAPPNAME": "pyfreeze"}
         if values["password_file"]:
             with files_of("password_file"):
                 status = os.stat(values["password_file"])
@@ -199,7 +191,7 @@ class PostgreSQL(SessionQuiescer):
             # Names in the database itself must not come before the server's own.
             "SET search_path = pg_catalog;\n"
             "SHOW server_version_num;\nSHOW server_version;\nSELECT pg_is_in_recovery();",
-            _PROMPT_S * 2,
+            PROMPT_S * 2,
             late="the server does not answer: is it overloaded, or stopped?",
         )
         self._major = int(number) // 10000
@@ -211,23 +203,21 @@ class PostgreSQL(SessionQuiescer):
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             settings += f"\nSET {name} = 0;"
         if self._major >= _IDLE_SESSION_TIMEOUT:
-            idle_ms = (float(self._values["hold_at_most_s"]) + _GRACE_S) * 1e3
+            idle_ms = (float(self._values["hold_at_most_s"]) + GRACE_S) * 1e3
             settings += f"\nSET idle_session_timeout = {idle_ms:.0f};"
-        self._session.ask(settings, _PROMPT_S)
+        self._session.ask(settings)
         return version, in_recovery == "t"
-
-    # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Stop the backup. The server refuses unless this very session has started it."""
         wait = self._values["wait_for_archive"] == "yes"
         late = "the server did not answer when the backup was to be stopped"
         if not self._backs_up:
-            self._session.ask("SELECT 1;", _PROMPT_S, late=late)
+            self._session.ask("SELECT 1;", late=late)
             self._session.close()
             return ""
         statement = stop_statement(self._major, wait=wait)
-        (answer,) = self._session.ask(statement, 1800.0 if wait else _PROMPT_S, late=late)
+        (answer,) = self._session.ask(statement, 1800.0 if wait else PROMPT_S, late=late)
         self._session.close()
         position, label, tablespace_map = answer.split("|")
         files = {"backup_label": _decoded(label), "tablespace_map": _decoded(tablespace_map)}
@@ -241,7 +231,7 @@ class PostgreSQL(SessionQuiescer):
         if not directory:
             return ""
         with files_of("backup_label cannot be kept (label_directory)"):
-            place = os.path.join(trust.check_directory(directory), self._run_id)
+            place = os.path.join(trust.check_directory(directory), own_run_id())
             os.mkdir(place, 0o700)
             for name, text in files.items():
                 replace(f"{place}/{name}", text, mode=0o600)
@@ -258,11 +248,8 @@ def start_statement(major: int, label: str) -> str:
 
 def stop_statement(major: int, *, wait: bool) -> str:
     """What stops it; the answer is one line, position|backup_label|tablespace_map in base64."""
-    call = (
-        f"pg_backup_stop(wait_for_archive => {str(wait).lower()})"
-        if major >= _NEW_NAMES
-        else f"pg_stop_backup(exclusive => false, wait_for_archive => {str(wait).lower()})"
-    )
+    name = "pg_backup_stop(" if major >= _NEW_NAMES else "pg_stop_backup(exclusive => false, "
+    call = f"{name}wait_for_archive => {str(wait).lower()})"
     encoded = ", ".join(
         f"translate(encode(convert_to(coalesce({column}, ''), 'UTF8'), 'base64'), E'\\n', '')"
         for column in ("labelfile", "spcmapfile")

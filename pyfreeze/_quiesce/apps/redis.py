@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import numbers_in
-from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, Quiescer, Setting, Values
+from pyfreeze._quiesce.application import (
+    INTEGER,
+    PATH,
+    PROMPT_S,
+    SECONDS,
+    Quiescer,
+    Setting,
+    Values,
+)
 from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 
@@ -16,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _OLDEST = (6, 2)  # the first that can end a pause before its time
-_PROMPT_S = 10.0
 #: The server lets writes go on by itself so long after the holder should have.
 _GRACE_S = 1.0
 _POLL_S = 0.005
@@ -81,19 +88,18 @@ class _Redis(Quiescer):
     hold_at_most_s = 30.0  # writers wait all the while
     timeout_s = 90.0
 
+    _connection: Redis | None = None
+    _mark: Mark
+
     def __init__(self, values: Values) -> None:
         super().__init__(values)
         self._hold_s = float(values["hold_at_most_s"])
         self._save_s = float(values["save_wait_s"])
-        self._connection: Redis | None = None
-        self._mark = Mark("", "", "", "")
 
     @property
     def _redis(self) -> Redis:
         assert self._connection is not None
         return self._connection
-
-    # ---- quiesce -----------------------------------------------------------------------------
 
     def quiesce(self) -> str:
         """Connect, pause, write."""
@@ -123,7 +129,7 @@ class _Redis(Quiescer):
 
     def _connect(self) -> Redis:
         values = self._values
-        redis = Redis(values["socket"] or ("127.0.0.1", int(values["port"])), _PROMPT_S)
+        redis = Redis(values["socket"] or ("127.0.0.1", int(values["port"])), PROMPT_S)
         if path := values["password_file"]:
             with files_of("password_file"):
                 content = trust.check(path, trust.SCRIPT_CONFIG).content
@@ -164,8 +170,6 @@ class _Redis(Quiescer):
 
     def _look(self) -> Mark:
         return mark_of(self._redis.info("server"), self._persistence())
-
-    # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Let writers go on, if none has until now."""

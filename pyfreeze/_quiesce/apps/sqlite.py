@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from pyfreeze._base.files import opened
 from pyfreeze._base.text import shown
 from pyfreeze._quiesce.application import PATH, SECONDS, Quiescer, Setting, Values
 from pyfreeze._quiesce.errors import QuiesceError
@@ -66,8 +67,6 @@ class _SQLite(Quiescer):
     def __init__(self, values: Values) -> None:
         super().__init__(values)
         self._held: dict[Identity, _Held] = {}
-
-    # ---- quiesce -----------------------------------------------------------------------------
 
     def quiesce(self) -> str:
         """Find all and lock them."""
@@ -136,8 +135,6 @@ class _SQLite(Quiescer):
             self._held.pop(one.identity).connection.close()  # removed meanwhile
         return True
 
-    # ---- release -----------------------------------------------------------------------------
-
     def release(self) -> str:
         """End the transactions, after a look whether they were those of the files there are."""
         held = self._held.values()
@@ -200,11 +197,10 @@ def _identity(path: str) -> Identity | None:
 
 def _is_database(path: str) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as fd:
+            return os.read(fd, len(_MAGIC)) == _MAGIC
     except FileNotFoundError:
         return False
-    with open(fd, "rb", buffering=0) as file:
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 APPLICATION = _SQLite

@@ -7,13 +7,12 @@ import hashlib
 import re
 import subprocess
 
-from pyfreeze._quiesce.application import SECONDS, Quiescer, Setting, Values, one_of
+from pyfreeze._base.text import quoted
+from pyfreeze._quiesce.application import PROMPT_S, SECONDS, Quiescer, Setting, Values, one_of
 from pyfreeze._quiesce.apps.client_session import find_client
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import own_run_id
 
-#: For what systemd answers at once.
-_PROMPT_S = 10.0
 #: The guard comes so long after the holder should have let go.
 _GRACE_S = 2.0
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.(service|slice|scope)")
@@ -64,13 +63,12 @@ class _Systemd(Quiescer):
         digest = hashlib.sha256(f"{self._unit} {own_run_id()}".encode()).hexdigest()[:12]
         self._guard = f"pyfreeze-release-{digest}"
 
-    # ---- quiesce -----------------------------------------------------------------------------
-
     def quiesce(self) -> str:
         """Set the guard, then freeze or stop."""
         if not _UNIT.fullmatch(self._unit):
+            found = quoted(self._unit)
             raise QuiesceError(
-                f"setting unit: found {self._unit!r}, expected a unit's name as shop.service"
+                f"setting unit: found {found}, expected a unit's name as shop.service"
             )
         self._systemctl = find_client(self._values["systemctl"], ["systemctl"])
         self._systemd_run = find_client(self._values["systemd_run"], ["systemd-run"])
@@ -86,7 +84,7 @@ class _Systemd(Quiescer):
         after_s = float(self._values["hold_at_most_s"]) + float(self._values["wait_s"])
         guard = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
         guard += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
-        _run([*guard, self._systemctl, self._go_on, self._unit], _PROMPT_S)
+        _run([*guard, self._systemctl, self._go_on, self._unit], PROMPT_S)
         self._is_held = True
         verb = "freeze" if self._freezes else "stop"
         self._ask(verb, self._unit, timeout_s=float(self._values["wait_s"]))
@@ -104,8 +102,6 @@ class _Systemd(Quiescer):
 
     def _show(self, key: str) -> str:
         return self._ask("show", f"--property={key}", "--value", self._unit)
-
-    # ---- release -----------------------------------------------------------------------------
 
     def release(self) -> str:
         """Let it go on, after a look whether it was held until now."""
@@ -132,9 +128,9 @@ class _Systemd(Quiescer):
         """Let it go on at once; if that fails, the guard does."""
         if self._is_held:
             with contextlib.suppress(QuiesceError, OSError):
-                self._let_go(_PROMPT_S)
+                self._let_go(PROMPT_S)
 
-    def _ask(self, *words: str, may_fail: bool = False, timeout_s: float = _PROMPT_S) -> str:
+    def _ask(self, *words: str, may_fail: bool = False, timeout_s: float = PROMPT_S) -> str:
         return _run([self._systemctl, *words], timeout_s, may_fail=may_fail)
 
 

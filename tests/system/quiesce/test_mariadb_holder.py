@@ -177,7 +177,10 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "no server": ({"socket": "/no/socket"}, "Can't connect"),
     "no client": ({"client": "/no/mariadb"}, "/no/mariadb: no such program"),
     "not let in": ({"db_user": "root", "os_user": "nobody"}, "Access denied"),
-    "no method": ({"method": "hope"}, "found 'hope', expected auto, stage or ftwrl"),
+    "no method": (
+        {"method": "hope"},
+        'setting method: found "hope", expected auto, stage or ftwrl',
+    ),
     "no option file": ({"option_file": "/no/file"}, "option_file: /no/file"),
     "no time": ({"lock_wait_s": "soon"}, 'setting lock_wait_s: found "soon"'),
 }

@@ -206,4 +206,4 @@ def test_settings_that_are_wrong(
     scripts.set(**{setting: value})
     report = pyfreeze.run([ext4], ["true"], config=scripts.config).report
     assert report["code"] == 300
-    assert f"setting {setting}: found {value!r}, expected" in failed_script(report, "pre")
+    assert f'setting {setting}: found "{value}", expected' in failed_script(report, "pre")

@@ -57,7 +57,6 @@ def test_defaults() -> None:
     """With nothing but the locations each value is the documented default."""
     assert parse() == (
         ScriptConfig(
-            plugin_name="ScriptRunner",
             pre_script_location="/opt/pre.sh",
             post_script_location="/opt/post.sh",
             pre_script_params=(),

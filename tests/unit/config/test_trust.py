@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pyfreeze._base import trust
 from pyfreeze._base.trust import (
     FREEZE_CONFIG,
     HOST_CONFIG,
@@ -264,10 +266,11 @@ def test_a_swapped_directory_does_not_matter_once_it_is_entered(
 def test_a_read_error_is_a_trust_error(root_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(root_dir / "file")
 
-    def failing_read(_fd: int, _size: int) -> bytes:
-        raise OSError(5, "Input/output error")
+    class Failing(io.BytesIO):
+        def read(self, _size: int | None = None) -> bytes:
+            raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "read", failing_read)
+    monkeypatch.setattr(trust, "open", lambda *_, **__: Failing(), raising=False)
     error = refused(path)
     assert error.problem == "unreadable"
     assert "Input/output error" in error.found
