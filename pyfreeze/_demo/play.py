@@ -111,9 +111,13 @@ def play(tell: Callable[[str], None], keep: str | None = None, *, scripts: bool 
             proof.held_still(orders, moments),
             proof.went_on(orders, moments, writer.ORDERS_UNTIL_WENT_ON),
         ]
-        kept = _keep(keep) if keep is not None and report.snapshot is not None else ()
+        kept: list[str] = []
+        if keep is not None and report.snapshot is not None:
+            os.makedirs(keep, exist_ok=True)
+            run_tool("cp", "--sparse=always", "--", *(v.snapshot for v in VOLUMES), keep)
+            kept = [os.path.join(keep, os.path.basename(v.snapshot)) for v in VOLUMES]
     spans = _spans(events, backup.journal.filesystems, orders, moments)
-    return Play(report, tuple(proofs), tuple(spans), measure_pauses(orders, moments), kept)
+    return Play(report, tuple(proofs), tuple(spans), measure_pauses(orders, moments), tuple(kept))
 
 
 def _refuse_anything_else(plan: Plan) -> None:
@@ -123,12 +127,6 @@ def _refuse_anything_else(plan: Plan) -> None:
         raise FreezeError(
             errno.EPERM, f"the demo would freeze more than its own filesystems: {sorted(chosen)}"
         )
-
-
-def _keep(directory: str) -> tuple[str, ...]:
-    os.makedirs(directory, exist_ok=True)
-    run_tool("cp", "--sparse=always", "--", *(v.snapshot for v in VOLUMES), directory)
-    return tuple(os.path.join(directory, os.path.basename(v.snapshot)) for v in VOLUMES)
 
 
 def _filesystem_proofs(report: Report) -> list[Proof]:

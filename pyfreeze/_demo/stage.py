@@ -8,6 +8,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.files import read_if_there
 from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._base.text import last_line
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MIB = 1 << 20
-#: Limits, not what is used: the images are sparse.
-_STATE_BYTES = 16 * _MIB
-_STAGE_BYTES = 1024 * _MIB
 _TOOL_TIMEOUT_S = 30.0
 _LOOP_MAJOR = 7
 #: Without what mkfs.xfs makes by default since 6.5, and Linux before 5.19 cannot mount.
@@ -92,7 +90,8 @@ def stage() -> Iterator[None]:
         os.makedirs(os.path.dirname(STATE_DIRECTORY), 0o755, exist_ok=True)
         os.mkdir(STATE_DIRECTORY, 0o700)
     with contextlib.ExitStack() as mounted:
-        for directory, size in ((STATE_DIRECTORY, _STATE_BYTES), (STAGE, _STAGE_BYTES)):
+        # Limits, not what is used: the images are sparse.
+        for directory, size in ((STATE_DIRECTORY, 16 * _MIB), (STAGE, 1024 * _MIB)):
             os.makedirs(directory, 0o700, exist_ok=True)
             mount_tmpfs(directory, size)
             mounted.callback(_unmount_if_possible, directory)
@@ -134,9 +133,8 @@ def is_ours(volume: Volume) -> bool:
     if os.major(device) != _LOOP_MAJOR:
         return False
     loop = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file"
-    with open(loop, encoding="utf-8", errors="surrogateescape") as file:
-        # In a chroot the kernel may show the path from outside it.
-        return file.read().rstrip("\n").endswith(volume.image)
+    # In a chroot the kernel may show the path from outside it.
+    return read_if_there(loop).rstrip("\n").endswith(volume.image)
 
 
 def ask_tool(*words: str) -> subprocess.CompletedProcess[str]:

@@ -156,7 +156,10 @@ def touchable(path: str, reachable: Mapping[str, Mount]) -> bool:
     False once a mount on the way is, or may be, a network or FUSE filesystem or an automount point:
     such a lookup can hang for as long as a server is away.
     """
-    return all(_answers(reachable[p]) for p in prefixes(path) if p in reachable)
+    on_the_way = [reachable[prefix] for prefix in prefixes(path) if prefix in reachable]
+    # An unknown type without a device may be on a network.
+    local = (m.device[0] != 0 if m.facts.is_local is None else m.facts.is_local for m in on_the_way)
+    return all(local)
 
 
 def file_mounts(mounts: Iterable[Mount]) -> frozenset[int]:
@@ -222,12 +225,6 @@ def _resolve(path: str, reachable: Mapping[str, Mount]) -> str:
     if not stat.S_ISDIR(mode):
         raise MountError(path, f"is {kind_of(mode)}", expected)
     return resolved
-
-
-def _answers(mount: Mount) -> bool:
-    """Whether a lookup cannot hang. An unknown type without a device may be on a network."""
-    is_local = mount.facts.is_local
-    return mount.device[0] != 0 if is_local is None else is_local
 
 
 def _lookup(path: str, root_id: int, children: Mapping[tuple[int, str], Mount]) -> Mount | None:

@@ -8,15 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-
-def main() -> int:
-    """Run the phase that the script names; returns its exit status."""
+if __name__ == "__main__":
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.append(os.path.dirname(package))
     from pyfreeze._quiesce.script import run
 
-    return run(sys.argv[1:])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.argv[1:]))

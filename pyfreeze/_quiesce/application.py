@@ -16,13 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _PRINTABLE = r"[^\x00-\x1f\x7f]*"
-_MAX_SECONDS = 1800.0
 
 #: How long is waited for what an application in good health answers at once.
 PROMPT_S = 10.0
-
-#: The settings' values by name, each as its kind has it: texts and paths may be empty.
-Values = dict[str, str]
 
 
 class Kind(NamedTuple):
@@ -41,7 +37,7 @@ def one_of(*words: str) -> Kind:
 
 def _is_seconds(value: str) -> bool:
     try:
-        return 0 < float(value) <= _MAX_SECONDS
+        return 0 < float(value) <= 1800
     except ValueError:
         return False
 
@@ -83,7 +79,7 @@ class Quiescer(ABC):
     timeout_s: ClassVar[float]
     """timeoutInSeconds in the configuration."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: dict[str, str]) -> None:
         self._values = values
 
     @abstractmethod
@@ -123,8 +119,10 @@ def all_settings(application: type[Quiescer]) -> tuple[Setting, ...]:
     return (*application.settings, deadline)
 
 
-def parse(words: Sequence[str], settings: Sequence[Setting]) -> Values:
-    """Read `name=value` words; what is not given has its default: pure.
+def parse(words: Sequence[str], settings: Sequence[Setting]) -> dict[str, str]:
+    """Read `name=value` words into the settings' values by name: pure.
+
+    What is not given has its default; texts and paths may be empty.
 
     Raises:
         QuiesceError: an unknown name, or a value that is not of its kind.

@@ -1,4 +1,4 @@
-"""The applications there are. A new one: a module with an `APPLICATION`, and a line here."""
+"""The applications there are. A new one: a module with an `Application`, and a line here."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def load(name: str) -> type[Quiescer]:
     if name not in SUMMARIES:
         hint = did_you_mean(name, SUMMARIES)
         raise QuiesceError(f"no application {quoted(name)}: there are {', '.join(SUMMARIES)}{hint}")
-    application: type[Quiescer] = import_module(f"pyfreeze._quiesce.apps.{name}").APPLICATION
+    application: type[Quiescer] = import_module(f"pyfreeze._quiesce.apps.{name}").Application
     return application

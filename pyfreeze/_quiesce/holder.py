@@ -28,11 +28,10 @@ _GRACE_S = 1.0
 
 HELD = "held"
 FAILED = "failed"
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class _ToldToEndError(Exception):
-    pass
+class _ToldToEndError(BaseException):
+    """No error, so what handles errors does not see it."""
 
 
 class Holder:
@@ -50,7 +49,7 @@ class Holder:
 
     def run(self, answer_fd: int) -> NoReturn:
         """Take hold, say so (HELD or FAILED and a text), hold, let go; then end the process."""
-        for number in _ENDING:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _told_to_end)
         try:
             self._run(answer_fd)
@@ -70,8 +69,6 @@ class Holder:
             text = self._quiescer.quiesce()
             kill_timer.arm(self._hold_at_most_s + _GRACE_S)
             fifo = self._rendezvous.open_fifo()
-        except _ToldToEndError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the pre-script has to say it
             known = isinstance(error, (QuiesceError, OSError))
             text = str(error) if known else f"unexpected {type(error).__name__}: {error}"

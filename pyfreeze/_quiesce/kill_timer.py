@@ -12,7 +12,6 @@ import struct
 import time
 
 _SIGEV_SIGNAL = 0  # bits/sigevent-consts.h
-_NS_PER_S = 1e9
 
 
 class KillTimer:
@@ -36,7 +35,7 @@ class KillTimer:
         """
         seconds = int(after_s)
         # struct itimerspec: seconds and nanoseconds of the interval, which is none, and the value.
-        timer = (ctypes.c_long * 4)(0, 0, seconds, int((after_s - seconds) * _NS_PER_S))
+        timer = (ctypes.c_long * 4)(0, 0, seconds, int((after_s - seconds) * 1e9))
         self._call("timer_settime", self._timer, 0, ctypes.byref(timer), None)
 
     def _call(self, function: str, *arguments: object) -> None:

@@ -25,8 +25,6 @@ from pyfreeze._quiesce.errors import QuiesceError, files_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FIRST_WITH_STAGES = (10, 4)
-_STAGES = ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT")
 _LOCK_WAIT_TIMEOUT = "ERROR 1205"
 #: Of SHOW PROCESSLIST: its own threads, and those that wait as we did.
 _SERVERS_OWN = ("system user", "event_scheduler")
@@ -109,7 +107,7 @@ _SETTINGS = (
 )
 
 
-class MariaDB(SessionQuiescer):
+class Application(SessionQuiescer):
     """One server whose commits wait."""
 
     name = "mariadb"
@@ -165,7 +163,8 @@ class MariaDB(SessionQuiescer):
     def _lock(self) -> None:
         wait_s = float(self._values["lock_wait_s"])
         until_s = time.monotonic() + wait_s
-        steps = [f"BACKUP STAGE {stage};" for stage in _STAGES]
+        stages = ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT")
+        steps = [f"BACKUP STAGE {stage};" for stage in stages]
         for step in steps if self._stages else ["FLUSH TABLES WITH READ LOCK;"]:
             left_s = max(until_s - time.monotonic(), 0)
             timeout = f"SET SESSION lock_wait_timeout = {math.ceil(left_s)};"
@@ -243,7 +242,7 @@ class MariaDB(SessionQuiescer):
 
 def knows_stages(version: str) -> bool:
     """Whether a server ("MariaDB 10.11.9") knows BACKUP STAGE: pure."""
-    return version.startswith("MariaDB ") and numbers_in(version) >= _FIRST_WITH_STAGES
+    return version.startswith("MariaDB ") and numbers_in(version) >= (10, 4)
 
 
 def position_queries(version: str) -> tuple[str, str]:
@@ -292,6 +291,3 @@ def replica_position(row: dict[str, str]) -> str:
     gtid = value("Gtid_Slave_Pos", "Executed_Gtid_Set")
     host = value("Source_Host", "Master_Host")
     return f"replica{name and ' ' + shown(name)} of {host}: executed up to {position}, GTID {gtid}"
-
-
-APPLICATION = MariaDB

@@ -116,7 +116,7 @@ _SETTINGS = (
 )
 
 
-class PostgreSQL(SessionQuiescer):
+class Application(SessionQuiescer):
     """One server in backup mode."""
 
     name = "postgresql"
@@ -220,22 +220,21 @@ class PostgreSQL(SessionQuiescer):
         (answer,) = self._session.ask(statement, 1800.0 if wait else PROMPT_S, late=late)
         self._session.close()
         position, label, tablespace_map = answer.split("|")
-        files = {"backup_label": _decoded(label), "tablespace_map": _decoded(tablespace_map)}
-        files = {name: text for name, text in files.items() if text}
-        kept = self._keep(files)
+        files = {
+            name: base64.b64decode(text).decode("utf-8", "replace")
+            for name, text in (("backup_label", label), ("tablespace_map", tablespace_map))
+            if text
+        }
+        kept = ""
+        if directory := self._values["label_directory"]:
+            with files_of("backup_label cannot be kept (label_directory)"):
+                place = os.path.join(trust.check_directory(directory), own_run_id())
+                os.mkdir(place, 0o700)
+                for name, text in files.items():
+                    replace(f"{place}/{name}", text, mode=0o600)
+            kept = f", backup_label kept in {place}"
         texts = [f"{name}:\n{text.rstrip()}" for name, text in files.items()]
         return "\n".join([f"backup mode until {position}{kept}", *texts])
-
-    def _keep(self, files: dict[str, str]) -> str:
-        directory = self._values["label_directory"]
-        if not directory:
-            return ""
-        with files_of("backup_label cannot be kept (label_directory)"):
-            place = os.path.join(trust.check_directory(directory), own_run_id())
-            os.mkdir(place, 0o700)
-            for name, text in files.items():
-                replace(f"{place}/{name}", text, mode=0o600)
-        return f", backup_label kept in {place}"
 
 
 def start_statement(major: int, label: str) -> str:
@@ -255,10 +254,3 @@ def stop_statement(major: int, *, wait: bool) -> str:
         for column in ("labelfile", "spcmapfile")
     )
     return f"SELECT lsn, {encoded} FROM {call};"  # noqa: S608 - nothing of it is from outside
-
-
-def _decoded(text: str) -> str:
-    return base64.b64decode(text).decode("utf-8", "replace")
-
-
-APPLICATION = PostgreSQL

@@ -15,7 +15,6 @@ from pyfreeze._quiesce.application import (
     SECONDS,
     Quiescer,
     Setting,
-    Values,
 )
 from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError, files_of
@@ -78,7 +77,7 @@ class Mark(NamedTuple):
     """Bytes in the append-only file, or about to be; a rewrite changes them, too. Empty: none."""
 
 
-class _Redis(Quiescer):
+class Application(Quiescer):
     """One server whose writers wait."""
 
     name = "redis"
@@ -91,7 +90,7 @@ class _Redis(Quiescer):
     _connection: Redis | None = None
     _mark: Mark
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: dict[str, str]) -> None:
         super().__init__(values)
         self._hold_s = float(values["hold_at_most_s"])
         self._save_s = float(values["save_wait_s"])
@@ -224,6 +223,3 @@ def is_unchanged(before: Mark, now: Mark) -> bool:
 
 def _pause(seconds: float) -> tuple[str, ...]:
     return ("CLIENT", "PAUSE", str(round(seconds * 1000)), "WRITE")
-
-
-APPLICATION = _Redis

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pyfreeze._base.files import opened
 from pyfreeze._base.text import shown
-from pyfreeze._quiesce.application import PATH, SECONDS, Quiescer, Setting, Values
+from pyfreeze._quiesce.application import PATH, SECONDS, Quiescer, Setting
 from pyfreeze._quiesce.errors import QuiesceError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Held(NamedTuple):
     connection: sqlite3.Connection
 
 
-class _SQLite(Quiescer):
+class Application(Quiescer):
     """Some databases whose writers wait."""
 
     name = "sqlite"
@@ -64,7 +64,7 @@ class _SQLite(Quiescer):
     hold_at_most_s = 30.0  # writers wait all the while
     timeout_s = 30.0
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: dict[str, str]) -> None:
         super().__init__(values)
         self._held: dict[Identity, _Held] = {}
 
@@ -201,6 +201,3 @@ def _is_database(path: str) -> bool:
             return os.read(fd, len(_MAGIC)) == _MAGIC
     except FileNotFoundError:
         return False
-
-
-APPLICATION = _SQLite

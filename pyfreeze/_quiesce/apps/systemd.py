@@ -8,7 +8,7 @@ import re
 import subprocess
 
 from pyfreeze._base.text import quoted
-from pyfreeze._quiesce.application import PROMPT_S, SECONDS, Quiescer, Setting, Values, one_of
+from pyfreeze._quiesce.application import PROMPT_S, SECONDS, Quiescer, Setting, one_of
 from pyfreeze._quiesce.apps.client_session import find_client
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import own_run_id
@@ -43,7 +43,7 @@ _SETTINGS = (
 )
 
 
-class _Systemd(Quiescer):
+class Application(Quiescer):
     """One unit that is frozen or stopped."""
 
     name = "systemd"
@@ -53,7 +53,7 @@ class _Systemd(Quiescer):
     hold_at_most_s = 60.0  # users of the service wait all the while
     timeout_s = 60.0
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: dict[str, str]) -> None:
         super().__init__(values)
         self._unit = values["unit"]
         self._freezes = values["method"] == "freeze"
@@ -149,6 +149,3 @@ def _run(words: list[str], timeout_s: float, *, may_fail: bool = False) -> str:
         text = " ".join(done.stderr.split()) or f"exited with status {done.returncode}"
         raise QuiesceError(f"{what}: {text}")
     return done.stdout.strip()
-
-
-APPLICATION = _Systemd
