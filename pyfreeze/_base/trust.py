@@ -239,24 +239,25 @@ class _Walk:
 
     def _check_file(self, fd: int, at: str, requirement: Requirement) -> None:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            found = self._target(at, ", ") + kind_of(status.st_mode)
-            raise self._error("type", found, "a regular file")
-        if status.st_uid != _ROOT_UID:
-            found = self._target(at, " with ") + f"owner uid {status.st_uid}"
-            raise self._error("owner", found, "owner root (uid 0)")
         bits = stat.S_IMODE(status.st_mode)
         lacking = requirement.required_bits & ~bits
-        if bits & requirement.forbidden_bits or lacking:
-            found = self._target(at, " with ") + _mode_in_words(status.st_mode)
-            raise self._error("mode", found, requirement.mode_in_words)
-        if requirement.required_bits & stat.S_IXUSR and os.fstatvfs(fd).f_flag & os.ST_NOEXEC:
-            found = self._target(at, " on ") + "a filesystem mounted noexec"
-            raise self._error("noexec", found, "one that programs can be run from")
-
-    def _target(self, at: str, link: str) -> str:
-        """Name the file for the error, unless it is the very path that was asked for."""
-        return "" if at == self._path else at + link
+        problem: Trouble
+        if not stat.S_ISREG(status.st_mode):
+            problem, link, found = "type", ", ", kind_of(status.st_mode)
+            needed = "a regular file"
+        elif status.st_uid != _ROOT_UID:
+            problem, link, found = "owner", " with ", f"owner uid {status.st_uid}"
+            needed = "owner root (uid 0)"
+        elif bits & requirement.forbidden_bits or lacking:
+            problem, link, found = "mode", " with ", _mode_in_words(status.st_mode)
+            needed = requirement.mode_in_words
+        elif requirement.required_bits & stat.S_IXUSR and os.fstatvfs(fd).f_flag & os.ST_NOEXEC:
+            problem, link, found = "noexec", " on ", "a filesystem mounted noexec"
+            needed = "one that programs can be run from"
+        else:
+            return
+        # The file is named, unless it is the very path that was asked for.
+        raise self._error(problem, found if at == self._path else at + link + found, needed)
 
     def _content(self, fd: int, requirement: Requirement) -> bytes:
         limit = requirement.max_bytes

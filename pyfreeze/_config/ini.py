@@ -52,9 +52,8 @@ class Section(NamedTuple):
     def whole(self, key: str, *, least: int, most: int) -> int:
         """Return a whole number from `least` to `most`; the key must be there."""
         value = self.values.get(key.lower())
-        expected = f"a whole number from {least} to {most}"
         if value is None or not _WHOLE.fullmatch(value) or not least <= int(value) <= most:
-            self.fail(key, value, expected)
+            self.fail(key, value, f"a whole number from {least} to {most}")
         return int(value)
 
     def fail(self, key: str, found: str | None, expected: str) -> NoReturn:

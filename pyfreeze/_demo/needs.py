@@ -8,6 +8,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._base.files import read_if_there
 from pyfreeze._base.processes import has_cap_sys_admin
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._demo.namespace import mount
@@ -68,9 +69,8 @@ def _missing() -> Iterator[Missing]:
 
 
 def _kernel_has(fstype: str) -> bool:
-    with open("/proc/filesystems", encoding="ascii", errors="replace") as known:
-        if any(line.split()[-1:] == [fstype] for line in known):
-            return True
+    if fstype in read_if_there("/proc/filesystems").split():
+        return True
     # The kernel loads the module on a mount, and says ENODEV if there is none. This mount cannot
     # come about: /dev/null is no block device.
     try:

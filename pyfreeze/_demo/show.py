@@ -32,14 +32,10 @@ def render(play: Play, *, unicode: bool) -> RenderableType:
     """The whole result, with more than ASCII where that can be shown."""
     parts: list[RenderableType] = [Text(_STORY), Text()]
     if play.spans:
-        parts += [_heading("What happened"), Timeline(play.spans, words=_LEGEND), Text()]
-    parts += [_heading("What was proved"), proof_table(play.proofs, unicode=unicode), Text()]
-    parts += [_heading("What the shop felt"), Text(meaning(play)), Text()]
+        parts += [Text("What happened", "bold"), Timeline(play.spans, words=_LEGEND), Text()]
+    parts += [Text("What was proved", "bold"), proof_table(play.proofs, unicode=unicode), Text()]
+    parts += [Text("What the shop felt", "bold"), Text(meaning(play)), Text()]
     return Group(*parts, *(Text(f"kept {path}") for path in play.kept), verdict(play))
-
-
-def _heading(text: str) -> Text:
-    return Text(text, style="bold")
 
 
 def proof_table(proofs: Sequence[Proof], *, unicode: bool) -> RenderableType:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _TOOL_TIMEOUT_S = 30.0
 _LOOP_MAJOR = 7
-#: Without what mkfs.xfs makes by default since 6.5, and Linux before 5.19 cannot mount.
-_FOR_OLD_KERNELS = {"xfs": ("-i", "nrext64=0")}
 
 STAGE = os.path.join(STATE_DIRECTORY, "demo")
 SNAPSHOT = os.path.join(STAGE, "snapshot")
@@ -107,8 +105,10 @@ def _make_image(volume: Volume) -> None:
     fresh = f"{volume.image}.new"
     with open(fresh, "xb") as file:
         file.truncate(volume.size)
+    # Without what mkfs.xfs makes by default since 6.5, and Linux before 5.19 cannot mount.
+    plain = ("-i", "nrext64=0") if volume.fstype == "xfs" else ()
     try:
-        run_tool(*volume.make, *_FOR_OLD_KERNELS.get(volume.fstype, ()), fresh)
+        run_tool(*volume.make, *plain, fresh)
     except FreezeError:  # before 5.19 it has no such option
         run_tool(*volume.make, fresh)
     # mkfs.xfs writes 64 MiB of zeros as its log: a copy has holes there.

@@ -25,8 +25,6 @@ WENT_ON = "went on"
 ORDERS_UNTIL_WARM = 500
 ORDERS_UNTIL_WENT_ON = 100
 
-_CENTS_AT_MOST = 100_000
-
 
 class Shop:
     """Two databases in WAL mode; an order is in both, or it is not taken."""
@@ -41,7 +39,7 @@ class Shop:
     def take_order(self) -> None:
         """Take the next order; when this returns, it is committed to disk twice."""
         self.number += 1
-        cents = self.number * 7919 % _CENTS_AT_MOST
+        cents = self.number * 7919 % 100_000
         item = f"item {self.number % 97}, {cents % 5 + 1} pieces"
         self.orders.execute("INSERT INTO orders VALUES (?, ?, ?)", (self.number, cents, item))
         self.audit.execute(

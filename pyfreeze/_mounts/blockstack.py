@@ -92,8 +92,9 @@ def read_block_stack(
     Only looks: what vanishes meanwhile, or cannot be read, is left out. Lookups on network and
     FUSE filesystems are avoided: a path that leads there is judged by its name alone.
     """
-    reader = _Reader(tuple(mounts), sys_root, dev_root)
-    for mount in reader.mounts:
+    table = tuple(mounts)
+    reader = _Reader(table, sys_root, dev_root)
+    for mount in table:
         reader.add_filesystem(mount)
     reader.describe_devices()
     return BlockStack(reader.devices, reader.members, reader.layers)
@@ -134,7 +135,6 @@ class _Reader:
     """One reading of /sys, /dev and /proc into the tables of a BlockStack."""
 
     def __init__(self, mounts: tuple[Mount, ...], sys_root: str, dev_root: str) -> None:
-        self.mounts = mounts
         self.sys_root = sys_root
         self.dev_root = dev_root
         self.reachable = by_mount_point(mounts)

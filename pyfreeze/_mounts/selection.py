@@ -239,13 +239,11 @@ def _named(
         path = normalise(entry)
         mount = reachable.get(path)
         if mount is None:
+            found = "is not a mount point"
             if any(m.mount_point == path for m in mounts):
                 found = "is hidden under another mount"
-            else:
-                holder = mount_holding(path, reachable)
-                found = "is not a mount point"
-                if holder is not None:
-                    found += f" (it lies on the filesystem mounted at {holder.mount_point})"
+            elif holder := mount_holding(path, reachable):
+                found += f" (it lies on the filesystem mounted at {holder.mount_point})"
             raise MountError(path, found, "a mount point")
         obstacle = mount.facts.obstacle
         if obstacle is not None:

@@ -96,7 +96,10 @@ def _post(path: str) -> str:
             f"no pre-script of this run has held the application quiet{whose}: the snapshot is not "
             "application-consistent"
         )
-    if not hold.wait_for_end(_timeout_s()):
+    timeout_s = _POST_TIMEOUT_S
+    with contextlib.suppress(KeyError, ValueError):
+        timeout_s = max(float(os.environ["PYFREEZE_TIMEOUT"]) - _MARGIN_S, 0.1)
+    if not hold.wait_for_end(timeout_s):
         raise QuiesceError(
             f"the holder, process {record.pid}, was told to let go and has not: it ends with this "
             "script, or at its deadline; whether it held until now is not known"
@@ -112,9 +115,3 @@ def _post(path: str) -> str:
         f"the application was not held quiet until now: {why}. The snapshot is not "
         "application-consistent"
     )
-
-
-def _timeout_s() -> float:
-    with contextlib.suppress(KeyError, ValueError):
-        return max(float(os.environ["PYFREEZE_TIMEOUT"]) - _MARGIN_S, 0.1)
-    return _POST_TIMEOUT_S
