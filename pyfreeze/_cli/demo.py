@@ -45,7 +45,7 @@ def command(keep: str | None, as_json: bool) -> int:
     from pyfreeze._demo.needs import missing
     from pyfreeze._demo.play import play
 
-    lacking = missing()
+    lacking = tuple(missing())
     if lacking:
         _tell_missing(lacking, as_json=as_json)
         return exits.FAILED

@@ -40,12 +40,11 @@ def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
     sections = parse_ini(content, origin)
     section = sections.get(SECTION) or Section(origin, SECTION, {})
     mounts = _mounts(section.values.get("mountstoskip", ""))
-    default = FreezeConfig()
     config = FreezeConfig(
-        timeout_s=section.seconds("timeout", default_s=default.timeout_s, most_s=_MAX_S),
+        timeout_s=section.seconds("timeout", default_s=_DEFAULT.max_window_s, most_s=_MAX_S),
         mounts_to_skip=mounts,
         safe_freeze_wait_s=section.seconds(
-            "SafeFreezeWaitInSeconds", default_s=default.safe_freeze_wait_s, most_s=_MAX_S
+            "SafeFreezeWaitInSeconds", default_s=_DEFAULT.freeze_timeout_s, most_s=_MAX_S
         ),
     )
     known_keys = {key.lower() for key in _KEYS}

@@ -39,12 +39,8 @@ class Missing(NamedTuple):
     """The Debian package that has it; None where no package helps."""
 
 
-def missing() -> tuple[Missing, ...]:
+def missing() -> Iterator[Missing]:
     """Everything that is missing here; nothing is changed by looking."""
-    return tuple(_missing())
-
-
-def _missing() -> Iterator[Missing]:
     if os.geteuid() != 0:
         yield Missing("root", f"this runs as uid {os.geteuid()}: try sudo", None)
     elif not has_cap_sys_admin():

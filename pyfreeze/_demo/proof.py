@@ -201,10 +201,9 @@ def _sum(contents: Contents) -> str:
 def held_still(orders: Sequence[Order], moments: Moments) -> Proof:
     """The shop took no order from the pre-script's end until everything was thawed."""
     name = "orders taken during the freeze"
-    if not moments.paused_ns or not moments.thawed_ns:
-        return Proof(name, "none", _NO_PAUSE, False)
     taken = sum(moments.paused_ns < o.committed_ns <= moments.thawed_ns for o in orders)
-    return equal(name, "none", f"{taken:,}" if taken else "none")
+    found = f"{taken:,}" if taken else "none"
+    return equal(name, "none", found if moments.paused_ns and moments.thawed_ns else _NO_PAUSE)
 
 
 def went_on(orders: Sequence[Order], moments: Moments, at_least: int) -> Proof:

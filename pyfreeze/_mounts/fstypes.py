@@ -69,8 +69,6 @@ _TYPES: Mapping[str, Fstype] = {
     "overlay": Fstype(STACKED, is_local=True, upper_option="upperdir="),
     **dict.fromkeys(("aufs", "ecryptfs", "overlayfs", "unionfs"), Fstype(STACKED)),
 }  # fmt: skip
-_ON_BLOCK = Fstype(NO_FREEZE)
-_WITHOUT_DEVICE = Fstype(PSEUDO)
 
 #: The types that can be frozen, in order.
 FREEZABLE = tuple(sorted(name for name, facts in _TYPES.items() if facts.obstacle is None))
@@ -80,4 +78,4 @@ def facts_of(fstype: str, device: tuple[int, int]) -> Fstype:
     """Return the facts about a mount's type; of an unknown one its device tells the kind."""
     # The part behind a dot is a FUSE server's name (`FS_HAS_SUBTYPE`).
     facts = _TYPES.get(fstype) or _TYPES.get(fstype.partition(".")[0])
-    return facts or (_ON_BLOCK if device[0] != 0 else _WITHOUT_DEVICE)
+    return facts or Fstype(NO_FREEZE if device[0] != 0 else PSEUDO)

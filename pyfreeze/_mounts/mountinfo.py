@@ -32,10 +32,7 @@ _LINE = re.compile(
     # What follows the source is one field, whatever a driver printed there.
     rb"([^ ]+) ([^ ]*) (.*)",
 )
-_EXPECTED = (
-    "mount ID, parent ID, major:minor, root, mount point, options, tags, "
-    '"-", type, source and super options'
-)
+_EXPECTED = "two IDs, major:minor, root, mount point, options, tags, -, type, source, options"
 _SHOWN_BYTES = 200
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -240,9 +237,7 @@ def _lookup(path: str, root_id: int, children: Mapping[tuple[int, str], Mount]) 
         return None
     at: Mount | None = None
     at_id = root_id
-    for prefix in prefixes(path):
-        if prefix == "/":
-            continue
+    for prefix in [*prefixes(path)][1:]:
         passed = {at_id}
         # The set only matters to a table that no kernel wrote: mounts stacked on each other.
         while (over := children.get((at_id, prefix))) and over.mount_id not in passed:

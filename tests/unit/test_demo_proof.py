@@ -214,7 +214,7 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pyfreeze._demo.needs._kernel_has", lambda _: False)
     monkeypatch.setattr("pyfreeze._demo.needs._LOOP_CONTROL", "/nowhere")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    found = missing()
+    found = list(missing())
     assert found[0] == Missing("root", "this runs as uid 1000: try sudo", None)
     assert {one.name: one.package for one in found if one.found == "not installed"} == {
         "cp": "coreutils",

@@ -68,6 +68,7 @@ log may end anywhere. Have it fetched again, before START REPLICA: in MariaDB by
 TO MASTER_USE_GTID = slave_pos, in MySQL by CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION
 = 1, or, without GTIDs, by changing to the file and the position noted."""
 
+_METHODS = one_of("auto", "stage", "ftwrl")
 _SETTINGS = (
     Setting("socket", "", "The server's socket. Empty: where the client looks by itself.", PATH),
     Setting(
@@ -91,12 +92,7 @@ _SETTINGS = (
         PATH,
     ),
     Setting("client", "", "The client program. Empty: mariadb or mysql, wherever it is in PATH."),
-    Setting(
-        "method",
-        "auto",
-        "stage, ftwrl, or auto: stage where the server knows it.",
-        one_of("auto", "stage", "ftwrl"),
-    ),
+    Setting("method", "auto", "stage, ftwrl, or auto: stage where the server knows it.", _METHODS),
     Setting(
         "lock_wait_s",
         "10",

@@ -99,7 +99,7 @@ def test_a_malformed_line_is_named_with_what_was_found(line: bytes, found: str) 
     with pytest.raises(ValueError, match="mountinfo line 2: found ") as caught:
         parse_mountinfo(ROOT + line + b"\n")
     assert found in str(caught.value)
-    assert "expected mount ID, parent ID, major:minor, root, " in str(caught.value)
+    assert "expected two IDs, major:minor, root, mount point, " in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
