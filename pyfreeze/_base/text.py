@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
 _QUOTED_CHARACTERS = 80
 _LONGEST_MISSPELT = 79
 

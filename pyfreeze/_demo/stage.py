@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _TOOL_TIMEOUT_S = 30.0
-_LOOP_MAJOR = 7
 
 STAGE = os.path.join(STATE_DIRECTORY, "demo")
 SNAPSHOT = os.path.join(STAGE, "snapshot")
@@ -130,10 +129,8 @@ def mounted_image(image: str, mount_point: str, options: str) -> Iterator[None]:
 def is_ours(volume: Volume) -> bool:
     """Whether what is mounted for a volume is a loop device over the image that we made."""
     device = os.stat(volume.mount_point).st_dev
-    if os.major(device) != _LOOP_MAJOR:
-        return False
     loop = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file"
-    # In a chroot the kernel may show the path from outside it.
+    # Only loop devices have this file. In a chroot it may show the path from outside.
     return read_if_there(loop).rstrip("\n").endswith(volume.image)
 
 

@@ -1,4 +1,4 @@
-"""What an application's module provides, and what it is given.
+"""What an application's class, `Application` in its module, provides, and what it is given.
 
 The settings of a script are declared once, written into the script, and checked when it runs.
 """

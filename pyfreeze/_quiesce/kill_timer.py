@@ -23,8 +23,8 @@ class KillTimer:
         has_timers = hasattr(libc, "timer_create")
         self._libc = libc if has_timers else ctypes.CDLL("librt.so.1", use_errno=True)
         self._timer = ctypes.c_void_p()
-        # struct sigevent: a value, which nobody reads, the signal, and how it is told.
-        event = struct.pack("Pii48x", 0, signal.SIGKILL, _SIGEV_SIGNAL)
+        # struct sigevent, 64 bytes: a value, which nobody reads, the signal, and how it is told.
+        event = struct.pack("Pii52x", 0, signal.SIGKILL, _SIGEV_SIGNAL)
         self._call("timer_create", time.CLOCK_MONOTONIC, event, ctypes.byref(self._timer))
 
     def arm(self, after_s: float) -> None:

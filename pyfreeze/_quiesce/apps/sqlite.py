@@ -75,8 +75,7 @@ class Application(Quiescer):
             raise QuiesceError(
                 f"setting directory: found {directory!r}, expected the path of a directory"
             )
-        wait_s = float(self._values["lock_wait_s"])
-        until_s = time.monotonic() + wait_s
+        until_s = time.monotonic() + float(self._values["lock_wait_s"])
         for _ in range(_LOOKS):
             found = list(databases(directory, self._held))
             if not found:
@@ -92,6 +91,7 @@ class Application(Quiescer):
 
     def _open(self, identity: Identity, path: str) -> _Held | None:
         """A connection, which is closed with the others; None: there is no such file any more."""
+        # Should descriptors be lacking, those of the others are free before the holder notes that.
         # As root, SQLite gives the files that it makes beside a database to the database's owner.
         uri = f"file:{quote(os.fsencode(path))}?mode=rw"
         try:
