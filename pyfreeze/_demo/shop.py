@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -100,29 +101,37 @@ def open_shop() -> Iterator[Shop]:
     """
     for path in (CONTROL, ANSWER):
         os.mkfifo(path, 0o600)
-    process = subprocess.Popen(
-        [
-            # Isolated, and by its path: the working directory has no say in what is run.
-            *(sys.executable, "-I", writer.__file__),
-            os.path.join(ORDERS.mount_point, DATABASES[ORDERS.name]),
-            os.path.join(AUDIT.mount_point, DATABASES[AUDIT.name]),
-            *(CONTROL, ANSWER, WITNESS),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        env=CLEAN_ENVIRONMENT,
-        cwd="/",
-        start_new_session=True,
-    )
-    with process:
-        try:
-            shop = Shop(process)
-            if not shop.wait_for(writer.WARM):
-                raise FreezeError(errno.EIO, "the demo's writer takes no orders", writer.__file__)
-            yield shop
-        finally:
-            process.kill()
+    # A handler that raises before there is somebody to end the writer has to wait. The writer keeps
+    # these signals blocked: it ends with its stdin.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        process = subprocess.Popen(
+            [
+                # Isolated, and by its path: the working directory has no say in what is run.
+                *(sys.executable, "-I", writer.__file__),
+                os.path.join(ORDERS.mount_point, DATABASES[ORDERS.name]),
+                os.path.join(AUDIT.mount_point, DATABASES[AUDIT.name]),
+                *(CONTROL, ANSWER, WITNESS),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=CLEAN_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+        with process:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                shop = Shop(process)
+                if not shop.wait_for(writer.WARM):
+                    text = "the demo's writer takes no orders"
+                    raise FreezeError(errno.EIO, text, writer.__file__)
+                yield shop
+            finally:
+                process.kill()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def read_witness() -> tuple[Order, ...]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from pyfreeze._backup.backup import Backup
 from pyfreeze._backup.plan import make_plan
 from pyfreeze._backup.settings import Settings
@@ -105,6 +107,11 @@ def at_each_moment(act: Callable[[Moments], None], disk: Disk) -> None:
         assert_nothing_is_left(disk, moments.where)
 
 
+# CPython itself drops what is raised while it closes a generator: that one is no interruption.
+_DROPPED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@_DROPPED
 def test_backup_interrupted_anywhere(ext4: Disk, script_dir: ScriptDir) -> None:
     """Each pre-script has its post-script; what was begun has its report."""
     settings = Settings(
@@ -131,6 +138,7 @@ def test_backup_interrupted_anywhere(ext4: Disk, script_dir: ScriptDir) -> None:
     at_each_moment(perform, ext4)
 
 
+@_DROPPED
 def test_window_interrupted_anywhere(ext4: Disk) -> None:
     def hold(_moments: Moments) -> None:
         with frozen([ext4]):
