@@ -204,18 +204,30 @@ class Disks:
 # ---- what a copy is worth ------------------------------------------------------------------------
 
 
-def _check_recovered(copy: Path) -> None:
-    """Check an XFS as its next mount leaves it.
+def _needs_a_mount(fstype: str, copy: Path) -> bool:
+    """Whether only the next mount puts something right that is no damage.
 
     xfs_fs_freeze() ends with a superblock in the log, and the superblock's count of free blocks
-    lacks what is reserved for delayed allocation; only a mount puts that right.
+    lacks what is reserved for delayed allocation. On an ext4, what was deleted while it was open is
+    on the list of orphans, and `e2fsck -n` takes it for deleted without a time of deletion.
     """
+    if fstype == "ext4":
+        superblock = tool("dumpe2fs", "-h", str(copy))
+        assert "needs_recovery" not in superblock, "there is a journal to replay"
+        return "First orphan inode:" in superblock or "orphan_present" in superblock
+    return fstype == "xfs"
+
+
+def _check_recovered(fstype: str, copy: Path) -> None:
+    """Check a copy as its next mount leaves it."""
     twin, directory = Path(f"{copy}.twin"), Path(f"{copy}.recovered")
     tool("cp", "--sparse=always", str(copy), str(twin))
     directory.mkdir()
-    mount("-t", "xfs", "-o", "loop,nouuid", str(twin), str(directory))
+    mount(
+        "-t", fstype, "-o", "loop,nouuid" if fstype == "xfs" else "loop", str(twin), str(directory)
+    )
     tool("umount", str(directory))
-    tool(*_CHECK["xfs"], str(twin))
+    tool(*_CHECK[fstype], str(twin))
     directory.rmdir()
     twin.unlink()
 
@@ -228,8 +240,8 @@ def copy_command(disk: Disk, target: Path) -> list[str]:
 @contextlib.contextmanager
 def opened_copy(fstype: str, copy: Path) -> Iterator[Path]:
     """Prove a copy undamaged, and mount it without any journal replay."""
-    if fstype == "xfs":
-        _check_recovered(copy)
+    if _needs_a_mount(fstype, copy):
+        _check_recovered(fstype, copy)
     else:
         tool(*_CHECK[fstype], str(copy))
     if fstype == "btrfs":

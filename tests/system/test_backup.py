@@ -33,6 +33,23 @@ def test_backup_by_command(disk: Disk, script_dir: ScriptDir) -> None:
         assert (mounted / "file").read_bytes() == b"content"
 
 
+def test_copy_with_a_file_that_was_deleted_while_it_was_open(
+    disk: Disk, script_dir: ScriptDir
+) -> None:
+    """The next mount removes it; that is no damage."""
+    copy = script_dir.path("copy")
+    path = disk.path("open")
+    with path.open("wb") as file:
+        file.write(bytes(1 << 16))
+        file.flush()
+        os.fsync(file.fileno())
+        path.unlink()
+        report = backup([disk], copy_command(disk, copy), config=script_dir.config())
+    assert_facts(report, consistency="application")
+    with opened_copy(disk.fstype, copy) as mounted:
+        assert not (mounted / "open").exists()
+
+
 def test_backup_by_callable(disk: Disk, script_dir: ScriptDir) -> None:
     """The callable runs while the filesystem is frozen."""
     seen = []
