@@ -97,11 +97,11 @@ class Window:
             event = run.wait_for(EventKind.WAITING, EventKind.ENDED)
             if event.kind is not EventKind.WAITING:
                 raise self._failure(run, event) or SupervisorError(errno.EPROTO, "not frozen")
+            self._begin_ns = time.monotonic_ns()
+            self._run = run
         except BaseException:
             run.close()  # thaws, whatever has been frozen
             raise
-        self._begin_ns = time.monotonic_ns()
-        self._run = run
         return self
 
     def __exit__(
@@ -110,11 +110,12 @@ class Window:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        end_ns = time.monotonic_ns()
-        run, self._run = self._run, None
+        run = self._run
         if run is None:
             return
         try:
+            end_ns = time.monotonic_ns()
+            self._run = None
             run.request_proceed()
             event = run.wait_for(EventKind.ENDED)
             failure = self._failure(run, event, end_ns)
