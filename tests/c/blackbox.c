@@ -37,6 +37,7 @@ static unsigned count_kept(void)
     return count;
 }
 
+/* Transitions are read as they were written: in order, numbered from 1, at rising times. */
 TEST(order)
 {
     pf_transition one = {0};
@@ -56,6 +57,7 @@ TEST(order)
     CHECK(pf_blackbox_is_plausible(&box));
 }
 
+/* A full ring overwrites its oldest; what is read begins with the oldest that is left. */
 TEST(only_the_last_are_kept)
 {
     pf_transition one = {0};
@@ -82,6 +84,7 @@ TEST(half_written)
     CHECK_EQ(count_kept(), PF_BLACKBOX_CELLS - 1);
 }
 
+/* A number that its cell cannot have, or an unknown kind, makes the box implausible. */
 TEST(implausible)
 {
     for (uint32_t n = 0; n < 9; n++)
@@ -117,6 +120,7 @@ static void *write_many(void *argument)
     return NULL;
 }
 
+/* No transition that a reader sees is made of two, and none is lost but to a busy cell. */
 TEST(concurrent)
 {
     pthread_t threads[WRITERS];

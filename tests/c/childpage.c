@@ -95,6 +95,7 @@ static void check_round_trip(const pf_child_options *options)
     free(page);
 }
 
+/* All that a child is started with is read from its page as it was put in, empty or long. */
 TEST(round_trips)
 {
     pf_child_options options = plain_options();
@@ -118,6 +119,7 @@ TEST(round_trips)
     check_round_trip(&options);
 }
 
+/* All that the supervisor notes of a child is in its report. */
 TEST(reports)
 {
     pf_child_options options = plain_options();
@@ -230,6 +232,7 @@ static int use_part(const struct pf_child_page *page, uint64_t size)
     return use_and_free(part, size);
 }
 
+/* Not a byte may be missing, and none may follow. */
 TEST(truncations)
 {
     struct image *image = take_image();
@@ -261,6 +264,7 @@ TEST(consistent_truncations)
     free(image);
 }
 
+/* A size above the limit is refused before a byte of the page is read. */
 TEST(huge)
 {
     struct image *image = take_image();
@@ -292,6 +296,7 @@ static void check_field(const struct image *image, size_t offset, size_t width)
     check_field(image, offsetof(struct pf_child_page, name),                                       \
                 sizeof((struct pf_child_page *)0)->name)
 
+/* Each field that says where something lies is refused with any value but its own. */
 TEST(fields)
 {
     struct image *image = take_image();
@@ -338,6 +343,7 @@ TEST(counts)
     free(image);
 }
 
+/* However its bytes are changed, a page is refused or can be used without a byte out of bounds. */
 TEST(mutations)
 {
     struct image *image = take_image();

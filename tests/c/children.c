@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "running.h"
 
+/* A child that succeeds runs once; its times, its exit status and its output are reported. */
 TEST_WITH_RUN(success)
 {
     struct fifo fifo;
@@ -23,6 +24,7 @@ TEST_WITH_RUN(success)
     CHECK_STR(text, "abcde");
 }
 
+/* A child gets three descriptors, no signal blocked or ignored, a session, and its number. */
 TEST_WITH_RUN(surroundings)
 {
     static char text[4096];
@@ -42,6 +44,7 @@ TEST_WITH_RUN(surroundings)
     CHECK(strstr(text, "env LANG=C\nenv PYFREEZE_ATTEMPT=1\n") != NULL);
 }
 
+/* A child that fails is run again until it succeeds, and no more often than it may be. */
 TEST_WITH_RUN(retries)
 {
     char text[64] = {0};
@@ -77,6 +80,7 @@ TEST_WITH_RUN(retries_after_remains)
     fifo_close(&fifo);
 }
 
+/* After its timeout a child gets SIGTERM, after its grace SIGKILL, with all that it started. */
 TEST_WITH_RUN(timeout)
 {
     struct fifo fifo;
@@ -104,6 +108,7 @@ TEST_WITH_RUN(timeout)
     fifo_close(&fifo);
 }
 
+/* Of an output that is longer than its ring the last bytes are kept, and all are counted. */
 TEST_WITH_RUN(much_output)
 {
     enum { TOTAL = 10 << 20, KEPT = 100001 };
@@ -129,6 +134,7 @@ static void check_exec_error(pf_run *run, const struct script *script, int error
     CHECK(running_exited(&report, error == ENOENT ? 127 : 126));
 }
 
+/* Why a child could not be executed is reported, with the exit status that a shell would give. */
 TEST_WITH_RUN(exec_errors)
 {
     char path[256];
@@ -145,6 +151,7 @@ TEST_WITH_RUN(exec_errors)
     CHECK_EQ(report.exec_error, ENOEXEC);
 }
 
+/* An abort sends SIGTERM to the child that runs, fails its step and begins no further attempt. */
 TEST_WITH_RUN(abort)
 {
     struct fifo fifo;
@@ -170,6 +177,7 @@ TEST_WITH_RUN(abort)
     CHECK_EQ(pf_run_request_abort(run, &fault), 0); /* of no plan: no more than nothing */
 }
 
+/* Reading a step, a child or a filesystem that there is none of is ERANGE. */
 TEST_WITH_RUN(reading_what_is_not)
 {
     pf_fault fault;
@@ -296,6 +304,7 @@ TEST_WITH_RUN(groups)
     fifo_close(&next);
 }
 
+/* A wait ends as it is told to, well or badly, and fails at its own deadline. */
 TEST_WITH_RUN(waits)
 {
     pf_fault fault;
@@ -321,6 +330,7 @@ static pf_child_options no_child(void)
     return (pf_child_options){.path = "/", .argv = none, .envp = none, .directory = "/"};
 }
 
+/* A plan with nothing to run or half a peer is refused, and one beside another that runs. */
 TEST_WITH_RUN(refused_plans)
 {
     pf_fault fault;
@@ -439,6 +449,7 @@ static void check_outcome(pf_run *run, const char *word, const struct script *sn
     CHECK_STR(text, word);
 }
 
+/* PYFREEZE_OUTCOME says whether the snapshot succeeded, failed or was interrupted. */
 TEST_WITH_RUN(outcomes)
 {
     check_outcome(run, "success", &(struct script){.words = {"exit", "0"}}, 0);
@@ -448,6 +459,7 @@ TEST_WITH_RUN(outcomes)
 
 /* ---- deaths --------------------------------------------------------------------------------- */
 
+/* The children end with their supervisor, the client is told, and no pending step begins. */
 TEST(killed_supervisor)
 {
     struct fifo fifo, pending;
@@ -507,6 +519,7 @@ TEST(killed_client)
     fifo_close(&pending);
 }
 
+/* A start that fails says why, and leaves no file, no descriptor and no process. */
 TEST(refused_starts)
 {
     pf_run *run = NULL;

@@ -48,6 +48,7 @@ TEST(not_before)
     ends_as(PF_VERDICT_EXPIRED);
 }
 
+/* A snapshot that ends after the deadline has expired, though its end is seen first. */
 TEST(end_seen_first)
 {
     begin(SHORT_NS);
@@ -57,6 +58,7 @@ TEST(end_seen_first)
     ends_as(PF_VERDICT_EXPIRED);
 }
 
+/* So it has when the deadline is seen first: the end that follows changes nothing. */
 TEST(deadline_seen_first)
 {
     begin(SHORT_NS);
@@ -76,6 +78,7 @@ TEST(end_in_time)
     ends_as(PF_VERDICT_GOOD);
 }
 
+/* An abort stays one, though the snapshot ends right after it. */
 TEST(given_up_first)
 {
     begin(60 * PF_NS_PER_S);

@@ -38,6 +38,7 @@ static void check_list(const int *keep, int count)
     CHECK_EQ(pf_close_all_but(NULL, 0), 0);
 }
 
+/* Unsorted, repeated, negative, huge and standard descriptors may all be named. */
 TEST(chosen_lists)
 {
     check_list(NULL, 0);
@@ -49,6 +50,7 @@ TEST(chosen_lists)
             check_list(lists[i], count);
 }
 
+/* So may any others, in any order. */
 TEST(random_lists)
 {
     uint64_t seed = 11;

@@ -166,6 +166,7 @@ static void check_order(pf_run *run, uint64_t snapshot_from, uint64_t snapshot_t
     CHECK(high.figures.thaw_return_ns <= low.figures.thaw_enter_ns);
 }
 
+/* Both levels are frozen while the child runs, in their order, and writable afterwards. */
 TEST(window_with_child)
 {
     int rcu = read_rcu();
@@ -182,6 +183,7 @@ TEST(window_with_child)
     running_end(run);
 }
 
+/* Until the caller goes on both are frozen, in each of several windows of one run. */
 TEST(windows_of_the_caller)
 {
     int rcu = read_rcu();
@@ -208,6 +210,7 @@ TEST(windows_of_the_caller)
 
 /* ---- windows that are not good -------------------------------------------------------------- */
 
+/* The deadline thaws both although the caller never says a word. */
 TEST(expired)
 {
     pf_run *run = start_and_open();
@@ -221,6 +224,7 @@ TEST(expired)
     running_end(run);
 }
 
+/* A thaw by somebody else makes the window a broken one, and names the filesystem. */
 TEST(foreign_thaw)
 {
     pf_fault fault;
@@ -263,6 +267,7 @@ TEST(foreign_freeze)
     running_end(run);
 }
 
+/* A mount that has another id is not opened, and without all mounts nothing is frozen. */
 TEST(wrong_mount)
 {
     for (int i = 0; i < COUNT; i++)
@@ -344,6 +349,7 @@ static void kill_client(int both)
     close(told[1]);
 }
 
+/* The supervisor thaws when its client dies in the window. */
 TEST(killed_client)
 {
     kill_client(0);
@@ -466,6 +472,7 @@ static void recover_all(const char *program, int by_process)
     CHECK(check_bury_all() >= 0);
 }
 
+/* What a dead client and supervisor have left frozen is thawed by the supervisor's program. */
 TEST(recovered_by_a_process)
 {
     recover_all(check_supervisor, 1);
@@ -477,6 +484,7 @@ TEST(recovered_without_the_program)
     recover_all("/nowhere", 0);
 }
 
+/* What cannot be thawed stays recorded as frozen, and a second recovery thaws it. */
 TEST(recovered_in_parts)
 {
     pf_fault fault;

@@ -67,6 +67,7 @@ static void check_content(const struct pf_page *page)
     }
 }
 
+/* A page has its mounts, all its blocks and mode 0600; who maps its file shares its memory. */
 TEST(round_trip)
 {
     pf_fault fault;
@@ -97,6 +98,7 @@ TEST(round_trip)
     remove_file("run-1.state");
 }
 
+/* Freezing, frozen, thawing and stuck are the states that need a thaw, in any combination. */
 TEST(counts)
 {
     static const char needs[] = {[PF_STATE_CHOSEN] = 0,   [PF_STATE_OPEN] = 0,
@@ -144,6 +146,7 @@ static int create(const char *run_id, pf_fault *fault)
     return fd;
 }
 
+/* Only the page's own file is removed, and twice does no harm. */
 TEST(removal)
 {
     pf_fault fault;
@@ -159,6 +162,7 @@ TEST(removal)
     remove_file("stays.state");
 }
 
+/* A run's id that is too long, or that leads out of the directory, makes no page. */
 TEST(names)
 {
     char name[PF_ID_SIZE + sizeof PF_PAGE_SUFFIX];
@@ -180,6 +184,7 @@ TEST(names)
     remove_file("...state");
 }
 
+/* A page is made over nothing that is there, through no link, and not for too many mounts. */
 TEST(obstacles)
 {
     pf_fault fault;
@@ -210,6 +215,7 @@ TEST(obstacles)
     CHECK_EQ(pf_page_create(&page, -1, &options, &fault), -EBADF);
 }
 
+/* Without room for all of a page there is none, and no file of it is left. */
 TEST(full)
 {
     if (!is_private) {
@@ -298,6 +304,7 @@ static int use(const struct image *image)
     return 0;
 }
 
+/* Not a byte may be missing, and none may follow, whatever size the header says. */
 TEST(truncations)
 {
     const struct image *image = take_image();
@@ -328,6 +335,7 @@ static void refuse(const struct image *image, size_t offset, size_t width, uint6
     CHECK_EQ(use(image), -EBADMSG);
 }
 
+/* Sizes, counts, offsets, ids, paths without an end, a bad black box: each is refused. */
 TEST(fields)
 {
     const struct image *image = take_image();
@@ -384,6 +392,7 @@ TEST(another_version)
     drop_image(image);
 }
 
+/* However its bytes are changed, a page is refused or can be used without a byte out of bounds. */
 TEST(mutations)
 {
     const struct image *image = take_image();
@@ -402,6 +411,7 @@ TEST(mutations)
     drop_image(image);
 }
 
+/* What is no file, or not open, is refused. */
 TEST(other_files)
 {
     pf_fault fault;

@@ -154,6 +154,7 @@ static void check_round_trip(const pf_step_options *of, uint32_t count)
     CHECK(!exists(FILE_NAME));
 }
 
+/* Steps of each kind, together, alone or none, are read as they were written, and pending. */
 TEST(round_trips)
 {
     check_round_trip(steps, STEPS);
@@ -166,6 +167,7 @@ TEST(round_trips)
     pf_plan_page_unmap(NULL);
 }
 
+/* A plan may have as many steps as the limit says, each with a child. */
 TEST(many_steps)
 {
     static pf_step_options many[PF_PLAN_MAX_STEPS];
@@ -176,6 +178,7 @@ TEST(many_steps)
     check_round_trip(many, PF_PLAN_MAX_STEPS);
 }
 
+/* The wish to be told of each step arrives. */
 TEST(tells_steps)
 {
     pf_fault fault;
@@ -189,6 +192,7 @@ TEST(tells_steps)
     close(fd);
 }
 
+/* All that the supervisor notes of a step is in its report. */
 TEST(reports)
 {
     pf_step_report report;
@@ -261,6 +265,7 @@ static void check_refused(const pf_step_options *of, uint32_t count, int error, 
     CHECK(page == NULL);
 }
 
+/* A bad step is refused by its index, too much by its size, and the former plan stays. */
 TEST(refusals_to_create)
 {
     static pf_step_options many[PF_PLAN_MAX_STEPS + 1];
@@ -305,6 +310,7 @@ TEST(refusals_to_create)
     close(fd);
 }
 
+/* Without a directory there is no plan, and the error says so. */
 TEST(no_directory)
 {
     pf_fault fault;
@@ -403,6 +409,7 @@ static int use_with(const struct image *image, const char *bytes)
     return use(image);
 }
 
+/* Not a byte may be missing, and none may follow. */
 TEST(truncations)
 {
     struct image *image = take_image();
@@ -455,6 +462,7 @@ static size_t offset_of_step(uint32_t index)
     return sizeof(struct pf_plan_page) + index * sizeof(struct pf_step);
 }
 
+/* Sizes, counts and the places of children are refused with any value but their own. */
 TEST(fields)
 {
     struct image *image = take_image();
@@ -479,6 +487,7 @@ static void check_values(const struct image *image, size_t offset, const int32_t
         }
 }
 
+/* A step of a kind that there is none of is refused. */
 TEST(unknown_kinds)
 {
     struct image *image = take_image();
@@ -502,6 +511,7 @@ TEST(kinds_and_children)
     drop_image(image);
 }
 
+/* A step may come after any step of its plan or after none, and after no other. */
 TEST(after_out_of_range)
 {
     struct image *image = take_image();
@@ -585,6 +595,7 @@ TEST(children_change_places)
     drop_image(image);
 }
 
+/* However its bytes are changed, a plan is refused or can be used without a byte out of bounds. */
 TEST(mutations)
 {
     struct image *image = take_image();
@@ -603,6 +614,7 @@ TEST(mutations)
     drop_image(image);
 }
 
+/* What is no file, or not open, is refused. */
 TEST(other_files)
 {
     pf_fault fault;

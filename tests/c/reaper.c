@@ -137,6 +137,7 @@ static void finish(struct kept *kept)
 
 /* ---- plain ends ----------------------------------------------------------------------------- */
 
+/* A child's exit status, or the signal that killed it, is reported as the kernel gave it. */
 TEST(exits)
 {
     struct kept kept;
@@ -184,6 +185,7 @@ static void make_file(const char *path, const char *text, mode_t mode)
     REQUIRE(fchmod(fd, mode) == 0 && close(fd) == 0);
 }
 
+/* Why there was no execve() is in the page, and the exit status is that of a shell. */
 TEST(exec_failures)
 {
     char here[200], path[300];
@@ -204,6 +206,7 @@ TEST(exec_failures)
     check_exec_failure(&(struct run){.directory = path, .words = {"exit", "0"}}, ENOTDIR);
 }
 
+/* A script is run by its interpreter, and both of its streams are read. */
 TEST(shebang)
 {
     char here[200], path[300], text[64];
@@ -222,6 +225,7 @@ TEST(shebang)
     finish(&kept);
 }
 
+/* A child inherits no other descriptor or variable and no signal's state, and has its umask. */
 TEST(surroundings)
 {
     char text[4096];
@@ -250,6 +254,7 @@ TEST(surroundings)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
+/* A daemon that ignores its SIGTERM lives on until it is to be killed, and then dies. */
 TEST(terminate_and_kill_daemon)
 {
     struct kept kept;
@@ -292,6 +297,7 @@ TEST(terminate_reaches_all)
     fifo_close(&fifo);
 }
 
+/* All three processes die when the supervisor's end of the socket closes. */
 TEST(supervisor_death)
 {
     struct kept kept;
@@ -322,16 +328,19 @@ static void check_fork_chain(const char *kind)
     fifo_close(&fifo);
 }
 
+/* Each generation forks the next and exits: none gets away. */
 TEST(fork_chain)
 {
     check_fork_chain("chain");
 }
 
+/* Nor when each has a session of its own. */
 TEST(fork_chain_of_sessions)
 {
     check_fork_chain("sessions");
 }
 
+/* Told to leave, the reaper ends; what the child has left lives on under the next subreaper. */
 TEST(leave)
 {
     struct kept kept;
@@ -367,6 +376,7 @@ static const struct run *parked_touch(const struct fifo *fifo)
     return &run;
 }
 
+/* A parked child says that it is, begins nothing, and runs once it is let go. */
 TEST(parked_and_released)
 {
     struct kept kept;
@@ -445,6 +455,7 @@ TEST(two_parked)
 
 /* ---- the tree itself ------------------------------------------------------------------------ */
 
+/* All below a process are counted and signalled, but no zombie and nothing that is excepted. */
 TEST(tree_counts)
 {
     struct kept kept;

@@ -74,6 +74,7 @@ TEST(ring_at_every_offset)
     }
 }
 
+/* Many chunks of any length, one after the other: the ring always holds the last. */
 TEST(ring_over_time)
 {
     uint64_t seed = 7;

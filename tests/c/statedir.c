@@ -25,6 +25,7 @@ static int open_and_close(const char *path, pf_fault *fault)
     return 0;
 }
 
+/* A new directory is ours alone; one that group or others may write is refused. */
 TEST(modes)
 {
     pf_fault fault;
@@ -43,6 +44,7 @@ TEST(modes)
     REQUIRE(chmod("fresh", 0700) == 0);
 }
 
+/* A directory of another user is refused, one of another group is not. */
 TEST(other_owners)
 {
     pf_fault fault;
@@ -57,6 +59,7 @@ TEST(other_owners)
     CHECK_EQ(open_and_close("theirs", &fault), 0);
 }
 
+/* A link, a file, or what lies below something missing is refused, and nothing is made. */
 TEST(other_things)
 {
     pf_fault fault;
@@ -73,6 +76,7 @@ TEST(other_things)
     CHECK_EQ(open_and_close("file/below", &fault), -ENOTDIR);
 }
 
+/* The lock is held once for each directory, and can be taken again when it is closed. */
 TEST(lock)
 {
     pf_fault fault;
@@ -127,6 +131,7 @@ TEST(lock_of_a_dead_process)
     close(told[1]);
 }
 
+/* A link or a directory in the lock's place is refused, and not followed. */
 TEST(lock_obstacles)
 {
     pf_fault fault;
@@ -158,6 +163,7 @@ static int open_state(void)
     return directory_fd;
 }
 
+/* A shared file has all its blocks, zeros and mode 0600, and only its own name is removed. */
 TEST(files)
 {
     struct stat status;
@@ -191,6 +197,7 @@ TEST(files)
     close(directory_fd);
 }
 
+/* A file is made over nothing that is there, through no link, and of no impossible size. */
 TEST(file_obstacles)
 {
     struct stat status;
@@ -246,6 +253,7 @@ static int map_and_unmap(int fd, uint64_t least)
     return result;
 }
 
+/* What is shorter than it must be, may not be read, or is no file is not mapped. */
 TEST(mapping)
 {
     void *made, *seen;

@@ -28,6 +28,7 @@ static void request_window(pf_run *run, uint64_t max_window_ns)
     running_request(run, &plan);
 }
 
+/* A window is good whatever its child makes of it: succeeds, fails, or cannot be executed. */
 TEST_WITH_RUN(child)
 {
     pf_child_report report;
@@ -52,6 +53,7 @@ TEST_WITH_RUN(child)
     CHECK(running_exited(&report, 127));
 }
 
+/* The deadline ends the child, and the window has expired. */
 TEST_WITH_RUN(child_past_the_deadline)
 {
     pf_child_report report;
@@ -66,6 +68,7 @@ TEST_WITH_RUN(child_past_the_deadline)
     fifo_close(&fifo);
 }
 
+/* A child's own timeout ends the child alone: the window is good. */
 TEST_WITH_RUN(child_timeout)
 {
     pf_child_report report;
@@ -79,6 +82,7 @@ TEST_WITH_RUN(child_timeout)
     fifo_close(&fifo);
 }
 
+/* A window of the caller's ends by the caller's word, its deadline, an abort or a signal. */
 TEST_WITH_RUN(caller)
 {
     pf_fault fault;
@@ -113,6 +117,7 @@ TEST_WITH_RUN(caller)
     }
 }
 
+/* An abort ends the child within the window and all that it started. */
 TEST_WITH_RUN(abort_with_child)
 {
     pf_fault fault;
@@ -137,6 +142,7 @@ static void add_held(struct plan *plan, const struct script *script, uint64_t ma
     step->window = running_window(max_window_ns);
 }
 
+/* A child that is held begins at the caller's word, in the open window. */
 TEST_WITH_RUN(held_child_let_go_by_a_request)
 {
     pf_fault fault;
@@ -159,6 +165,7 @@ TEST_WITH_RUN(held_child_let_go_by_a_request)
     fifo_close(&fifo);
 }
 
+/* So it does at the word of a peer. */
 TEST_WITH_RUN(held_child_let_go_by_a_descriptor)
 {
     char word[16] = {0};
@@ -220,6 +227,7 @@ TEST_WITH_RUN(held_child_killed)
     CHECK(running_report(run, 0).exec_error != 0);
 }
 
+/* A peer is told that all is frozen, and its answer ends the window. */
 TEST_WITH_RUN(peer)
 {
     for (int i = 0; i < 3; i++) {
@@ -240,6 +248,7 @@ TEST_WITH_RUN(peer)
     }
 }
 
+/* Hundreds of windows of one run cost no descriptor, here or in the supervisor. */
 TEST_WITH_RUN(many)
 {
     pf_fault fault;
@@ -265,6 +274,7 @@ TEST_WITH_RUN(many)
     CHECK(check_count_fds(pf_run_supervisor_pid(run)) <= theirs + 2);
 }
 
+/* Runs that are closed in the midst of a window cost no descriptor. */
 TEST(many_runs)
 {
     int before = check_count_fds(getpid());
@@ -295,6 +305,7 @@ TEST(killed_in_window)
     }
 }
 
+/* Rounds of flushing, none included, are done though there is no filesystem. */
 TEST_WITH_RUN(flush)
 {
     struct plan plan = {0};

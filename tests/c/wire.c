@@ -80,6 +80,7 @@ static void check_round_trip(int count)
     end();
 }
 
+/* A message arrives as it was sent, with none to all of its descriptors. */
 TEST(round_trips)
 {
     for (int count = 0; count <= PF_WIRE_MAX_FDS; count++)
@@ -146,6 +147,7 @@ TEST(more_than_allowed)
     end();
 }
 
+/* Only a message of exactly its length is taken; of any other nothing is left. */
 TEST(wrong_lengths)
 {
     char bytes[2 * sizeof(struct pf_message)] = {0};
@@ -169,6 +171,7 @@ TEST(wrong_lengths)
     }
 }
 
+/* A message with more descriptors than allowed is refused, and all are closed. */
 TEST(too_many_descriptors)
 {
     const struct pf_message message = some_message(3);
@@ -213,6 +216,7 @@ TEST(full_table)
     }
 }
 
+/* What was sent before the end is received; then it is EPIPE, and no SIGPIPE. */
 TEST(closed_peer)
 {
     begin();
@@ -233,6 +237,7 @@ TEST(closed_peer)
     close(ends[1]);
 }
 
+/* A descriptor that is not open, as the socket or to be sent, is EBADF and sends nothing. */
 TEST(bad_socket)
 {
     pf_fault fault;
