@@ -79,6 +79,7 @@ def _compare(
 
 
 def test_mariadb(compare: Compare, disk: Disk, script_dir: ScriptDir) -> None:
+    """Transactions of a shop, each client's on a connection of its own."""
     server = mariadb.Server(disk.path("mariadb"), mariadb.fresh_directory())
     clients: list[PipedClient] = []
     server.init()
@@ -119,6 +120,7 @@ def test_mariadb(compare: Compare, disk: Disk, script_dir: ScriptDir) -> None:
 def test_redis(
     compare: Compare, disk: Disk, script_dir: ScriptDir, kept: str, options: tuple[str, ...]
 ) -> None:
+    """Each client sets keys; the server keeps them in each of its two ways."""
     server = redis.Server(disk, script_dir, *options)
     server.start()
     with contextlib.ExitStack() as stack:

@@ -84,6 +84,7 @@ def echo() -> Iterator[_Echo]:
 
 
 def test_busy_threads(compare: Compare, filesystems: Filesystems, echo: _Echo) -> None:
+    """What busy threads add to the overhead, for each way to take the snapshot."""
     disks = filesystems.idle(1, "ext4")
     mounts = [disk.mount_point for disk in disks]
     own_ms: dict[str, list[float]] = {}

@@ -53,6 +53,7 @@ def _each_option(disks: list[Disk]) -> dict[str, Contender]:
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_idle(compare: Compare, filesystems: Filesystems, count: int) -> None:
+    """The overhead with all options, with none, with each alone, and with all but each."""
     contenders = _each_option(filesystems.idle(count))
     if count == 1:
         del contenders["only parallel"], contenders["all but parallel"]
@@ -83,6 +84,7 @@ def test_busy_processors(compare: Compare, filesystems: Filesystems) -> None:
 def test_buffered_writes(
     compare: Compare, filesystems: Filesystems, program: Callable[[str], str]
 ) -> None:
+    """The same while 100 MB/s are written, where flushing has something to do."""
     disk = filesystems.loaded("ext4")
     writer = Writer(program("stall"), "buffered", disk)
 
@@ -128,6 +130,7 @@ def test_workers(compare: Compare, filesystems: Filesystems, peers: Peers, count
 
 
 def test_snapshot_child(compare: Compare, filesystems: Filesystems) -> None:
+    """What a command that is started before the freeze, and parked, saves in the window."""
     disks = filesystems.idle(1, "ext4")
     compare(
         "whole window with a command that does nothing, 1 ext4, idle",

@@ -55,6 +55,8 @@ def scripts(program: Callable[[str], str], tmp_path: Path) -> Iterator[_Scripts]
 
 
 def test_kill_at_the_deadline(compare: Compare, scripts: _Scripts) -> None:
+    """How long after a script's deadline its SIGTERM arrives."""
+
     def late_ms() -> float:
         end = scripts.run_to_its_end("term", _TIMEOUT_S)
         assert end.timed_out
@@ -73,6 +75,7 @@ def test_kill_at_the_deadline(compare: Compare, scripts: _Scripts) -> None:
 
 
 def test_notice_of_the_end(compare: Compare, scripts: _Scripts) -> None:
+    """How long after a script's end the supervisor knows of it, and then the caller."""
     heard: dict[str, list[float]] = {"the caller hears": []}
 
     def noticed_ms() -> float:
@@ -173,6 +176,7 @@ class _Embedder:
 
 
 def test_start_of_the_supervisor(compare: Compare) -> None:
+    """The same from a small process and from one of 4 GiB: it copies no page table."""
     with (
         contextlib.closing(_Embedder(0)) as small,
         contextlib.closing(_Embedder(4 * _GIB)) as large,
@@ -201,6 +205,8 @@ def _resident_mb(pid: int) -> float:
 
 
 def test_resident_memory(compare: Compare, filesystems: Filesystems) -> None:
+    """Of a supervisor that has opened 1, 7 and 32 filesystems."""
+
     def with_filesystems(count: int) -> Contender:
         mounts = [disk.mount_point for disk in filesystems.idle(count)]
         chosen = targets(choose(STATE_DIRECTORY, only=mounts))
@@ -235,6 +241,8 @@ print(time.monotonic_ns() - begin_ns)
 
 
 def test_import(compare: Compare) -> None:
+    """Of the package alone, and on the way to `frozen()`, beside a module of Python's own."""
+
     def interpreter(code: str) -> Contender:
         # Its own start, which takes ten times as long, is not in it.
         words = [sys.executable, "-I", "-c", _IMPORTER.format(code)]

@@ -109,6 +109,7 @@ def test_one(
     fstype: str,
     mode: Mode,
 ) -> None:
+    """One filesystem of each type, with each way to write to it."""
     disk = filesystems.loaded(fstype)
     _measure(
         compare,

@@ -14,6 +14,7 @@ _TO_FLOOR = Target("pyfreeze", "floor", at_most=1.25)
 
 @pytest.mark.parametrize("fstype", ["ext4", "xfs", "btrfs"])
 def test_one(compare: Compare, filesystems: Filesystems, peers: Peers, fstype: str) -> None:
+    """One idle filesystem of each type, against the bare steps and other tools."""
     disks = filesystems.idle(1, fstype)
     compare(
         f"overhead, 1 {fstype}, idle",
@@ -29,6 +30,7 @@ def test_one(compare: Compare, filesystems: Filesystems, peers: Peers, fstype: s
 
 
 def test_seven(compare: Compare, filesystems: Filesystems, peers: Peers) -> None:
+    """Seven idle ones of three types, against the same."""
     disks = filesystems.idle(7)
     compare(
         "overhead, 7 filesystems (ext4, xfs, btrfs), idle",
@@ -44,6 +46,7 @@ def test_seven(compare: Compare, filesystems: Filesystems, peers: Peers) -> None
 
 
 def test_thirty_two(compare: Compare, filesystems: Filesystems, peers: Peers) -> None:
+    """Thirty-two idle ones, against the bare steps."""
     disks = filesystems.idle(32)
     compare(
         "overhead, 32 filesystems (ext4, xfs, btrfs), idle",
@@ -55,6 +58,7 @@ def test_thirty_two(compare: Compare, filesystems: Filesystems, peers: Peers) ->
 
 
 def test_thirty_two_by_others(compare: Compare, filesystems: Filesystems, peers: Peers) -> None:
+    """Thirty-two idle ones, against other tools."""
     # Apart from the floor, which needs more rounds than these take time for.
     disks = filesystems.idle(32)
     others = peers.others(disks)

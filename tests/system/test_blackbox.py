@@ -56,6 +56,7 @@ def window_of(disk: Disk) -> tuple[str, ...]:
 def test_live_run(
     disk: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
+    """`status` tells all that it has done so far; its report tells none, once it has ended well."""
     running = frozen_run(disk)
     done = pyfreeze("status", "--verbose")
     assert (done.status, done.err) == (0, "")
@@ -72,6 +73,7 @@ def test_live_run(
 def test_dead_run_and_its_recovery(
     disk: Disk, pyfreeze: Pyfreeze, frozen_run: Callable[[Disk], Running]
 ) -> None:
+    """Its status tells all that it had done, and `thaw` the thawing after it."""
     frozen_run(disk).kill_with_supervisor()
     assert_in_order(pyfreeze("status", "--verbose").out.splitlines(), "dead", *window_of(disk))
     done = pyfreeze("thaw", "--verbose")
@@ -113,6 +115,7 @@ def test_recovery_logs_what_it_has_seen_to(
 
 
 def test_supervisor_lost_in_the_window(ext4: Disk, frozen_run: Callable[[Disk], Running]) -> None:
+    """The report tells the loss and the client's thaw, by the events' clock."""
     running = frozen_run(ext4)
     os.kill(running.supervisor, signal.SIGKILL)
     report = running.finish().report
@@ -126,6 +129,7 @@ def test_supervisor_lost_in_the_window(ext4: Disk, frozen_run: Callable[[Disk], 
 
 
 def test_snapshot_command_that_fails(ext4: Disk, pyfreeze: Pyfreeze) -> None:
+    """The report tells its exit status, and that all was thawed after it."""
     report = pyfreeze.run([ext4], ["false"]).report
     texts = [one["text"] for one in report["transitions"]]
     mount = ext4.mount_point
@@ -134,6 +138,7 @@ def test_snapshot_command_that_fails(ext4: Disk, pyfreeze: Pyfreeze) -> None:
 
 
 def test_signal_to_the_supervisor(ext4: Disk, frozen_run: Callable[[Disk], Running]) -> None:
+    """The report tells which signal, and that the window ended early for it."""
     running = frozen_run(ext4)
     os.kill(running.supervisor, signal.SIGTERM)
     texts = [one["text"] for one in running.finish().report["transitions"]]

@@ -144,6 +144,8 @@ def test_backup_interrupted_anywhere(ext4: Disk, script_dir: ScriptDir) -> None:
 
 @_DROPPED
 def test_window_interrupted_anywhere(ext4: Disk) -> None:
+    """Wherever it is interrupted, nothing stays frozen or is left behind."""
+
     def hold(_moments: Moments) -> None:
         with frozen([ext4]):
             assert ext4.is_frozen()

@@ -70,6 +70,7 @@ def test_thaw_does_not_hang(
 def test_thaw_of_others_beside_one_that_hangs(
     pair: tuple[Disk, Disk], disks: Disks, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """What does not hang is thawed, and named as thawed."""
     lower, upper = pair
     other = disks["ext4"]
     leave_frozen(pyfreeze, script_dir, upper, other)

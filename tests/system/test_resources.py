@@ -135,6 +135,7 @@ def test_no_further_process_for_a_moment(
 def test_no_further_process_for_the_snapshot(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The run fails and says why, and the post-script runs all the same."""
     prefix = no_forks(script_dir, "2..12")
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     done.assert_one_line(
@@ -147,6 +148,7 @@ def test_no_further_process_for_the_snapshot(
 def test_no_further_process_for_a_post_script(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze
 ) -> None:
+    """The snapshot is good, its code is 301, and one line says why."""
     prefix = no_forks(script_dir, "3+")
     done = pyfreeze.run([ext4], ["true"], config=script_dir.config(), prefix=prefix)
     done.assert_one_line("post-script", "could not be executed: Resource temporarily unavailable")

@@ -74,5 +74,6 @@ def test_options_that_are_named_exist() -> None:
 
 
 def test_there_is_something_of_each_kind() -> None:
+    """Else the tests of the documents' blocks would look at nothing, and pass."""
     for language in ("sh", "python", "json", "ini", "text"):
         assert all_blocks(language)

@@ -19,6 +19,7 @@ def failure(thing: object, **expected: object) -> list[str]:
 
 
 def test_facts_that_hold() -> None:
+    """Of a command, a mapping and an object: nothing is raised."""
     assert_facts(DONE, exit_status=1, status="error", code=2, err="pyfreeze: no such thing\n")
     assert_facts({"a": 1, "b": 2}, b=2)
     assert_facts(SimpleNamespace(a=1, b=2), a=1, b=2)
@@ -42,4 +43,5 @@ def test_a_missing_report_hides_no_other_fact(out: str) -> None:
 
 
 def test_an_entry_that_is_missing() -> None:
+    """It differs from whatever was expected."""
     assert failure({"a": 1}, b=2)[0] == "b: found '(missing)', expected 2"

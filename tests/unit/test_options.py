@@ -108,6 +108,7 @@ def test_wrong_variable_is_named(
 
 @pytest.mark.parametrize(("name", "option"), ALL, ids=label)
 def test_which_options_have_a_variable(name: str, option: click.Option) -> None:
+    """All of the commands that are configured, and --json of the others: help names each."""
     (long_name,) = (word for word in option.opts if word.startswith("--"))
     expected = "PYFREEZE_" + long_name.lstrip("-").upper().replace("-", "_")
     wanted = name in CONFIGURED or long_name == "--json"

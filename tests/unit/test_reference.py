@@ -41,6 +41,7 @@ PATHS = [path for paths in reference.CHAPTERS.values() for path in paths]
 
 
 def test_they_are_up_to_date() -> None:
+    """The documents hold what would be written anew."""
     assert reference.main(["--check"]) == 0
 
 

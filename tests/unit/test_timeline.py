@@ -58,6 +58,7 @@ def test_no_filesystems_at_all() -> None:
 
 
 def test_states_that_may_be_frozen() -> None:
+    """These four, whichever other states there are."""
     may = [state for state in FilesystemState if times("/a", state=state).may_be_frozen]
     assert may == ["freezing", "frozen", "thawing", "stuck"]
 

@@ -76,6 +76,7 @@ def test_whatever_its_numbers_are_a_transition_has_words(kind: TransitionKind) -
     ],
 )  # fmt: skip
 def test_words(transition: Transition, text: str) -> None:
+    """A line names what it concerns, and says in words what its value is: an error, a signal."""
     assert describe_transition(transition, MOUNTS) == text
 
 

@@ -206,6 +206,7 @@ def test_the_last_layer_that_gives_an_option_wins() -> None:
 
 @pytest.mark.parametrize("function", [pyfreeze.frozen, pyfreeze.backup])
 def test_an_option_that_is_none(function: Any) -> None:
+    """It is a TypeError that names the function and the option."""
     text = rf"{function.__name__}\(\) got an unexpected keyword argument 'max_windows'"
     with pytest.raises(TypeError, match=text):
         function(["true"], max_windows=2)
@@ -213,6 +214,7 @@ def test_an_option_that_is_none(function: Any) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_old_name_of_cpu_latency(name: str) -> None:
+    """--no-wakeful still means the same, but neither help nor completion offers it."""
     context = click.Context(group, info_name="pyfreeze")
     command = group.get_command(context, name)
     assert command is not None

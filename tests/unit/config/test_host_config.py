@@ -37,6 +37,7 @@ def test_the_usual_file() -> None:
 
 
 def test_a_key_that_became_part_of_a_value_that_nothing_uses() -> None:
+    """An indented line belongs to the key above it, and that key is what the refusal names."""
     error = refused(ONE + "pluginPath0 = /x\n timeoutInSeconds = 60\n")
     assert "pluginPath0" in str(error)
     assert "a value of one line" in str(error)

@@ -186,6 +186,7 @@ def test_a_dangling_symlink_is_missing(root_dir: Path) -> None:
 
 
 def test_a_path_that_resolves_to_one_too_long(root_dir: Path) -> None:
+    """It is refused as unreadable, and the message says why."""
     here = os.open(root_dir, os.O_RDONLY)
     try:
         middle = here

@@ -37,6 +37,7 @@ def tree(*rows: tuple[int, int, str], fstype: str = "ext4") -> tuple[Mount, ...]
 
 
 def test_an_ordinary_line_field_by_field() -> None:
+    """Each field is read into its place."""
     (mount,) = parse_mountinfo(ROOT)
     assert mount == Mount(
         mount_id=21,
@@ -74,6 +75,7 @@ def test_an_ordinary_line_field_by_field() -> None:
     ],
 )  # fmt: skip
 def test_fields_as_kernels_print_them(line: bytes, field: str, value: object) -> None:
+    """Escapes, other encodings, optional fields and empty ones are read as they were meant."""
     assert getattr(parse_mountinfo(line + b"\n")[0], field) == value
 
 

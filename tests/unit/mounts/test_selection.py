@@ -109,6 +109,7 @@ ROOT = ext4(2, 1, (8, 1), "/")
 def test_the_mount_a_filesystem_is_opened_by(
     mounts: list[Mount], expected: str | None, reason: str | None
 ) -> None:
+    """One mount of each filesystem is chosen, and why the others are not is told."""
     selection = select([ROOT, *mounts], NOTHING, files={7})
     chosen = [f.mount_point for f in selection.filesystems if f.device == (8, 2)]
     assert chosen == ([expected] if expected else [])
@@ -163,6 +164,7 @@ def test_a_skip_that_names_no_mount_point_is_a_notice() -> None:
 
 
 def test_only_the_mounts_named() -> None:
+    """They are what is opened, and why all others are left out is told."""
     selection = select(SERVER, NOTHING, only=["/var/lib/pg data/", "/srv/pub"])
     assert [(f.mount_point, f.mount_id) for f in selection.filesystems] == [
         ("/srv/pub", 32),
@@ -286,6 +288,7 @@ def test_under_an_overlay_root_the_filesystem_of_its_layer_is_the_last() -> None
 
 
 def test_levels_of_a_diamond() -> None:
+    """The longest way down to a filesystem gives its level, not the shortest."""
     a, b, c, d = ((8, i) for i in range(4))
     assert freeze_levels({a: {b, c, d}, b: {d}, c: {d}, d: set()}) == {a: 0, b: 1, c: 1, d: 2}
     assert freeze_levels({}) == {}

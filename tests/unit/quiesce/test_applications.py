@@ -104,6 +104,7 @@ def test_which_versions_know_stages(version: str, knows: bool) -> None:
     ],
 )
 def test_what_versions_call_their_positions(version: str, log: str, replica: str) -> None:
+    """Each version is asked by the names that it knows."""
     queries = (f"SHOW {log} STATUS;", f"SHOW {replica} STATUS;")
     assert mariadb.position_queries(version) == queries
 

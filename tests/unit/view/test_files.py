@@ -57,6 +57,7 @@ def test_bytes_that_are_no_text_are_written_all_the_same(tmp_path: Path) -> None
 
 
 def test_refused_beforehand(tmp_path: Path) -> None:
+    """A directory that is missing, and what is no regular file: before anything is written."""
     with pytest.raises(OSError, match="directory does not exist"):
         check_target(str(tmp_path / "missing" / "file"))
     with pytest.raises(OSError, match="no regular file"):

@@ -58,6 +58,7 @@ def test_a_bar_is_as_wide_as_it_may_be_and_never_empty(
 
 
 def test_only_the_longest_rows_where_there_are_many() -> None:
+    """The others are counted on a line of their own."""
     spans = [Span(f"row {n}", "frozen", 0, n * MS) for n in range(1, 41)]
     lines = text_of(Timeline(spans, most_rows=3), 80).splitlines()
     assert [line.split()[1] for line in lines[:3]] == ["38", "39", "40"]
@@ -82,4 +83,5 @@ def test_a_name_is_shortened_in_its_middle(text: str, width: int, unicode: bool)
     [(None, "-"), (0, "0.00 ms"), (9.994, "9.99 ms"), (123.45, "123.45 ms"), (61_000, "61.00 s")],
 )
 def test_durations(value: float | None, text: str) -> None:
+    """Milliseconds with two digits, from 1000 on seconds; a dash where there is none."""
     assert milliseconds(value) == text
