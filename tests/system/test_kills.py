@@ -225,7 +225,7 @@ def test_supervisor_stopped_and_client_killed_in_the_window(
     pyfreeze: Pyfreeze,
     recovery: str,
 ) -> None:
-    """Nobody is left to let it go on but whoever comes next; it still does all that it owes."""
+    """Nobody is left to let it go on but whoever comes next; it still does all that is pending."""
     running = inside(ext4, "--max-window", "300")
     supervisor = running.supervisor
     os.kill(supervisor, signal.SIGSTOP)
@@ -300,7 +300,7 @@ def test_signal_in_the_window(
 def test_signal_in_the_post_script(
     ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreeze, number: signal.Signals
 ) -> None:
-    """It is owed to the application: it goes on to its end."""
+    """The application waits for it: it goes on to its end."""
     script_dir.waiting_script()
     post = script_dir.script("post", '. "$D/held"; touch "$D/whole"')
     running = pyfreeze.start_run([ext4], ["true"], config=script_dir.config(None, post))

@@ -72,7 +72,7 @@ def test_one_failure_counts_and_hides_no_other(
     texts = [note["message"] for note in report["notes"]]
     assert any("one:" in text and "status 7" in text for text in texts), texts
     assert any("two:" in text and "1 s" in text for text in texts), texts
-    assert len(by_plugin(report, "post")) == 2, "both were started, so both are owed one"
+    assert len(by_plugin(report, "post")) == 2, "both pre-scripts were started"
 
 
 def test_the_one_that_must_not_fail_decides(

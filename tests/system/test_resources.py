@@ -142,7 +142,7 @@ def test_no_further_process_for_the_snapshot(
         "snapshot command", "could not be executed: Resource temporarily unavailable"
     )
     assert_facts(done, exit_status=1, consistency="none")
-    assert script_dir.outcomes == ["none"], "the post-script is owed all the same"
+    assert script_dir.outcomes == ["none"], "the post-script was pending all the same"
 
 
 def test_no_further_process_for_a_post_script(

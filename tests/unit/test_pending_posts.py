@@ -1,4 +1,4 @@
-"""Which post-scripts a lost supervisor still owes: every status of both scripts, of two plugins."""
+"""Which post-scripts a lost supervisor left pending: any status of both scripts, of two plugins."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _OVER = {
 
 
 @pytest.mark.parametrize("pres", list(itertools.product(StepStatus, repeat=2)))
-def test_post_scripts_that_are_owed(pres: tuple[StepStatus, StepStatus]) -> None:
+def test_post_scripts_that_are_pending(pres: tuple[StepStatus, StepStatus]) -> None:
     """A pre-script that failed or was interrupted may have quiesced, too."""
     for posts in itertools.product(StepStatus, repeat=2):
         records = (StepRecord(StepKind.CHILD, one, Verdict.NONE) for one in (*pres, *posts))
         journal = Journal("run", 1, steps=tuple(records), is_lost=True)
-        owed = [n for n in (0, 1) if _BEGUN[pres[n]] and not _OVER[posts[n]]]
-        assert list(pending_posts(_ROUTE, journal)) == owed, posts
+        pending = [n for n in (0, 1) if _BEGUN[pres[n]] and not _OVER[posts[n]]]
+        assert list(pending_posts(_ROUTE, journal)) == pending, posts
 
 
-def test_without_a_plan_nothing_is_owed() -> None:
+def test_without_a_plan_nothing_is_pending() -> None:
     assert pending_posts(_ROUTE, Journal("run", 1)) == ()
