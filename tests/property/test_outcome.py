@@ -85,9 +85,11 @@ def test_each_script_row_of_the_table(row: Row, code: OutcomeCode, freeze: bool)
 def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: bool) -> None:
     failures = (ScriptFailure(code, False),)
     policy = Policy(freeze=freeze, single_disk=True, continue_on_failure=False)
-    assert decide_snapshot(failures, policy) == (True, False)
+    assert_facts(decide_snapshot(failures, policy), snapshot=True, freeze=False)
     outcome = decide_outcome(Facts(True, failures), policy)
-    assert outcome == (True, Level.CRASH, code, (), False)
+    assert_facts(
+        outcome, success=True, level=Level.CRASH, code=code, notes=(), below_required=False
+    )
 
 
 @pytest.mark.parametrize("code", POST)
@@ -103,7 +105,8 @@ def test_everything_worked(freeze: bool, continues: bool) -> None:
     """Without any failure a run is application-consistent, whatever the policy."""
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(Facts(True), policy)
-    assert outcome == (True, Level.APPLICATION, OutcomeCode.APPLICATION_CONSISTENT, (), False)
+    assert_facts(outcome, success=True, level=Level.APPLICATION, notes=(), below_required=False)
+    assert outcome.code == OutcomeCode.APPLICATION_CONSISTENT
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -111,13 +114,8 @@ def test_no_script_configuration(freeze: bool) -> None:
     """Without scripts the level is the freeze's, and a note says why."""
     facts = Facts(False, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,))
     outcome = decide_outcome(facts, Policy(freeze=freeze, single_disk=False))
-    assert outcome == (
-        True,
-        fs(freeze),
-        OutcomeCode.SUCCESS,
-        (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,),
-        False,
-    )
+    assert_facts(outcome, success=True, level=fs(freeze), code=OutcomeCode.SUCCESS)
+    assert_facts(outcome, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,), below_required=False)
 
 
 @pytest.mark.parametrize("code", FREEZE)
@@ -143,7 +141,8 @@ def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
     """A broken window or a failed snapshot command is an error that no policy excuses."""
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(facts, policy)
-    assert outcome == (False, Level.NONE, OutcomeCode.ERROR, (), False)
+    assert_facts(outcome, success=False, level=Level.NONE, code=OutcomeCode.ERROR)
+    assert_facts(outcome, notes=(), below_required=False)
 
 
 # ---- the whole space ---------------------------------------------------------------------------

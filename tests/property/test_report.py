@@ -40,6 +40,7 @@ from pyfreeze._snapshot.callable import CallableProvider
 from pyfreeze._snapshot.catalogue import Snapshot, provider_of
 from pyfreeze._snapshot.peer import Peer
 from pyfreeze._snapshot.provider import Call
+from tests.support.facts import assert_facts
 from tests.support.supervisor_model import Carried, Fate, GivingUp, carry_out
 
 _BEGIN_NS = 5_000_000_000
@@ -352,7 +353,7 @@ def test_no_success_if_interrupted_or_lost(story: Story) -> None:
     """But an interruption after the snapshot's end spoils nothing."""
     report = make_report(story.plan, story.journal)
     if story.journal.facts & Fact.INTERRUPTED or story.journal.is_lost or story.carried is None:
-        assert (report.status, report.consistency) == ("error", "none")
+        assert_facts(report, status="error", consistency="none")
     if story.journal.facts & Fact.INTERRUPTED:
         assert report.code == OutcomeCode.ERROR
         assert "interrupted by SIGINT" in report.message.lower().replace("sigint", "SIGINT")
@@ -468,7 +469,7 @@ def test_late_post_scripts_are_reported_like_others(story: Story, data: st.DataO
     assert pending_posts(story.route, journal) == ()
     before, report = make_report(story.plan, story.journal), make_report(story.plan, journal)
     assert len(report.scripts) == len(before.scripts) + len(pending)
-    assert (report.status, report.consistency) == (before.status, before.consistency)
+    assert_facts(report, status=before.status, consistency=before.consistency)
     assert word in ("none", "failed", "success", "interrupted")
     if pending and word == "success":
         taken = snapshot_record(story)

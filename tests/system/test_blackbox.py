@@ -13,6 +13,7 @@ import pytest
 from pyfreeze._recovery.recover import recover
 from tests.support.command import Pyfreeze, Running
 from tests.support.disks import Disk
+from tests.support.facts import assert_facts
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import helpers
 from tests.support.script_dir import ScriptDir
@@ -59,7 +60,7 @@ def test_live_run(
     """`status` tells all that it has done so far; its report tells none, once it has ended well."""
     running = frozen_run(disk)
     done = pyfreeze("status", "--verbose")
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert_in_order(done.out.splitlines(), "alive", *window_of(disk))
     assert "parked right" not in pyfreeze("status").out, "only if asked for"
     (run,) = json.loads(pyfreeze("status", "--verbose", "--json").out)["runs"]
@@ -77,7 +78,7 @@ def test_dead_run_and_its_recovery(
     frozen_run(disk).kill_with_supervisor()
     assert_in_order(pyfreeze("status", "--verbose").out.splitlines(), "dead", *window_of(disk))
     done = pyfreeze("thaw", "--verbose")
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     mount = disk.mount_point
     assert_in_order(
         done.out.splitlines(),
@@ -96,7 +97,7 @@ def test_next_run_tells_of_the_dead_one(
     done = pyfreeze.run([ext4], ["true"])
     assert done.status == 0
     (note,) = done.report["notes"]
-    assert (note["code"], note["name"]) == (None, "notice")
+    assert_facts(note, code=None, name="notice")
     assert note["message"].endswith(
         f"which was killed, had left {ext4.mount_point} frozen, thawed now"
     )

@@ -38,7 +38,8 @@ def test_check_of_a_good_configuration(
     """Each thing looked at is in the table, and no script has run."""
     words = ["check", "--config", script_dir.config(), "--mount", ext4.mount_point]
     done = pyfreeze(*words, "--json")
-    assert (done.status, problems(done)) == (0, [])
+    assert problems(done) == []
+    assert done.status == 0
     rows = check_rows(done)
     subjects = {(row["topic"], row["grade"], row["subject"]) for row in rows}
     assert ("filesystems", "ok", ext4.mount_point) in subjects
@@ -69,7 +70,8 @@ def test_check_names_every_problem_at_once(
 def test_check_of_a_mount_that_is_none(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:
     """A directory that is no mount point is a problem of the filesystems."""
     done = pyfreeze("check", "--mount", str(script_dir.directory), "--json")
-    assert (done.status, problems(done)) == (1, [("filesystems", 2)])
+    assert problems(done) == [("filesystems", 2)]
+    assert done.status == 1
 
 
 def test_check_without_privileges(script_dir: ScriptDir, pyfreeze: Pyfreeze) -> None:

@@ -153,8 +153,8 @@ def run(pyfreeze: Pyfreeze, disk: Disk, words: list[str], *more: str) -> Done:
 
 def check(done: Done, case: Case, level: str, *, success: bool) -> None:
     report = done.report
-    found = (report["status"], report["consistency"], report["code"])
-    assert found == ("success" if success else "error", level, case.code), report["message"]
+    status = "success" if success else "error"
+    assert_facts(report, status=status, consistency=level, code=case.code)
     assert done.status == (0 if success else 1)
     row = CODES[case.code]
     assert_facts(report, name=row.name, action=row.action)

@@ -138,7 +138,8 @@ def test_a_run_that_was_refused_is_no_success(
     assert list(done.report) == list(good.report)
     check_metrics(path)
     after = metrics_of(path)
-    assert (after["pyfreeze_run_success",], after["pyfreeze_run_code",]) == (0, 2)
+    assert after["pyfreeze_run_success",] == 0
+    assert after["pyfreeze_run_code",] == 2
     assert after[_SUCCESS,] == before[_SUCCESS,]
     assert after["pyfreeze_last_run_timestamp_seconds",] > before[_SUCCESS,]
 

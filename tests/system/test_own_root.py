@@ -91,7 +91,8 @@ def test_library_that_logs_to_what_is_frozen(own_root: OwnRoot) -> None:
     assert not done.report["window"]["expired"]
     assert_both_frozen(done.report)
     log = own_root.path("/var/log/library").read_text(encoding="utf-8").splitlines()
-    assert (log[0], log[-1]) == ("INFO:embedder:begins", "INFO:embedder:ends")
+    assert log[0] == "INFO:embedder:begins"
+    assert log[-1] == "INFO:embedder:ends"
     assert any(line.startswith("INFO:pyfreeze:") for line in log)
 
 

@@ -15,6 +15,7 @@ import pyfreeze as library
 from pyfreeze._core import run as core
 from tests.support.command import Pyfreeze
 from tests.support.disks import Disk, Disks, tool
+from tests.support.facts import assert_facts
 from tests.support.frozen import frozen
 from tests.support.processes import helpers, recoverers, state_pages, supervisors_of
 from tests.support.script_dir import ScriptDir
@@ -62,7 +63,7 @@ def test_thaw_does_not_hang(
     leave_frozen(pyfreeze, script_dir, upper)
     lower.freeze()
     done = pyfreeze("thaw")
-    assert (done.status, done.out) == (STILL, "")
+    assert_facts(done, exit_status=STILL, out="")
     done.assert_one_line(f"still frozen: {upper.mount_point}: {HANGS}")
     assert_goes_on(lower, upper, pyfreeze)
 
@@ -121,7 +122,7 @@ def test_program_that_cannot_be_executed(
         done = pyfreeze("thaw", "--verbose")
     finally:
         tool("umount", core.PROGRAM)
-    assert (done.status, done.err) == (0, "")
+    assert_facts(done, exit_status=0, err="")
     assert done.out.startswith(f"thawed {ext4.mount_point} (run ")
     assert "recovery: begun by process" not in done.out
     ext4.assert_writable()

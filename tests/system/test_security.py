@@ -124,7 +124,8 @@ def test_modes_of_the_state(ext4: Disk, script_dir: ScriptDir, pyfreeze: Pyfreez
     for path, mode in ((page, 0o600), (page.with_name("lock"), 0o600)):
         status = path.lstat()
         assert stat.S_ISREG(status.st_mode)
-        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, mode)
+        assert status.st_uid == 0, path
+        assert stat.S_IMODE(status.st_mode) == mode, path
     running.signal(signal.SIGTERM)
     running.finish()
 

@@ -25,7 +25,7 @@ from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
 LEFT = 5
-#: Of csrc/page.h's struct pf_page.
+#: Of csrc/protocol/page.h's struct pf_page.
 BOOT_ID_AT, CLIENT_PID_AT = 56, 96
 
 
@@ -93,12 +93,13 @@ def test_looking_disturbs_nobody(
     """No lock, no signal, and no page that could be written to, by mistake or otherwise."""
     running = frozen_run(ext4)
     (page,) = state_pages()
-    before = page.read_bytes(), page.stat().st_mtime_ns
+    content, changed_ns = page.read_bytes(), page.stat().st_mtime_ns
     log = script_dir.path("calls")
     calls = "openat,open,flock,fcntl,kill,tgkill,pidfd_send_signal,ptrace,mmap,unlink,unlinkat"
     done = pyfreeze("status", prefix=["strace", "-f", "-y", "-o", str(log), "-e", f"trace={calls}"])
     assert done.status == 0
-    assert (page.read_bytes(), page.stat().st_mtime_ns) == before
+    assert page.read_bytes() == content
+    assert page.stat().st_mtime_ns == changed_ns
     lines = [line for line in log.read_text("utf-8").splitlines() if STATE_DIRECTORY in line]
     assert any("O_RDONLY" in line for line in lines), "it was looked at"
     for line in lines:

@@ -93,8 +93,9 @@ def test_a_shop_that_does_not_go_on_is_found() -> None:
 
 def test_pauses_are_the_writers_own() -> None:
     pauses = measure_pauses(ORDERS_TAKEN, MOMENTS)
-    assert pauses == (20, 1.0, 51.0, 51.0)
-    assert measure_pauses((), MOMENTS) == (0, 0.0, 0.0, None)
+    assert_facts(pauses, orders=20, usual_ms=1.0, longest_ms=51.0, snapshot_ms=51.0)
+    nothing = measure_pauses((), MOMENTS)
+    assert_facts(nothing, orders=0, usual_ms=0.0, longest_ms=0.0, snapshot_ms=None)
     assert measure_pauses(ORDERS_TAKEN, NEVER).snapshot_ms is None
 
 

@@ -15,6 +15,7 @@ from pyfreeze._model.options import check_seconds
 from pyfreeze._model.states import FilesystemState, Verdict
 from pyfreeze._model.timeline import FilesystemTimes, window_times
 from pyfreeze._native import ffi, lib
+from tests.support.facts import assert_facts
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_the_number_of_a_window_that_did_not_hold(
     times = window_times([FilesystemTimes("/a", (7, 0), 0, state, 0, 1, 1, 1, 2, 3, 4)])
     error = verdict_error(verdict, None, times)
     assert type(error) is pyfreeze.InconsistentError
-    assert (error.errno, error.times) == (number, times)
+    assert_facts(error, errno=number, times=times)
     assert ("/a" in str(error)) == (number == errno.ESTALE)
 
 

@@ -57,7 +57,8 @@ def test_every_code_is_in_the_troubleshooting_table() -> None:
         assert names.replace("`", "").split("<br>") == [
             name for name in (row.name, row.documented_name) if name
         ]
-        assert (message, action) == (row.message, row.action)
+        assert message == row.message
+        assert action == row.action
 
 
 def test_every_public_name_is_in_it() -> None:

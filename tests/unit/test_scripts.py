@@ -32,7 +32,9 @@ def test_code_of_an_end(
 ) -> None:
     """Each end has its code, by phase and by whose timeout it was."""
     pre = SCRIPT._replace(timeout_s=timeout_s, own_timeout_s=own_s)
-    assert (script_code(pre, end), script_code(pre._replace(phase="post"), end)) == codes
+    pre_code, post_code = codes
+    assert script_code(pre, end) == pre_code
+    assert script_code(pre._replace(phase="post"), end) == post_code
 
 
 @pytest.mark.parametrize(

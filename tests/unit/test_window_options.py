@@ -18,6 +18,7 @@ from pyfreeze._core import structs
 from pyfreeze._model import options
 from pyfreeze._model.options import WINDOW, Count, Duration, Switch, WindowOptions, resolve
 from pyfreeze._native import ffi, lib
+from tests.support.facts import assert_facts
 
 #: The commands that open a window.
 COMMANDS = ("freeze", "run")
@@ -151,7 +152,7 @@ def test_the_core_is_handed_it(monkeypatch: pytest.MonkeyPatch) -> None:
         WINDOW.clear()
         WINDOW.update(before)
     assert out.flags >> 20 == 3
-    assert (out.patience_ns, out.turns) == (2_500_000_000, 5)
+    assert_facts(out, patience_ns=2_500_000_000, turns=5)
 
 
 @pytest.mark.parametrize("name", sorted(WINDOW))

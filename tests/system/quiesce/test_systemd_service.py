@@ -75,7 +75,8 @@ def test_stopped_it_ends_in_order_and_is_started_again(
         [ext4], [script_dir.script("snapshot", look)], config=scripts.config, prefix=shop.words()
     ).report
     assert_application(report)
-    assert (script_dir.read("state"), script_dir.read("inside")) == ("inactive\n", "stopped\n")
+    assert script_dir.read("state") == "inactive\n"
+    assert script_dir.read("inside") == "stopped\n"
     wait_for_more(script_dir)
     assert guards(shop) == []
 

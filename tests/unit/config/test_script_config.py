@@ -55,21 +55,20 @@ def refused_raw(rest: str) -> ConfigError:
 
 def test_defaults() -> None:
     """With nothing but the locations each value is the documented default."""
-    assert parse() == (
-        ScriptConfig(
-            pre_script_location="/opt/pre.sh",
-            post_script_location="/opt/post.sh",
-            pre_script_params=(),
-            post_script_params=(),
-            pre_script_retries=0,
-            post_script_retries=0,
-            timeout_s=30.0,
-            continue_backup_on_failure=True,
-            fs_freeze_enabled=True,
-            app_name=None,
-        ),
-        (),
+    config, notices = parse()
+    assert config == ScriptConfig(
+        pre_script_location="/opt/pre.sh",
+        post_script_location="/opt/post.sh",
+        pre_script_params=(),
+        post_script_params=(),
+        pre_script_retries=0,
+        post_script_retries=0,
+        timeout_s=30.0,
+        continue_backup_on_failure=True,
+        fs_freeze_enabled=True,
+        app_name=None,
     )
+    assert notices == ()
 
 
 def test_every_key() -> None:

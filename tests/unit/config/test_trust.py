@@ -48,7 +48,7 @@ def refused(path: Path | str, requirement: Requirement = SCRIPT_CONFIG) -> Trust
 def test_a_good_file_is_read_and_its_real_path_returned(root_dir: Path) -> None:
     path = make(root_dir / "c.json", content=b"{}")
     open_before = set(os.listdir("/proc/self/fd"))
-    assert check(str(path), SCRIPT_CONFIG) == (str(path), b"{}")
+    assert_facts(check(str(path), SCRIPT_CONFIG), path=str(path), content=b"{}")
     assert set(os.listdir("/proc/self/fd")) == open_before
 
 
@@ -108,7 +108,7 @@ def test_another_group_is_fine(root_dir: Path) -> None:
 def test_a_script_is_not_read(root_dir: Path) -> None:
     """A script passes without its content."""
     path = make(root_dir / "pre.sh", 0o700)
-    assert check(str(path), SCRIPT) == (str(path), b"")
+    assert_facts(check(str(path), SCRIPT), path=str(path), content=b"")
 
 
 def test_a_hard_link_is_fine(root_dir: Path) -> None:
@@ -350,4 +350,5 @@ def test_a_script_on_a_noexec_mount(root_dir: Path) -> None:
 def test_the_error_survives_pickling() -> None:
     error = refused("relative")
     copy = pickle.loads(pickle.dumps(error))
-    assert (str(copy), copy.problem) == (str(error), error.problem)
+    assert str(copy) == str(error)
+    assert copy.problem == error.problem

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyfreeze._base.trust import SCRIPT_CONFIG, TrustError, check
+from tests.support.facts import assert_facts
 
 NOBODY = 65534
 
@@ -111,7 +112,8 @@ def test_symlinks_are_resolved(root_dir: Path) -> None:
     # Of any owner: nobody can change a symlink, and only root can replace this one.
     os.chown(root_dir / "absolute", NOBODY, NOBODY, follow_symlinks=False)
     for name in ("absolute", "relative", "directory/file", "chain"):
-        assert check(str(root_dir / name), SCRIPT_CONFIG) == (str(path), b"content")
+        found = check(str(root_dir / name), SCRIPT_CONFIG)
+        assert_facts(found, path=str(path), content=b"content")
 
 
 def test_dot_dot_after_a_symlink_is_the_parent_of_its_target(root_dir: Path) -> None:

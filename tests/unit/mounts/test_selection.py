@@ -73,7 +73,8 @@ def test_a_servers_table() -> None:
     }
     assert selection.notices == ()
     data = selection.filesystems[2]
-    assert data == ("/data", 41, (0, 44), "btrfs", "/dev/sdc", 0)
+    assert_facts(data, mount_point="/data", mount_id=41, device=(0, 44))
+    assert_facts(data, fstype="btrfs", source="/dev/sdc", level=0)
 
 
 def ext4(mount_id: int, parent: int, device: Device, point: str, root: str = "/") -> Mount:

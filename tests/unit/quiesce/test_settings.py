@@ -6,6 +6,7 @@ import pytest
 
 from pyfreeze._quiesce.application import INTEGER, PATH, SECONDS, TEXT, YES_NO, Kind, Setting, parse
 from pyfreeze._quiesce.errors import QuiesceError
+from tests.support.facts import assert_facts
 
 SETTINGS = (
     Setting("port", "5432", "", INTEGER),
@@ -19,9 +20,8 @@ SETTINGS = (
 def test_defaults_and_values() -> None:
     """A value given wins over the default, also an empty one."""
     values = parse(["port=1", "wait_s=0.5", "socket=/run/s=1", "user="], SETTINGS)
-    assert (values["port"], float(values["wait_s"])) == ("1", 0.5)
-    assert values["backup_mode"] == "yes"
-    assert (values["socket"], values["user"]) == ("/run/s=1", "")
+    assert_facts(values, port="1", backup_mode="yes", socket="/run/s=1", user="")
+    assert float(values["wait_s"]) == 0.5
 
 
 @pytest.mark.parametrize(
