@@ -34,7 +34,7 @@ class Policy(NamedTuple):
     require: Level = Level.NONE
 
 
-class Plan(NamedTuple):
+class SnapshotDecision(NamedTuple):
     """How the snapshot is to be taken."""
 
     snapshot: bool
@@ -77,7 +77,7 @@ def _is_fatal(failure: ScriptFailure) -> bool:
     return not failure.continue_on_failure and failure.code not in UNTRUSTED
 
 
-def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> Plan:
+def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> SnapshotDecision:
     """Decide, after the pre-scripts, whether and how the snapshot is taken.
 
     Args:
@@ -85,10 +85,10 @@ def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> Plan
         policy: what was asked for.
     """
     if not any(_is_fatal(failure) for failure in failures):
-        return Plan(snapshot=True, freeze=policy.freeze)
+        return SnapshotDecision(snapshot=True, freeze=policy.freeze)
     # The documentation's exception: on a single disk a crash-consistent snapshot is better than
     # none, whatever continueBackupOnFailure says.
-    return Plan(snapshot=policy.single_disk, freeze=False)
+    return SnapshotDecision(snapshot=policy.single_disk, freeze=False)
 
 
 def may_fall_back(policy: Policy) -> bool:
