@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyfreeze._backup.plan import Plan
+    from pyfreeze._backup.scripts import Phase
 
 
 def plan_as_data(plan: Plan) -> dict[str, object]:
@@ -51,7 +52,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
     }
 
 
-def _scripts(plan: Plan, phase: str) -> list[Script]:
+def _scripts(plan: Plan, phase: Phase) -> list[Script]:
     return [script_of(plugin, phase) for plugin in plan.plugins] if plan.runs_scripts else []
 
 

@@ -16,6 +16,7 @@ from pyfreeze._core.structs import (
     filesystem_times,
     read_transitions,
 )
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Record:
         if not slot.may_be_frozen:
             return ""
         number, step = fault.error or slot.error, fault.op or lib.PF_OP_THAW
-        if number == 0 or (slot.state != "stuck" and not fault.error):
+        if number == 0 or (slot.state is not FilesystemState.STUCK and not fault.error):
             return "FITHAW has not returned yet; a process waits for it"
         text = ffi.string(lib.pf_op_text(step)).decode()
         return from_fault(step, text, number, None).strerror or os.strerror(number)
