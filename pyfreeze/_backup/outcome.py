@@ -58,8 +58,6 @@ class Facts(NamedTuple):
     """A signal or the caller ended the run before the snapshot had ended."""
     error: OutcomeCode | None = None
     """Something beside all that: the supervisor is missing or was lost, a file is wrong, ..."""
-    notes: tuple[OutcomeCode, ...] = ()
-    """Codes that are no failures: no script configuration at its default place."""
 
 
 class Outcome(NamedTuple):
@@ -68,8 +66,6 @@ class Outcome(NamedTuple):
     success: bool
     level: Level
     code: OutcomeCode
-    notes: tuple[OutcomeCode, ...]
-    """Further codes that occurred, each once."""
     below_required: bool = False
 
 
@@ -112,11 +108,10 @@ def decide_outcome(facts: Facts, policy: Policy) -> Outcome:
     surfaced += [failure.code for failure in failures]
 
     def outcome(success: bool, level: Level, code: OutcomeCode) -> Outcome:
-        notes = tuple(dict.fromkeys(c for c in (*facts.notes, *surfaced) if c != code))
         below = level < policy.require
         if success and below and code in (OutcomeCode.APPLICATION_CONSISTENT, OutcomeCode.SUCCESS):
             code = OutcomeCode.ERROR
-        return Outcome(success and not below, level, code, notes, below)
+        return Outcome(success and not below, level, code, below)
 
     if facts.error is not None:
         return outcome(False, Level.NONE, facts.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._backup.journal import (
@@ -12,7 +13,7 @@ from pyfreeze._backup.journal import (
     snapshot_result,
 )
 from pyfreeze._backup.outcome import decide_outcome
-from pyfreeze._backup.plan import problems_of
+from pyfreeze._backup.plan import continues, problems_of
 from pyfreeze._backup.steps import route_of
 from pyfreeze._core.types import describe, duration_ms
 from pyfreeze._model.codes import CODES, Level, OutcomeCode
@@ -34,12 +35,13 @@ from pyfreeze._model.timeline import NS_PER_MS, window_times
 from pyfreeze._model.transitions import describe_transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyfreeze._backup.journal import Journal, ScriptEnd
     from pyfreeze._backup.outcome import Outcome
     from pyfreeze._backup.plan import Plan
     from pyfreeze._backup.steps import Route
+    from pyfreeze._config.load import Plugin
     from pyfreeze._model.timeline import FilesystemTimes, WindowTimes
     from pyfreeze._snapshot.provider import SnapshotResult
 
@@ -102,31 +104,34 @@ def _transitions(journal: Journal, plan: Plan) -> list[TransitionReport]:
 
 
 def effective(plan: Plan) -> EffectiveReport:
-    """The values that hold after defaults, caps and options."""
-    return EffectiveReport(
-        freeze=plan.policy.freeze,
-        single_disk=plan.policy.single_disk,
-        crash_fallback=plan.policy.crash_fallback,
-        require=plan.policy.require.label,
-        host_timeout_s=plan.config.host_timeout_s,
-        snapshot_timeout_s=plan.settings.snapshot_timeout_s,
-        plugins=[
-            PluginReport(
-                plugin=plugin.name,
-                config_path=plugin.config_path,
-                pre_script=plugin.pre_script,
-                post_script=plugin.post_script,
-                pre_timeout_s=plugin.timeout_s,
-                post_timeout_s=plugin.timeout_s,
-                pre_retries=plugin.config.pre_script_retries if plugin.config else 0,
-                post_retries=plugin.config.post_script_retries if plugin.config else 0,
-                continue_on_failure=plugin.config is None
-                or plugin.config.continue_backup_on_failure,
-                fs_freeze_enabled=plugin.config is None or plugin.config.fs_freeze_enabled,
-                app_name=plugin.config.app_name if plugin.config else None,
-            )
-            for plugin in plan.config.plugins
-        ],
+    """The values that hold after defaults, caps and options.
+
+    Whatever is not told here, the policy has by the same name, or else the configuration, or else
+    the settings: these say what was asked for, the policy what became of it.
+    """
+    told: dict[str, Any] = {
+        "require": plan.policy.require.label,
+        "plugins": [_plugin(plugin) for plugin in plan.config.plugins],
+    }
+    sources = (plan.policy._asdict(), plan.config._asdict(), plan.settings._asdict())
+    values: Mapping[str, Any] = ChainMap(told, *sources)
+    return EffectiveReport(**{name: values[name] for name in EffectiveReport.__struct_fields__})
+
+
+def _plugin(plugin: Plugin) -> PluginReport:
+    config = plugin.config
+    return PluginReport(
+        plugin=plugin.name,
+        config_path=plugin.config_path,
+        pre_script=plugin.pre_script,
+        post_script=plugin.post_script,
+        pre_timeout_s=plugin.timeout_s,
+        post_timeout_s=plugin.timeout_s,
+        pre_retries=config.pre_script_retries if config else 0,
+        post_retries=config.post_script_retries if config else 0,
+        continue_on_failure=continues(plugin),
+        fs_freeze_enabled=config is None or config.fs_freeze_enabled,
+        app_name=config.app_name if config else None,
     )
 
 

@@ -12,7 +12,6 @@ from pyfreeze._core.structs import (
     KINDS,
     STATUSES,
     VERDICTS,
-    child_end,
     filesystem_times,
     read_transitions,
 )
@@ -22,7 +21,7 @@ from pyfreeze._native import ffi, lib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._core.types import ChildEnd, StepKind, StepStatus
+    from pyfreeze._core.types import StepKind, StepStatus
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._model.transitions import Transition
@@ -41,7 +40,6 @@ class RecordedStep(NamedTuple):
     end_ns: int
     path: str | None = None
     """What its child executes; None: it has no child."""
-    child: ChildEnd | None = None
 
 
 class Candidate(NamedTuple):
@@ -119,7 +117,6 @@ class Record:
             begin_ns=out.begin_ns,
             end_ns=out.end_ns,
             path=os.fsdecode(ffi.string(path[0])) if has_child else None,
-            child=child_end(child) if has_child else None,
         )
 
     def recover(

@@ -37,8 +37,6 @@ class BlockDevice(NamedTuple):
     """The block devices beneath; for a partition its whole disk."""
     backing_filesystem: Device | None = None
     """Loop: the superblock device of the filesystem that holds the backing file, where known."""
-    backing_file: str | None = None
-    """Loop: the path the kernel gives for the backing file, " (deleted)" and all."""
 
 
 class BlockStack(NamedTuple):
@@ -190,9 +188,10 @@ class _Reader:
             return BlockDevice(name, number, "partition", () if disk is None else (disk,))
         raw_path = _read(f"{base}/loop/backing_file")
         if raw_path is not None:
+            # As the kernel gives it, " (deleted)" and all.
             path = os.fsdecode(raw_path.removesuffix(b"\n"))
             filesystem = self._backing_filesystem(name, number, path)
-            return BlockDevice(name, number, "loop", (), filesystem, path)
+            return BlockDevice(name, number, "loop", (), filesystem)
         slaves = tuple(number for _, number in _numbers_in(f"{base}/slaves"))
         uuid = _read(f"{base}/dm/uuid")
         if uuid is not None:

@@ -103,21 +103,14 @@ def test_everything_worked(freeze: bool, continues: bool) -> None:
     """Without any failure a run is application-consistent, whatever the policy."""
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(Facts(True), policy)
-    assert outcome == (True, Level.APPLICATION, OutcomeCode.APPLICATION_CONSISTENT, (), False)
+    assert outcome == (True, Level.APPLICATION, OutcomeCode.APPLICATION_CONSISTENT, False)
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_no_script_configuration(freeze: bool) -> None:
-    """Without scripts the level is the freeze's, and a note says why."""
-    facts = Facts(False, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,))
-    outcome = decide_outcome(facts, Policy(freeze=freeze, single_disk=False))
-    assert outcome == (
-        True,
-        fs(freeze),
-        OutcomeCode.SUCCESS,
-        (OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,),
-        False,
-    )
+    """Without scripts the level is the freeze's."""
+    outcome = decide_outcome(Facts(False), Policy(freeze=freeze, single_disk=False))
+    assert outcome == (True, fs(freeze), OutcomeCode.SUCCESS, False)
 
 
 @pytest.mark.parametrize("code", FREEZE)
@@ -143,7 +136,7 @@ def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
     """A broken window or a failed snapshot command is an error that no policy excuses."""
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(facts, policy)
-    assert outcome == (False, Level.NONE, OutcomeCode.ERROR, (), False)
+    assert outcome == (False, Level.NONE, OutcomeCode.ERROR, False)
 
 
 # ---- the whole space ---------------------------------------------------------------------------
@@ -169,7 +162,6 @@ facts_of_any_kind = st.builds(
     snapshot_taken=st.booleans(),
     interrupted=st.booleans(),
     error=st.none() | st.sampled_from([OutcomeCode.ERROR, OutcomeCode.SUPERVISOR_NOT_FOUND]),
-    notes=st.just(()) | st.just((OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,)),
 )
 STRENGTH = settings(max_examples=500)
 
@@ -205,18 +197,6 @@ def test_what_ruins_the_snapshot_is_never_success(facts: Facts, policy: Policy) 
     if ruined:
         assert not decide_outcome(facts, policy).success
         assert decide_outcome(facts, policy).level is Level.NONE
-
-
-@STRENGTH
-@given(facts_of_any_kind, policies)
-def test_no_code_is_hidden(facts: Facts, policy: Policy) -> None:
-    outcome = decide_outcome(facts, policy)
-    occurred = {failure.code for failure in facts.script_failures} | set(facts.notes)
-    if facts.freeze_code is not None:
-        occurred.add(facts.freeze_code)
-    assert occurred <= {outcome.code, *outcome.notes}
-    assert len(set(outcome.notes)) == len(outcome.notes)
-    assert outcome.code not in outcome.notes
 
 
 @STRENGTH
