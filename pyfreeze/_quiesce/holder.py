@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyfreeze._quiesce.application import Quiescer
     from pyfreeze._quiesce.rendezvous import Phase, Rendezvous
 
-#: So long after its deadline the kernel ends a holder that is stopped.
+#: How long after its deadline the kernel ends a holder that is stopped.
 _GRACE_S = 1.0
 
 HELD = "held"
