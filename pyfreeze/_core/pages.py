@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._core.faults import from_fault
 from pyfreeze._core.run import PROGRAM
-from pyfreeze._core.structs import (
-    KINDS,
-    STATUSES,
-    VERDICTS,
-    filesystem_times,
-    read_transitions,
-)
+from pyfreeze._core.structs import KINDS, STATUSES, VERDICTS, filesystem_times, read_transitions
 from pyfreeze._model.states import FilesystemState
 from pyfreeze._native import ffi, lib
 
@@ -153,11 +147,11 @@ class Record:
     def _reason(self, fault: Any, slot: FilesystemTimes) -> str:
         if not slot.may_be_frozen:
             return ""
-        number, step = fault.error or slot.error, fault.op or lib.PF_OP_THAW
+        number, op = fault.error or slot.error, fault.op or lib.PF_OP_THAW
         if number == 0 or (slot.state is not FilesystemState.STUCK and not fault.error):
             return "FITHAW has not returned yet; a process waits for it"
-        text = ffi.string(lib.pf_op_text(step)).decode()
-        return from_fault(step, text, number, None).strerror or os.strerror(number)
+        text = ffi.string(lib.pf_op_text(op)).decode()
+        return from_fault(op, text, number, None).strerror or os.strerror(number)
 
     def close(self) -> None:
         """Unmap it; the file stays."""
