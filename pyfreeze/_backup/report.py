@@ -15,6 +15,7 @@ from pyfreeze._backup.journal import (
 from pyfreeze._backup.outcome import decide_outcome
 from pyfreeze._backup.plan import continues, problems_of
 from pyfreeze._backup.steps import route_of
+from pyfreeze._base.text import counted, device_number
 from pyfreeze._core.types import describe, duration_ms
 from pyfreeze._model.codes import CODES, Level, OutcomeCode
 from pyfreeze._model.report import (
@@ -199,7 +200,7 @@ def _events(plan: Plan, journal: Journal) -> Iterator[Event]:
     times = window_times(journal.filesystems)
     if window is None or not times.begin_ns:
         return
-    count = f"{len(journal.filesystems)} filesystems"
+    count = counted(len(journal.filesystems), "filesystem")
     yield Event(window.begin_ns, times.begin_ns, "flush", count)
     yield Event(times.begin_ns, times.frozen_ns, "freeze", count)
     if times.thaw_ns:
@@ -282,9 +283,9 @@ def _window(plan: Plan, journal: Journal, taken: SnapshotResult | None) -> Windo
 
 def _filesystem(times: FilesystemTimes, fstype: str, journal: Journal) -> FilesystemReport:
     """Whatever is not told here, the times have by the same name."""
-    begin_ns, (major, minor) = times.freeze_enter_ns, times.device
+    begin_ns = times.freeze_enter_ns
     told: dict[str, Any] = {
-        "device": f"{major}:{minor}",
+        "device": device_number(times.device),
         "fstype": fstype,
         "freeze_t_ms": (begin_ns - journal.begin_ns) / NS_PER_MS if begin_ns else None,
     }

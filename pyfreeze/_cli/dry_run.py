@@ -11,6 +11,7 @@ import msgspec
 from pyfreeze._backup.plan import problems_of
 from pyfreeze._backup.report import effective
 from pyfreeze._backup.scripts import Script, script_of
+from pyfreeze._base.text import device_number
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         "filesystems": [
             {
                 "mount": f.mount_point,
-                "device": f"{f.device[0]}:{f.device[1]}",
+                "device": device_number(f.device),
                 "fstype": f.fstype,
                 "source": f.source,
                 "level": f.level,

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.processes import find_supervisor, has_mapped, is_supervisor, state_of
+from pyfreeze._base.text import device_number
 from pyfreeze._core.types import Group, StepKind
 from pyfreeze._model.errors import FreezeError, NotPermittedError
 from pyfreeze._model.states import Verdict, word_of
@@ -158,7 +159,7 @@ def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStat
 def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
     return FilesystemStatus(
         mount=slot.mount,
-        device=f"{slot.device[0]}:{slot.device[1]}",
+        device=device_number(slot.device),
         level=slot.level,
         state=slot.state,
         may_be_frozen=slot.may_be_frozen,
