@@ -11,7 +11,7 @@ import msgspec
 from pyfreeze._backup.plan import problems_of
 from pyfreeze._backup.report import effective
 from pyfreeze._backup.scripts import Script, script_of
-from pyfreeze._base.text import device_number
+from pyfreeze._base.text import counted, device_number
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def _steps(plan: Plan) -> Iterator[str]:
         yield _say(plan, "post")
 
 
-def _say(plan: Plan, phase: str) -> str:
+def _say(plan: Plan, phase: Phase) -> str:
     parts = [
         f"{script.path} (plugin {script.plugin}, at most {script.timeout_s:g} s, "
-        f"{script.attempts} attempt{'s' if script.attempts > 1 else ''})"
+        f"{counted(script.attempts, 'attempt')})"
         for script in _scripts(plan, phase)
     ]
     return f"Run the {phase}-scripts side by side: " + ", ".join(parts)

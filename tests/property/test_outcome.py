@@ -87,7 +87,7 @@ def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: b
     policy = Policy(freeze=freeze, single_disk=True, continue_on_failure=False)
     assert decide_snapshot(failures, policy) == (True, False)
     outcome = decide_outcome(Facts(True, failures), policy)
-    assert outcome == (True, Level.CRASH, code, (), False)
+    assert outcome == (True, Level.CRASH, code, False)
 
 
 @pytest.mark.parametrize("code", POST)
