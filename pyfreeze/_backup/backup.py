@@ -15,14 +15,10 @@ from pyfreeze._backup.journal import Journal, outcome_word, pending_posts, scrip
 from pyfreeze._backup.observer import Observer
 from pyfreeze._backup.report import make_report
 from pyfreeze._backup.steps import late_steps, route_of
+from pyfreeze._base.text import counted
 from pyfreeze._core.run import Run, new_run_id
 from pyfreeze._core.types import EventKind, StepStatus
-from pyfreeze._model.errors import (
-    FreezeError,
-    LockedError,
-    NotPermittedError,
-    StillFrozenError,
-)
+from pyfreeze._model.errors import FreezeError, LockedError, NotPermittedError, StillFrozenError
 from pyfreeze._mounts.choose import targets
 from pyfreeze._recovery.recover import recover_or_refuse
 
@@ -168,7 +164,7 @@ class Backup:
             run.request_proceed(failed=bool(call.failure))
 
     def _run_late_posts(self) -> None:
-        """Everything below a lost supervisor is gone; what its plan owed its scripts is not."""
+        """Everything below a lost supervisor is gone; its pending post-scripts are still to run."""
         pending = pending_posts(self._route, self.journal) if self.journal.is_lost else ()
         if not pending:
             return
@@ -199,8 +195,7 @@ class _Phases:
     def __init__(self, observer: Observer, plan: Plan) -> None:
         self._observer = observer
         names = ", ".join(plugin.name for plugin in plan.plugins)
-        count = len(plan.selection.filesystems)
-        filesystems = f"{count} filesystem{'' if count == 1 else 's'}"
+        filesystems = counted(len(plan.selection.filesystems), "filesystem")
         self._details = {
             "flush": filesystems,
             "window": filesystems,

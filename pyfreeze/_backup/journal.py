@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._backup.outcome import Facts, ScriptFailure
-from pyfreeze._backup.plan import continues, problems_of
+from pyfreeze._backup.plan import continues
 from pyfreeze._backup.scripts import script_code
 from pyfreeze._core.types import Fact, StepStatus
 from pyfreeze._model.codes import OutcomeCode
@@ -183,7 +183,6 @@ def facts_of(plan: Plan, route: Route, journal: Journal) -> Facts:
         snapshot_taken=taken is not None,
         interrupted=bool(journal.interruption) and taken is None,
         error=_error_code(plan, journal),
-        notes=tuple(p.code for p in problems_of(plan.config) if p.is_note),
     )
 
 

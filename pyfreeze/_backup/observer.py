@@ -1,4 +1,4 @@
-"""What a backup tells, on its way, to whoever wants to show it."""
+"""What a backup tells, on its way, to a progress display."""
 
 from __future__ import annotations
 

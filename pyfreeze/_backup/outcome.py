@@ -34,7 +34,7 @@ class Policy(NamedTuple):
     require: Level = Level.NONE
 
 
-class Plan(NamedTuple):
+class SnapshotDecision(NamedTuple):
     """How the snapshot is to be taken."""
 
     snapshot: bool
@@ -58,8 +58,6 @@ class Facts(NamedTuple):
     """A signal or the caller ended the run before the snapshot had ended."""
     error: OutcomeCode | None = None
     """Something beside all that: the supervisor is missing or was lost, a file is wrong, ..."""
-    notes: tuple[OutcomeCode, ...] = ()
-    """Codes that are no failures: no script configuration at its default place."""
 
 
 class Outcome(NamedTuple):
@@ -68,8 +66,6 @@ class Outcome(NamedTuple):
     success: bool
     level: Level
     code: OutcomeCode
-    notes: tuple[OutcomeCode, ...]
-    """Further codes that occurred, each once."""
     below_required: bool = False
 
 
@@ -77,7 +73,7 @@ def _is_fatal(failure: ScriptFailure) -> bool:
     return not failure.continue_on_failure and failure.code not in UNTRUSTED
 
 
-def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> Plan:
+def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> SnapshotDecision:
     """Decide, after the pre-scripts, whether and how the snapshot is taken.
 
     Args:
@@ -85,10 +81,10 @@ def decide_snapshot(failures: tuple[ScriptFailure, ...], policy: Policy) -> Plan
         policy: what was asked for.
     """
     if not any(_is_fatal(failure) for failure in failures):
-        return Plan(snapshot=True, freeze=policy.freeze)
+        return SnapshotDecision(snapshot=True, freeze=policy.freeze)
     # The documentation's exception: on a single disk a crash-consistent snapshot is better than
     # none, whatever continueBackupOnFailure says.
-    return Plan(snapshot=policy.single_disk, freeze=False)
+    return SnapshotDecision(snapshot=policy.single_disk, freeze=False)
 
 
 def may_fall_back(policy: Policy) -> bool:
@@ -112,11 +108,10 @@ def decide_outcome(facts: Facts, policy: Policy) -> Outcome:
     surfaced += [failure.code for failure in failures]
 
     def outcome(success: bool, level: Level, code: OutcomeCode) -> Outcome:
-        notes = tuple(dict.fromkeys(c for c in (*facts.notes, *surfaced) if c != code))
         below = level < policy.require
         if success and below and code in (OutcomeCode.APPLICATION_CONSISTENT, OutcomeCode.SUCCESS):
             code = OutcomeCode.ERROR
-        return Outcome(success and not below, level, code, notes, below)
+        return Outcome(success and not below, level, code, below)
 
     if facts.error is not None:
         return outcome(False, Level.NONE, facts.error)

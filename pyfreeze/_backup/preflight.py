@@ -155,7 +155,7 @@ def _filesystems(plan: Plan) -> Iterator[Row]:
     for notice in plan.selection.notices:
         yield Row("filesystems", "warning", "notice", notice)
     for f in plan.selection.filesystems:
-        text = f"{f.fstype} on {f.source}, frozen in step {f.level + 1}"
+        text = f"{f.fstype} on {f.source}, frozen in level {f.level}"
         yield Row("filesystems", "ok", f.mount_point, text)
     for skipped in plan.selection.skipped:
         yield Row(LEFT_OUT, "note", skipped.mount, skipped.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._backup.journal import (
@@ -12,8 +13,9 @@ from pyfreeze._backup.journal import (
     snapshot_result,
 )
 from pyfreeze._backup.outcome import decide_outcome
-from pyfreeze._backup.plan import problems_of
+from pyfreeze._backup.plan import continues, problems_of
 from pyfreeze._backup.steps import route_of
+from pyfreeze._base.text import counted, device_number
 from pyfreeze._core.types import describe, duration_ms
 from pyfreeze._model.codes import CODES, Level, OutcomeCode
 from pyfreeze._model.report import (
@@ -34,12 +36,13 @@ from pyfreeze._model.timeline import NS_PER_MS, window_times
 from pyfreeze._model.transitions import describe_transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyfreeze._backup.journal import Journal, ScriptEnd
     from pyfreeze._backup.outcome import Outcome
     from pyfreeze._backup.plan import Plan
     from pyfreeze._backup.steps import Route
+    from pyfreeze._config.load import Plugin
     from pyfreeze._model.timeline import FilesystemTimes, WindowTimes
     from pyfreeze._snapshot.provider import SnapshotResult
 
@@ -102,31 +105,34 @@ def _transitions(journal: Journal, plan: Plan) -> list[TransitionReport]:
 
 
 def effective(plan: Plan) -> EffectiveReport:
-    """The values that hold after defaults, caps and options."""
-    return EffectiveReport(
-        freeze=plan.policy.freeze,
-        single_disk=plan.policy.single_disk,
-        crash_fallback=plan.policy.crash_fallback,
-        require=plan.policy.require.label,
-        host_timeout_s=plan.config.host_timeout_s,
-        snapshot_timeout_s=plan.settings.snapshot_timeout_s,
-        plugins=[
-            PluginReport(
-                plugin=plugin.name,
-                config_path=plugin.config_path,
-                pre_script=plugin.pre_script,
-                post_script=plugin.post_script,
-                pre_timeout_s=plugin.timeout_s,
-                post_timeout_s=plugin.timeout_s,
-                pre_retries=plugin.config.pre_script_retries if plugin.config else 0,
-                post_retries=plugin.config.post_script_retries if plugin.config else 0,
-                continue_on_failure=plugin.config is None
-                or plugin.config.continue_backup_on_failure,
-                fs_freeze_enabled=plugin.config is None or plugin.config.fs_freeze_enabled,
-                app_name=plugin.config.app_name if plugin.config else None,
-            )
-            for plugin in plan.config.plugins
-        ],
+    """The values that hold after defaults, caps and options.
+
+    Whatever is not told here, the policy has by the same name, or else the configuration, or else
+    the settings: these say what was asked for, the policy what became of it.
+    """
+    told: dict[str, Any] = {
+        "require": plan.policy.require.label,
+        "plugins": [_plugin(plugin) for plugin in plan.config.plugins],
+    }
+    sources = (plan.policy._asdict(), plan.config._asdict(), plan.settings._asdict())
+    values: Mapping[str, Any] = ChainMap(told, *sources)
+    return EffectiveReport(**{name: values[name] for name in EffectiveReport.__struct_fields__})
+
+
+def _plugin(plugin: Plugin) -> PluginReport:
+    config = plugin.config
+    return PluginReport(
+        plugin=plugin.name,
+        config_path=plugin.config_path,
+        pre_script=plugin.pre_script,
+        post_script=plugin.post_script,
+        pre_timeout_s=plugin.timeout_s,
+        post_timeout_s=plugin.timeout_s,
+        pre_retries=config.pre_script_retries if config else 0,
+        post_retries=config.post_script_retries if config else 0,
+        continue_on_failure=continues(plugin),
+        fs_freeze_enabled=config is None or config.fs_freeze_enabled,
+        app_name=config.app_name if config else None,
     )
 
 
@@ -194,7 +200,7 @@ def _events(plan: Plan, journal: Journal) -> Iterator[Event]:
     times = window_times(journal.filesystems)
     if window is None or not times.begin_ns:
         return
-    count = f"{len(journal.filesystems)} filesystems"
+    count = counted(len(journal.filesystems), "filesystem")
     yield Event(window.begin_ns, times.begin_ns, "flush", count)
     yield Event(times.begin_ns, times.frozen_ns, "freeze", count)
     if times.thaw_ns:
@@ -277,9 +283,9 @@ def _window(plan: Plan, journal: Journal, taken: SnapshotResult | None) -> Windo
 
 def _filesystem(times: FilesystemTimes, fstype: str, journal: Journal) -> FilesystemReport:
     """Whatever is not told here, the times have by the same name."""
-    begin_ns, (major, minor) = times.freeze_enter_ns, times.device
+    begin_ns = times.freeze_enter_ns
     told: dict[str, Any] = {
-        "device": f"{major}:{minor}",
+        "device": device_number(times.device),
         "fstype": fstype,
         "freeze_t_ms": (begin_ns - journal.begin_ns) / NS_PER_MS if begin_ns else None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._base.programs import CLEAN_ENVIRONMENT
 from pyfreeze._core.types import ChildOptions, succeeded
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from pyfreeze._config.load import Plugin
     from pyfreeze._core.types import ChildEnd
 
+Phase = Literal["pre", "post"]
+
 
 class Script(NamedTuple):
     """One script to run."""
 
-    phase: str
-    """"pre" or "post"."""
+    phase: Phase
     plugin: str
     path: str
     params: tuple[str, ...]
@@ -29,7 +30,7 @@ class Script(NamedTuple):
     app_name: str | None
 
 
-def script_of(plugin: Plugin, phase: str) -> Script:
+def script_of(plugin: Plugin, phase: Phase) -> Script:
     """The pre-script or post-script of a plugin without problems."""
     config = plugin.config
     assert config is not None

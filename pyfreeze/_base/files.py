@@ -59,13 +59,18 @@ def opened(path: str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]
         os.close(fd)
 
 
-def read_if_there(path: str) -> str:
-    """What a text file holds; nothing where there is none, or none that can be read."""
+def bytes_if_there(path: str) -> bytes | None:
+    """What a file holds; None where there is none, or none that can be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, "rb") as file:
             return file.read()
     except OSError:
-        return ""
+        return None
+
+
+def read_if_there(path: str) -> str:
+    """What a text file holds; nothing where there is none, or none that can be read."""
+    return (bytes_if_there(path) or b"").decode("utf-8", errors="replace")
 
 
 def save(path: str, content: str, *, mode: int | None = None) -> None:

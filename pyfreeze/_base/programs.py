@@ -1,6 +1,8 @@
-"""What programs are run with."""
+"""What programs are run with, and where they are."""
 
 from __future__ import annotations
+
+import shutil
 
 #: All that a script inherits: nothing of the caller's environment reaches it.
 CLEAN_ENVIRONMENT = {
@@ -8,3 +10,8 @@ CLEAN_ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "HOME": "/root",
 }
+
+
+def find_in_path(*names: str, path: str = CLEAN_ENVIRONMENT["PATH"]) -> str | None:
+    """The first of some programs that there is, by default in the PATH that scripts have."""
+    return next(filter(None, (shutil.which(name, path=path) for name in names)), None)

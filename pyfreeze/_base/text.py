@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,8 @@ def quoted(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known word that is most like `word`, upper and lower case alike, or None."""
+    import difflib  # here, for it is slow to import and only a mistake needs it
+
     if len(word) > _LONGEST_MISSPELT:
         return None
     by_lower = {name.lower(): name for name in known}
@@ -46,6 +47,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What to put behind a message about an unknown word; empty where none is like it."""
     like = nearest(word, known)
     return f"; did you mean {like}?" if like else ""
+
+
+def device_number(device: tuple[int, int]) -> str:
+    """A device's number as the kernel writes it: 8:1."""
+    return f"{device[0]}:{device[1]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 filesystem, 2 filesystems."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def numbers_in(version: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import click
 
 from pyfreeze._backup.preflight import LEFT_OUT, preflight
 from pyfreeze._backup.settings import Settings
+from pyfreeze._base.text import counted
 from pyfreeze._cli import exits
 from pyfreeze._cli.command import Example, declare, option, settings_options
 from pyfreeze._view import words
@@ -69,5 +70,5 @@ def _print_table(rows: tuple[Row, ...], problems: int) -> None:
     for line in words.left_out((row.subject, row.text) for row in rows if row.topic == LEFT_OUT):
         console.print(Text(f"left out, {line}", style="dim"))
     warnings = sum(row.grade == "warning" for row in rows)
-    verdict = f"not ready: {problems} problem{'s' if problems > 1 else ''}" if problems else "ready"
-    console.print(f"{verdict}, {warnings} warning{'' if warnings == 1 else 's'}", style="bold")
+    verdict = f"not ready: {counted(problems, 'problem')}" if problems else "ready"
+    console.print(f"{verdict}, {counted(warnings, 'warning')}", style="bold")

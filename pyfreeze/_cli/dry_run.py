@@ -11,12 +11,14 @@ import msgspec
 from pyfreeze._backup.plan import problems_of
 from pyfreeze._backup.report import effective
 from pyfreeze._backup.scripts import Script, script_of
+from pyfreeze._base.text import counted, device_number
 from pyfreeze._view import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyfreeze._backup.plan import Plan
+    from pyfreeze._backup.scripts import Phase
 
 
 def plan_as_data(plan: Plan) -> dict[str, object]:
@@ -39,7 +41,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
         "filesystems": [
             {
                 "mount": f.mount_point,
-                "device": f"{f.device[0]}:{f.device[1]}",
+                "device": device_number(f.device),
                 "fstype": f.fstype,
                 "source": f.source,
                 "level": f.level,
@@ -51,7 +53,7 @@ def plan_as_data(plan: Plan) -> dict[str, object]:
     }
 
 
-def _scripts(plan: Plan, phase: str) -> list[Script]:
+def _scripts(plan: Plan, phase: Phase) -> list[Script]:
     return [script_of(plugin, phase) for plugin in plan.plugins] if plan.runs_scripts else []
 
 
@@ -99,10 +101,10 @@ def _steps(plan: Plan) -> Iterator[str]:
         yield _say(plan, "post")
 
 
-def _say(plan: Plan, phase: str) -> str:
+def _say(plan: Plan, phase: Phase) -> str:
     parts = [
         f"{script.path} (plugin {script.plugin}, at most {script.timeout_s:g} s, "
-        f"{script.attempts} attempt{'s' if script.attempts > 1 else ''})"
+        f"{counted(script.attempts, 'attempt')})"
         for script in _scripts(plan, phase)
     ]
     return f"Run the {phase}-scripts side by side: " + ", ".join(parts)

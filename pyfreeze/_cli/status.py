@@ -12,6 +12,7 @@ from pyfreeze._base.paths import STATE_DIRECTORY
 from pyfreeze._base.text import printable
 from pyfreeze._cli import exits, streams
 from pyfreeze._cli.command import Example, declare, option
+from pyfreeze._model.states import word_of
 from pyfreeze._model.transitions import describe_transition, transition_lines
 
 if TYPE_CHECKING:
@@ -69,13 +70,18 @@ def _as_data(runs: Sequence[RunStatus], left: list[str], *, verbose: bool) -> di
                 "client": run.client._asdict(),
                 "supervisor": run.supervisor._asdict(),
                 "filesystems": [one._asdict() for one in run.filesystems],
-                "steps": [step._asdict() for step in run.steps],
+                "steps": [_step_as_data(step) for step in run.steps],
                 "left_frozen": list(run.left_frozen),
                 "transitions": _transitions(run) if verbose else [],
             }
             for run in runs
         ],
     }
+
+
+def _step_as_data(step: RunStep) -> dict[str, object]:
+    verdict = step.verdict and word_of(step.verdict)
+    return {**step._asdict(), "status": word_of(step.status), "verdict": verdict}
 
 
 def _transitions(run: RunStatus) -> list[dict[str, object]]:
@@ -108,11 +114,12 @@ def _lines(run: RunStatus, *, verbose: bool) -> Iterator[str]:
 
 def _step(step: RunStep, alive: bool) -> str:
     name = f"{step.what} {printable(step.path)}" if step.path else step.what
+    status = word_of(step.status)
     if step.begun_s is None:
-        return f"{name}: {step.status}"
+        return f"{name}: {status}"
     if step.ended_s is None and not alive:
         return f"{name}: begun {step.begun_s:.1f} s ago, not ended when the run died"
     if step.ended_s is None:
-        return f"{name}: {step.status} for {step.begun_s:.1f} s"
-    verdict = f" ({step.verdict})" if step.verdict else ""
-    return f"{name}: {step.status}{verdict} after {step.begun_s - step.ended_s:.1f} s"
+        return f"{name}: {status} for {step.begun_s:.1f} s"
+    verdict = f" ({word_of(step.verdict)})" if step.verdict else ""
+    return f"{name}: {status}{verdict} after {step.begun_s - step.ended_s:.1f} s"

@@ -9,12 +9,11 @@ import msgspec
 from pyfreeze._base.text import nearest, quoted, shown
 from pyfreeze._config.ini import Section, parse_ini
 from pyfreeze._config.problems import Parsed
-from pyfreeze._model.options import resolve
+from pyfreeze._model.options import DAY_S, resolve
 
 SECTION = "SnapshotThread"
 
 _KEYS = ("timeout", "MountsToSkip", "SafeFreezeWaitInSeconds")
-_MAX_S = 86_400.0  # a day: beyond any use, and far from what a nanosecond counter can hold
 _NEAR_MISS = 0.8
 _DEFAULT = resolve()
 
@@ -41,10 +40,10 @@ def parse_freeze_config(content: bytes, origin: str) -> Parsed[FreezeConfig]:
     section = sections.get(SECTION) or Section(origin, SECTION, {})
     mounts = _mounts(section.values.get("mountstoskip", ""))
     config = FreezeConfig(
-        timeout_s=section.seconds("timeout", default_s=_DEFAULT.max_window_s, most_s=_MAX_S),
+        timeout_s=section.seconds("timeout", default_s=_DEFAULT.max_window_s, most_s=DAY_S),
         mounts_to_skip=mounts,
         safe_freeze_wait_s=section.seconds(
-            "SafeFreezeWaitInSeconds", default_s=_DEFAULT.freeze_timeout_s, most_s=_MAX_S
+            "SafeFreezeWaitInSeconds", default_s=_DEFAULT.freeze_timeout_s, most_s=DAY_S
         ),
     )
     known_keys = {key.lower() for key in _KEYS}

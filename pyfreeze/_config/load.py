@@ -121,7 +121,7 @@ class _Kind(NamedTuple, Generic[T]):
     requirement: trust.Requirement
     parse: Callable[[bytes, str], Parsed[T]]
     broken: OutcomeCode
-    codes: Mapping[str, OutcomeCode]
+    codes: Mapping[trust.Trouble, OutcomeCode]
     """By the trouble with it; `broken` is for every other one."""
 
 
@@ -162,11 +162,11 @@ def _read(
     try:
         parsed = kind.parse(trust.check(path, kind.requirement).content, path)
     except (trust.TrustError, ConfigError) as error:
-        trouble = error.problem if isinstance(error, trust.TrustError) else ""
+        trouble = error.problem if isinstance(error, trust.TrustError) else None
         is_note = trouble == "missing" and named is None
         if is_note and if_absent is not None:
             return if_absent
-        code = kind.codes.get(trouble, kind.broken)
+        code = kind.codes.get(trouble, kind.broken) if trouble else kind.broken
         return Problem(code, f"{kind.requirement.name} {error}", is_note)
     notices += parsed.notices
     return parsed.value

@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyfreeze._core.faults import from_fault
 from pyfreeze._core.run import PROGRAM
-from pyfreeze._core.structs import (
-    KINDS,
-    STATUSES,
-    VERDICTS,
-    child_end,
-    filesystem_times,
-    read_transitions,
-)
+from pyfreeze._core.structs import KINDS, STATUSES, VERDICTS, filesystem_times, read_transitions
+from pyfreeze._model.states import FilesystemState
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyfreeze._core.types import ChildEnd, StepKind, StepStatus
+    from pyfreeze._core.types import StepKind, StepStatus
     from pyfreeze._model.states import Verdict
     from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._model.transitions import Transition
@@ -40,7 +34,6 @@ class RecordedStep(NamedTuple):
     end_ns: int
     path: str | None = None
     """What its child executes; None: it has no child."""
-    child: ChildEnd | None = None
 
 
 class Candidate(NamedTuple):
@@ -118,7 +111,6 @@ class Record:
             begin_ns=out.begin_ns,
             end_ns=out.end_ns,
             path=os.fsdecode(ffi.string(path[0])) if has_child else None,
-            child=child_end(child) if has_child else None,
         )
 
     def recover(
@@ -155,11 +147,11 @@ class Record:
     def _reason(self, fault: Any, slot: FilesystemTimes) -> str:
         if not slot.may_be_frozen:
             return ""
-        number, step = fault.error or slot.error, fault.op or lib.PF_OP_THAW
-        if number == 0 or (slot.state != "stuck" and not fault.error):
+        number, op = fault.error or slot.error, fault.op or lib.PF_OP_THAW
+        if number == 0 or (slot.state is not FilesystemState.STUCK and not fault.error):
             return "FITHAW has not returned yet; a process waits for it"
-        text = ffi.string(lib.pf_op_text(step)).decode()
-        return from_fault(step, text, number, None).strerror or os.strerror(number)
+        text = ffi.string(lib.pf_op_text(op)).decode()
+        return from_fault(op, text, number, None).strerror or os.strerror(number)
 
     def close(self) -> None:
         """Unmap it; the file stays."""

@@ -22,13 +22,7 @@ from pyfreeze._core.structs import (
     fill_step,
     read_transitions,
 )
-from pyfreeze._core.types import (
-    ChildEnd,
-    Event,
-    EventKind,
-    Fact,
-    StepRecord,
-)
+from pyfreeze._core.types import ChildEnd, Event, EventKind, Fact, StepRecord
 from pyfreeze._model.errors import FreezeError, SupervisorError
 from pyfreeze._native import ffi, lib
 

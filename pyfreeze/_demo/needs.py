@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.files import read_if_there
 from pyfreeze._base.processes import has_cap_sys_admin
-from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._base.programs import find_in_path
 from pyfreeze._demo.namespace import mount
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ def missing() -> Iterator[Missing]:
     elif not has_cap_sys_admin():
         yield Missing("CAP_SYS_ADMIN", "root, but not allowed to mount: a container?", None)
     for name, package in _PACKAGES.items():
-        # Not the caller's PATH: on Debian a user's has no /usr/sbin, where most of these are.
-        if shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"]) is None:
+        # Not in the caller's PATH: on Debian a user's has no /usr/sbin, where most of these are.
+        if find_in_path(name) is None:
             yield Missing(name, "not installed", package)
     if importlib.util.find_spec("_sqlite3") is None:
         yield Missing("sqlite3", "this Python was built without it", "libpython3-stdlib")

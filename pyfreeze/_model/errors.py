@@ -1,4 +1,4 @@
-"""The errors that pyfreeze raises: one family, and one place where C codes become exceptions."""
+"""The errors that pyfreeze raises: one family."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The options of a window: declared here, once, for the library, the commands and the core.
 
-Whoever adds one adds a line to `WindowKeywords`, and its use to the C core: a flag PF_WINDOW_NAME,
-or a field of pf_window_options. `run` and `freeze`, their variables, help, manual page and
+A new one takes a line in `WindowKeywords`, and its use in the C core: a flag PF_WINDOW_NAME, or a
+field of pf_window_options. `run` and `freeze`, their variables, help, manual page and
 completion, the plan of a dry run, `frozen()`, `backup()` and their documentation have it then.
 """
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar
 
 from pyfreeze._model.errors import UsageError
 
+#: Beyond any use, and far from what a nanosecond counter can hold.
 DAY_S = 86400.0
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from enum import Enum, StrEnum, auto
 
 
+def word_of(member: Enum) -> str:
+    """A member as reports and people have it."""
+    return member.name.lower().replace("_", "-")
+
+
 class FilesystemState(StrEnum):
     """What a filesystem is doing; a string, so that reports and callers need no enum."""
 

@@ -7,6 +7,7 @@ import signal
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyfreeze._model.states import word_of
 from pyfreeze._model.timeline import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Transition(NamedTuple):
     @property
     def name(self) -> str:
         """The kind, as reports name it."""
-        return self.kind.name.lower().replace("_", "-")
+        return word_of(self.kind)
 
 
 def describe_transition(transition: Transition, mounts: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ import stat
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._base.files import opened
+from pyfreeze._base.files import bytes_if_there, opened
+from pyfreeze._base.text import device_number
 from pyfreeze._mounts.mountinfo import Device, by_mount_point, mount_holding, touchable
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ class BlockDevice(NamedTuple):
     """The block devices beneath; for a partition its whole disk."""
     backing_filesystem: Device | None = None
     """Loop: the superblock device of the filesystem that holds the backing file, where known."""
-    backing_file: str | None = None
-    """Loop: the path the kernel gives for the backing file, " (deleted)" and all."""
 
 
 class BlockStack(NamedTuple):
@@ -179,22 +178,23 @@ class _Reader:
                 todo.append(backing)
 
     def _describe(self, number: Device) -> BlockDevice | None:
-        base = f"{self.sys_root}/dev/block/{number[0]}:{number[1]}"
+        base = f"{self.sys_root}/dev/block/{device_number(number)}"
         try:
             name = os.path.basename(os.readlink(base))
         except OSError:
             return None
-        if _read(f"{base}/partition") is not None:
+        if bytes_if_there(f"{base}/partition") is not None:
             # The kernel resolves the link before "..": this is the directory of the whole disk.
             disk = _read_number(f"{base}/../dev")
             return BlockDevice(name, number, "partition", () if disk is None else (disk,))
-        raw_path = _read(f"{base}/loop/backing_file")
+        raw_path = bytes_if_there(f"{base}/loop/backing_file")
         if raw_path is not None:
+            # As the kernel gives it, " (deleted)" and all.
             path = os.fsdecode(raw_path.removesuffix(b"\n"))
             filesystem = self._backing_filesystem(name, number, path)
-            return BlockDevice(name, number, "loop", (), filesystem, path)
+            return BlockDevice(name, number, "loop", (), filesystem)
         slaves = tuple(number for _, number in _numbers_in(f"{base}/slaves"))
-        uuid = _read(f"{base}/dm/uuid")
+        uuid = bytes_if_there(f"{base}/dm/uuid")
         if uuid is not None:
             kind = "multipath" if uuid.startswith(b"mpath-") else "dm"
         elif os.path.isdir(f"{base}/md"):
@@ -246,7 +246,7 @@ class _Reader:
         flags = os.O_PATH | os.O_NOFOLLOW
         with contextlib.suppress(OSError, ValueError), opened(path, flags) as fd:
             status = os.fstat(fd)
-            for line in (_read(f"/proc/self/fdinfo/{fd}") or b"").splitlines():
+            for line in (bytes_if_there(f"/proc/self/fdinfo/{fd}") or b"").splitlines():
                 if line.startswith(b"mnt_id:"):
                     mount = self.by_id.get(int(line[7:]))
                     return mount and (mount.device, _split(status.st_dev), status.st_ino)
@@ -297,17 +297,9 @@ def _split(number: int) -> Device:
     return (os.major(number), os.minor(number))
 
 
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
 def _read_number(path: str) -> Device | None:
     """The device number in a sysfs file `dev`, as "8:1"."""
-    major, _, minor = (_read(path) or b"").strip().partition(b":")
+    major, _, minor = (bytes_if_there(path) or b"").strip().partition(b":")
     if major.isdigit() and minor.isdigit():
         return (int(major), int(minor))
     return None

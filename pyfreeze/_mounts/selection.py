@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyfreeze._base.text import printable
+from pyfreeze._base.text import device_number, printable
 from pyfreeze._mounts.blockstack import lies_on, whole_disks, with_all_beneath
 from pyfreeze._mounts.fstypes import FREEZABLE, IMAGE
 from pyfreeze._mounts.mountinfo import (
@@ -260,7 +260,7 @@ def _named(
         if taken is mount:
             raise MountError(path, "named twice", "each mount point once")
         if taken is not None:
-            number = f"{mount.device[0]}:{mount.device[1]}"
+            number = device_number(mount.device)
             same = f"is the same filesystem ({number}) as {taken.mount_point}"
             raise MountError(path, same, "only one of them")
         chosen[mount.device] = mount

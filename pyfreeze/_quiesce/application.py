@@ -82,6 +82,23 @@ class Quiescer(ABC):
     def __init__(self, values: dict[str, str]) -> None:
         self._values = values
 
+    def _program(self, setting: str, *names: str, otherwise: str) -> str:
+        """The path of a program: the one that a setting names, or else the first of these.
+
+        Raises:
+            QuiesceError: there is none; `otherwise` is what to do, beside naming one.
+        """
+        from pyfreeze._base.programs import find_in_path  # slow to import, and not all need it
+
+        given = self._values[setting]
+        found = find_in_path(*([given] if given else names))
+        if found is None:
+            raise QuiesceError(
+                f"{given or ' or '.join(names)}: no such program; {otherwise}, or name it in the "
+                f"setting {setting}"
+            )
+        return found
+
     @abstractmethod
     def quiesce(self) -> str:
         """Make the application quiet and write its memory to disk; what to say in the report.

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pyfreeze._quiesce.application import Quiescer
-    from pyfreeze._quiesce.rendezvous import Rendezvous
+    from pyfreeze._quiesce.rendezvous import Phase, Rendezvous
 
-#: So long after its deadline the kernel ends a holder that is stopped.
+#: How long after its deadline the kernel ends a holder that is stopped.
 _GRACE_S = 1.0
 
 HELD = "held"
@@ -122,7 +122,7 @@ class Holder:
         after_s = time.monotonic() - self._held_from_s
         self._record("lost", f"{why}; that was {after_s:.1f} s after it was quiet")
 
-    def _record(self, phase: str, text: str = "") -> None:
+    def _record(self, phase: Phase, text: str = "") -> None:
         self._rendezvous.write(Record(self._run_id, phase, os.getpid(), text))
 
 

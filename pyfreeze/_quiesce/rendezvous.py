@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyfreeze._base import trust
 from pyfreeze._base.files import opened, replace
@@ -31,13 +31,15 @@ _RECORD = "record.json"
 #: A run whose supervisor was lost has its post-scripts run by another one, under this name.
 _SECOND_TRY = "-post"
 
+Phase = Literal["acquiring", "failed", "holding", "released", "lost"]
+
 
 class Record(NamedTuple):
     """What became of the last holder."""
 
     run_id: str
-    phase: str
-    """acquiring; failed: never held; holding; released: held until the post-script; lost: not."""
+    phase: Phase
+    """failed: never held; released: held until the post-script; lost: not."""
     pid: int
     text: str = ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from pyfreeze._base.text import device_number
 from pyfreeze._model.errors import FreezeError
 from pyfreeze._mounts.mountinfo import MountError, by_mount_point, read_mounts, resolve_paths
 from pyfreeze._recovery.recover import recover
@@ -54,7 +55,7 @@ def thaw_by_force(mount: Mount, state_directory: str) -> tuple[bool, RunStatus |
 
 
 def _live_owner(mount: Mount, state_directory: str) -> RunStatus | None:
-    device = f"{mount.device[0]}:{mount.device[1]}"
+    device = device_number(mount.device)
     try:
         runs = read_status(state_directory)
     except FreezeError:  # a page that cannot be read keeps nobody from thawing

@@ -9,17 +9,17 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base.processes import find_supervisor, has_mapped, is_supervisor, state_of
+from pyfreeze._base.text import device_number
 from pyfreeze._core.types import Group, StepKind
 from pyfreeze._model.errors import FreezeError, NotPermittedError
-from pyfreeze._model.states import Verdict
+from pyfreeze._model.states import Verdict, word_of
 from pyfreeze._model.timeline import NS_PER_MS
 from pyfreeze._recovery.recover import find_pages
 
 if TYPE_CHECKING:
-    from enum import Enum
-
     from pyfreeze._base.processes import ProcessState
     from pyfreeze._core.pages import Record, RecordedStep
+    from pyfreeze._core.types import StepStatus
     from pyfreeze._model.states import FilesystemState
     from pyfreeze._model.timeline import FilesystemTimes
     from pyfreeze._model.transitions import Transition
@@ -51,20 +51,20 @@ class FilesystemStatus(NamedTuple):
 
 
 class RunStep(NamedTuple):
-    """A step of a run's plan. The words are those of `StepKind`, `StepStatus` and `Verdict`."""
+    """A step of a run's plan."""
 
     what: str
     """"open", "flush", "pre-script", "window", "snapshot", "post-script", or "wait"."""
-    status: str
-    """"pending", "running", "done", "failed" or "skipped"; of a dead run as it was then."""
+    status: StepStatus
+    """Of a dead run as it was then."""
     path: str | None
     """What it executes, if anything."""
     begun_s: float | None
     """Seconds since it was begun, if it was."""
     ended_s: float | None
     """Seconds since it ended, if it has."""
-    verdict: str | None
-    """Of a window that is over: "good", "expired", ..."""
+    verdict: Verdict | None
+    """Of a window that is over."""
 
 
 class RunStatus(NamedTuple):
@@ -159,7 +159,7 @@ def _status_of(record: Record, begin: float, this_run_id: str | None) -> RunStat
 def _filesystem(slot: FilesystemTimes, now_ns: int) -> FilesystemStatus:
     return FilesystemStatus(
         mount=slot.mount,
-        device=f"{slot.device[0]}:{slot.device[1]}",
+        device=device_number(slot.device),
         level=slot.level,
         state=slot.state,
         may_be_frozen=slot.may_be_frozen,
@@ -171,17 +171,13 @@ def _step(step: RecordedStep, now_ns: int) -> RunStep:
     by_group: dict[int, str] = {Group.PRE_SCRIPTS: "pre-script", Group.POST_SCRIPTS: "post-script"}
     is_snapshot = step.takes_snapshot and step.kind is not StepKind.WINDOW
     return RunStep(
-        what=by_group.get(step.group, "snapshot" if is_snapshot else _word(step.kind)),
-        status=_word(step.status),
+        what=by_group.get(step.group, "snapshot" if is_snapshot else word_of(step.kind)),
+        status=step.status,
         path=step.path,
         begun_s=_since(step.begin_ns, now_ns),
         ended_s=_since(step.end_ns, now_ns),
-        verdict=None if step.verdict is Verdict.NONE else _word(step.verdict),
+        verdict=None if step.verdict is Verdict.NONE else step.verdict,
     )
-
-
-def _word(member: Enum) -> str:
-    return member.name.lower().replace("_", "-")
 
 
 def _since(moment_ns: int, now_ns: int) -> float | None:

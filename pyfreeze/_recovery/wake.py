@@ -15,7 +15,7 @@ from pyfreeze._model.errors import FreezeError
 if TYPE_CHECKING:
     from pyfreeze._core.pages import Record
 
-#: How long one that was woken may take: it thaws at once, and runs the post-scripts it owes.
+#: How long one that was woken may take: it thaws at once, and runs the pending post-scripts.
 PATIENCE_S = 5.0
 
 

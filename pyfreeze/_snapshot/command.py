@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from typing import TYPE_CHECKING
 
-from pyfreeze._base.programs import CLEAN_ENVIRONMENT
+from pyfreeze._base.programs import CLEAN_ENVIRONMENT, find_in_path
 from pyfreeze._core.types import ChildEnd, ChildOptions, describe
 from pyfreeze._model.errors import UsageError
 from pyfreeze._snapshot.provider import Provider, SnapshotResult
@@ -34,7 +33,7 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
             raise UsageError(errno.ENOENT, text, name)
         text = "found no executable file, expected the snapshot command: is it mode 755?"
         raise UsageError(errno.EACCES, text, name)
-    found = shutil.which(name, path=environment.get("PATH", CLEAN_ENVIRONMENT["PATH"]))
+    found = find_in_path(name, path=environment.get("PATH", CLEAN_ENVIRONMENT["PATH"]))
     if found is None:
         text = "found no such program in PATH, expected the snapshot command: give its path"
         raise UsageError(errno.ENOENT, text, name)

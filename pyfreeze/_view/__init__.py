@@ -1,1 +1,1 @@
-"""A report in other forms: drawn, as a trace, as metrics. Pure functions of it; `files` writes."""
+"""A report in other forms: drawn, as a trace, as metrics. Pure functions of it."""

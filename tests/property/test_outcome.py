@@ -88,7 +88,7 @@ def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: b
     assert_facts(decide_snapshot(failures, policy), snapshot=True, freeze=False)
     outcome = decide_outcome(Facts(True, failures), policy)
     assert_facts(
-        outcome, success=True, level=Level.CRASH, code=code, notes=(), below_required=False
+        outcome, success=True, level=Level.CRASH, code=code, below_required=False
     )
 
 
@@ -105,17 +105,16 @@ def test_everything_worked(freeze: bool, continues: bool) -> None:
     """Without any failure a run is application-consistent, whatever the policy."""
     policy = Policy(freeze=freeze, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(Facts(True), policy)
-    assert_facts(outcome, success=True, level=Level.APPLICATION, notes=(), below_required=False)
+    assert_facts(outcome, success=True, level=Level.APPLICATION, below_required=False)
     assert outcome.code == OutcomeCode.APPLICATION_CONSISTENT
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_no_script_configuration(freeze: bool) -> None:
-    """Without scripts the level is the freeze's, and a note says why."""
-    facts = Facts(False, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,))
-    outcome = decide_outcome(facts, Policy(freeze=freeze, single_disk=False))
+    """Without scripts the level is the freeze's."""
+    outcome = decide_outcome(Facts(False), Policy(freeze=freeze, single_disk=False))
     assert_facts(outcome, success=True, level=fs(freeze), code=OutcomeCode.SUCCESS)
-    assert_facts(outcome, notes=(OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,), below_required=False)
+    assert_facts(outcome, below_required=False)
 
 
 @pytest.mark.parametrize("code", FREEZE)
@@ -142,7 +141,7 @@ def test_a_ruined_snapshot(facts: Facts, continues: bool) -> None:
     policy = Policy(freeze=True, single_disk=False, continue_on_failure=continues)
     outcome = decide_outcome(facts, policy)
     assert_facts(outcome, success=False, level=Level.NONE, code=OutcomeCode.ERROR)
-    assert_facts(outcome, notes=(), below_required=False)
+    assert_facts(outcome, below_required=False)
 
 
 # ---- the whole space ---------------------------------------------------------------------------
@@ -168,7 +167,6 @@ facts_of_any_kind = st.builds(
     snapshot_taken=st.booleans(),
     interrupted=st.booleans(),
     error=st.none() | st.sampled_from([OutcomeCode.ERROR, OutcomeCode.SUPERVISOR_NOT_FOUND]),
-    notes=st.just(()) | st.just((OutcomeCode.SCRIPT_CONFIG_NOT_FOUND,)),
 )
 STRENGTH = settings(max_examples=500)
 
@@ -204,18 +202,6 @@ def test_what_ruins_the_snapshot_is_never_success(facts: Facts, policy: Policy) 
     if ruined:
         assert not decide_outcome(facts, policy).success
         assert decide_outcome(facts, policy).level is Level.NONE
-
-
-@STRENGTH
-@given(facts_of_any_kind, policies)
-def test_no_code_is_hidden(facts: Facts, policy: Policy) -> None:
-    outcome = decide_outcome(facts, policy)
-    occurred = {failure.code for failure in facts.script_failures} | set(facts.notes)
-    if facts.freeze_code is not None:
-        occurred.add(facts.freeze_code)
-    assert occurred <= {outcome.code, *outcome.notes}
-    assert len(set(outcome.notes)) == len(outcome.notes)
-    assert outcome.code not in outcome.notes
 
 
 @STRENGTH

@@ -5,6 +5,7 @@ What the property tests of reports suppose of the supervisor is what it does.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pyfreeze._core.pages import Record
 from pyfreeze._core.run import Run, new_run_id
+from pyfreeze._core.structs import child_end
 from pyfreeze._core.types import (
     ChildEnd,
     ChildOptions,
@@ -25,6 +27,7 @@ from pyfreeze._core.types import (
 )
 from pyfreeze._model.options import Flush, resolve
 from pyfreeze._model.states import Verdict
+from pyfreeze._native import ffi, lib
 from tests.support.namespace import STATE_DIRECTORY
 from tests.support.processes import helpers
 from tests.support.script_dir import ScriptDir
@@ -244,6 +247,15 @@ def expected_of(carried: Carried) -> list[Found]:
     ]
 
 
+def _child_in(record: Record, index: int) -> ChildEnd | None:
+    """What became of a step's child, as the run's page tells another process."""
+    path, out = ffi.new("const char **"), ffi.new("pf_child_report *")
+    fault = ffi.new("pf_fault *")
+    result = lib.pf_record_child(record._record, index, path, out, fault)
+    assert result in (0, -errno.ENOENT)
+    return child_end(out) if result == 0 else None
+
+
 def found_in(record: Record) -> list[Found]:
     return [
         Found(
@@ -252,9 +264,9 @@ def found_in(record: Record) -> list[Found]:
             one.verdict,
             bool(one.begin_ns),
             bool(one.end_ns),
-            _facts_of_child(one.child),
+            _facts_of_child(_child_in(record, index)),
         )
-        for one in record.steps()
+        for index, one in enumerate(record.steps())
     ]
 
 

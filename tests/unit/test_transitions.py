@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pyfreeze._model.transitions import (
+    ENDINGS,
     REQUESTS,
+    STEPS,
     VERDICTS,
     Transition,
     TransitionKind,
     describe_transition,
     transition_lines,
 )
-from pyfreeze._native import lib
+from pyfreeze._native import ffi, lib
 
 WIRE_H = Path(__file__).resolve().parents[2] / "csrc" / "protocol" / "wire.h"
 MOUNTS = ("/srv", "/home")
@@ -33,18 +36,50 @@ def test_kinds_are_those_of_the_c_core() -> None:
     assert {kind.name for kind in TransitionKind} == names - {"NONE", "COUNT"}
 
 
-def test_verdicts_are_those_of_the_c_core() -> None:
-    assert len(VERDICTS) == sum(name.startswith("PF_VERDICT_") for name in dir(lib))
-    assert VERDICTS[lib.PF_VERDICT_EXPIRED] == "expired"
-    assert VERDICTS[lib.PF_VERDICT_RESCUED] == "rescued"
+@pytest.mark.parametrize(
+    ("enum", "prefix", "words", "expected"),
+    [
+        ("pf_verdict", "PF_VERDICT_", VERDICTS, {
+            "NONE": "no verdict",
+            "GOOD": "good",
+            "FREEZE_FAILED": "freezing failed",
+            "FREEZE_TIMEOUT": "freezing timed out",
+            "EXPIRED": "expired",
+            "ABORTED": "ended early",
+            "BROKEN": "broken",
+            "RESCUED": "rescued",
+        }),
+        ("pf_step_kind", "PF_STEP_", STEPS, {
+            "OPEN": "open", "FLUSH": "flush", "CHILD": "child", "WINDOW": "window", "WAIT": "wait",
+        }),
+        ("pf_step_status", "PF_STATUS_", ENDINGS, {
+            "PENDING": "pending",
+            "RUNNING": "running",
+            "DONE": "done",
+            "FAILED": "failed",
+            "SKIPPED": "skipped",
+        }),
+    ],
+)  # fmt: skip
+def test_words_have_the_numbers_of_the_c_core(
+    enum: str, prefix: str, words: Sequence[str], expected: dict[str, str]
+) -> None:
+    """Each name has its word, and no word is left over."""
+    names: dict[int, str] = ffi.typeof(f"enum {enum}").elements
+    assert {name.removeprefix(prefix): words[n] for n, name in names.items()} == expected
+    assert [n for n, word in enumerate(words) if word] == sorted(names)
 
 
-def test_requests_are_those_of_the_protocol() -> None:
+def test_words_for_requests_have_the_numbers_of_the_protocol() -> None:
+    """The client's library does not show that enum: it is read in its header, numbered from 1."""
     kinds = re.search(r"enum pf_request_kind \{(.*?)\}", WIRE_H.read_text("ascii"), re.DOTALL)
     assert kinds is not None
-    assert len(REQUESTS) == 1 + len(re.findall(r"PF_REQUEST_\w+[ ,=\n]", kinds[1]))
-    assert "PF_REQUEST_BYE" in kinds[1].split()[-1]
-    assert REQUESTS[-1] == "leave"
+    # At the beginnings of lines: comments name requests, too.
+    names = re.findall(r"^ *PF_REQUEST_(\w+)", kinds[1], re.MULTILINE)
+    assert "PF_REQUEST_PLAN = 1," in kinds[1]
+    assert dict(zip(names, REQUESTS[1:], strict=True)) == {
+        "PLAN": "carry out a plan", "PROCEED": "proceed", "ABORT": "abort", "BYE": "leave",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TransitionKind, ids=lambda kind: kind.name)

@@ -11,7 +11,6 @@ import ctypes
 import os
 import pwd
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -51,22 +50,6 @@ def account_of(name: str) -> pwd.struct_passwd:
         return pwd.getpwnam(name)
     except KeyError:
         raise QuiesceError(f"there is no system user {name!r}: see the setting os_user") from None
-
-
-def find_client(given: str, names: Sequence[str]) -> str:
-    """The path of a client program: the one given, or the first of these names that there is.
-
-    Raises:
-        QuiesceError: there is none.
-    """
-    for name in [given] if given else names:
-        found = shutil.which(name, path=CLEAN_ENVIRONMENT["PATH"])
-        if found:
-            return found
-    wanted = given or " or ".join(names)
-    raise QuiesceError(
-        f"{wanted}: no such program; install the server's client, or name it in the setting client"
-    )
 
 
 class Session:
@@ -180,6 +163,10 @@ class SessionQuiescer(Quiescer):
     """An application that is kept quiet by one session of its server's client."""
 
     _opened: Session | None = None
+
+    def _client(self, *names: str) -> str:
+        """The path of the server's client, which goes by these names."""
+        return self._program("client", *names, otherwise="install the server's client")
 
     @property
     def _session(self) -> Session:

@@ -18,7 +18,6 @@ from pyfreeze._quiesce.apps.client_session import (
     SessionQuiescer,
     SessionTimeoutError,
     account_of,
-    find_client,
 )
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 
@@ -133,7 +132,7 @@ class Application(SessionQuiescer):
 
     def _connect(self) -> Session:
         values = self._values
-        words = [find_client(values["client"], ["mariadb", "mysql"])]
+        words = [self._client("mariadb", "mysql")]
         if option_file := values["option_file"]:
             with files_of("option_file"):
                 trust.check(option_file, trust.SCRIPT_CONFIG._replace(max_bytes=0))

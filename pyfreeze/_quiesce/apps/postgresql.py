@@ -17,7 +17,6 @@ from pyfreeze._quiesce.apps.client_session import (
     SessionQuiescer,
     SessionTimeoutError,
     account_of,
-    find_client,
 )
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 from pyfreeze._quiesce.rendezvous import own_run_id
@@ -177,7 +176,7 @@ class Application(SessionQuiescer):
                     f"{values['password_file']}: {found}, needed owner {account.pw_name}, mode 0600"
                 )
             environment["PGPASSFILE"] = values["password_file"]
-        words = [find_client(values["client"], ["psql"]), "-X", "-q", "-A", "-t", "-w"]
+        words = [self._client("psql"), "-X", "-q", "-A", "-t", "-w"]
         words += ["-v", "ON_ERROR_STOP=1", "-p", values["port"], "-d", values["database"]]
         if values["socket_directory"]:
             words += ["-h", values["socket_directory"]]

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyfreeze._base import trust
 from pyfreeze._base.text import numbers_in
-from pyfreeze._quiesce.application import (
-    INTEGER,
-    PATH,
-    PROMPT_S,
-    SECONDS,
-    Quiescer,
-    Setting,
-)
+from pyfreeze._quiesce.application import INTEGER, PATH, PROMPT_S, SECONDS, Quiescer, Setting
 from pyfreeze._quiesce.apps.resp import Redis
 from pyfreeze._quiesce.errors import QuiesceError, files_of
 
@@ -23,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _OLDEST = (6, 2)  # the first that can end a pause before its time
-#: The server lets writes go on by itself so long after the holder should have.
+#: How long after the holder's deadline the server lets writes go on by itself.
 _GRACE_S = 1.0
 _POLL_S = 0.005
 _UNPAUSE = ("CLIENT", "UNPAUSE")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAGIC = b"SQLite format 3\0"
 _LOOK_AGAIN_S = 0.0001
 _BESIDE = ("-wal", "-shm", "-journal")
-#: What is made while others are being locked is found by looking again, so often at most.
+#: How often is looked, at most: a database made while others are locked is found by the next look.
 _LOOKS = 5
 
 Identity = tuple[int, int]

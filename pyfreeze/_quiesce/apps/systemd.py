@@ -9,11 +9,10 @@ import subprocess
 
 from pyfreeze._base.text import quoted
 from pyfreeze._quiesce.application import PROMPT_S, SECONDS, Quiescer, Setting, one_of
-from pyfreeze._quiesce.apps.client_session import find_client
 from pyfreeze._quiesce.errors import QuiesceError
 from pyfreeze._quiesce.rendezvous import own_run_id
 
-#: The guard comes so long after the holder should have let go.
+#: How long after the holder's deadline, and what letting go may take, the release timer comes.
 _GRACE_S = 2.0
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.(service|slice|scope)")
 
@@ -61,17 +60,19 @@ class Application(Quiescer):
         self._systemctl = self._systemd_run = ""
         self._is_held = False
         digest = hashlib.sha256(f"{self._unit} {own_run_id()}".encode()).hexdigest()[:12]
-        self._guard = f"pyfreeze-release-{digest}"
+        self._release_timer = f"pyfreeze-release-{digest}"
 
     def quiesce(self) -> str:
-        """Set the guard, then freeze or stop."""
+        """Set the release timer, then freeze or stop."""
         if not _UNIT.fullmatch(self._unit):
             found = quoted(self._unit)
             raise QuiesceError(
                 f"setting unit: found {found}, expected a unit's name as shop.service"
             )
-        self._systemctl = find_client(self._values["systemctl"], ["systemctl"])
-        self._systemd_run = find_client(self._values["systemd_run"], ["systemd-run"])
+        # Debian's package systemd has both; without it there is no unit to hold either.
+        otherwise = "install systemd"
+        self._systemctl = self._program("systemctl", "systemctl", otherwise=otherwise)
+        self._systemd_run = self._program("systemd_run", "systemd-run", otherwise=otherwise)
         loaded, active = self._show("LoadState"), self._show("ActiveState")
         if loaded != "loaded":
             raise QuiesceError(f"{self._unit}: found a unit that is {loaded}, expected one loaded")
@@ -82,9 +83,9 @@ class Application(Quiescer):
                 f"{self._unit}: found it {active}, expected active or inactive: try again later"
             )
         after_s = float(self._values["hold_at_most_s"]) + float(self._values["wait_s"])
-        guard = [self._systemd_run, "--quiet", "--collect", f"--unit={self._guard}"]
-        guard += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
-        _run([*guard, self._systemctl, self._go_on, self._unit], PROMPT_S)
+        timer = [self._systemd_run, "--quiet", "--collect", f"--unit={self._release_timer}"]
+        timer += [f"--on-active={after_s + _GRACE_S:g}s", "--timer-property=AccuracySec=100ms"]
+        _run([*timer, self._systemctl, self._go_on, self._unit], PROMPT_S)
         self._is_held = True
         verb = "freeze" if self._freezes else "stop"
         self._ask(verb, self._unit, timeout_s=float(self._values["wait_s"]))
@@ -122,10 +123,10 @@ class Application(Quiescer):
     def _let_go(self, timeout_s: float) -> None:
         self._is_held = False
         self._ask(self._go_on, self._unit, timeout_s=timeout_s)
-        self._ask("stop", f"{self._guard}.timer", may_fail=True)
+        self._ask("stop", f"{self._release_timer}.timer", may_fail=True)
 
     def abandon(self) -> None:
-        """Let it go on at once; if that fails, the guard does."""
+        """Let it go on at once; if that fails, the release timer does."""
         if self._is_held:
             with contextlib.suppress(QuiesceError, OSError):
                 self._let_go(PROMPT_S)

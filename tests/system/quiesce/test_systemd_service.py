@@ -41,7 +41,7 @@ def wait_for_more(script_dir: ScriptDir) -> None:
     wait_until(lambda: script_dir.read("count") not in (before, ""), "the service goes on")
 
 
-def guards(systemd: Systemd) -> list[str]:
+def release_timers(systemd: Systemd) -> list[str]:
     """The timers that would let it go on."""
     listed = systemd.ask("list-units", "--all", "--plain", "--no-legend", "pyfreeze-release-*")
     return listed.stdout.splitlines()
@@ -63,7 +63,7 @@ def test_frozen_it_stands_still_and_afterwards_goes_on(
     assert script_dir.read("first") == script_dir.read("last")
     wait_for_more(script_dir)
     assert shop.main_pid(UNIT) == main, "it was started anew"
-    assert guards(shop) == []
+    assert release_timers(shop) == []
 
 
 def test_stopped_it_ends_in_order_and_is_started_again(
@@ -78,7 +78,7 @@ def test_stopped_it_ends_in_order_and_is_started_again(
     assert script_dir.read("state") == "inactive\n"
     assert script_dir.read("inside") == "stopped\n"
     wait_for_more(script_dir)
-    assert guards(shop) == []
+    assert release_timers(shop) == []
 
 
 def test_one_that_is_not_running_stays_so(
@@ -170,7 +170,7 @@ def test_at_its_deadline_the_holder_lets_go_and_the_post_script_fails(
     report = pyfreeze.run([ext4], command, config=scripts.config, prefix=shop.words()).report
     assert_facts(report, consistency="filesystem", code=301)
     wait_for_more(script_dir)
-    assert guards(shop) == []
+    assert release_timers(shop) == []
 
 
 @pytest.mark.parametrize("method", ["freeze", "stop"])
@@ -187,13 +187,13 @@ def test_systemd_itself_lets_it_go_on_when_the_holder_was_killed(
     )
     wait_until(lambda: script_dir.holds, "the snapshot is being taken")
     tool(*shop.words("kill", "-KILL", str(scripts.holder)))
-    assert len(guards(shop)) > 0
+    assert len(release_timers(shop)) > 0
     script_dir.release()
     report = running.finish().report
     assert report["code"] == 301
     assert "not application-consistent" in failed_script(report, "post")
     wait_for_more(script_dir)
-    wait_until(lambda: guards(shop) == [], "the guard has gone")
+    wait_until(lambda: release_timers(shop) == [], "the release timer has gone")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pyfreeze._base.text import nearest, quoted, shown
+from pyfreeze._base.text import counted, nearest, quoted, shown
 from pyfreeze._config.problems import ConfigError, decode_utf8
 
 
@@ -25,6 +25,12 @@ def test_shown_escapes_what_cannot(text: str, expected: str) -> None:
 def test_quoted_cuts_short() -> None:
     assert quoted("x" * 80) == '"' + "x" * 80 + '"'
     assert quoted("x" * 1000) == '"' + "x" * 80 + '..."'
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "filesystem") for n in (0, 1, 2)] == [
+        "0 filesystems", "1 filesystem", "2 filesystems",
+    ]  # fmt: skip
 
 
 def test_nearest() -> None:

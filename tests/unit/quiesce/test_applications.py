@@ -52,6 +52,16 @@ def test_an_unknown_application_is_told_those_there_are() -> None:
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("setting", ["systemctl", "systemd_run"])
+def test_a_missing_program_of_systemd_is_named_in_its_own_setting(setting: str) -> None:
+    application = load("systemd")
+    words = ["unit=shop.service", "systemctl=/bin/true", f"{setting}=/no/where"]
+    quiescer = application(parse(words, all_settings(application)))
+    told = f"/no/where: no such program; install systemd, or name it in the setting {setting}"
+    with pytest.raises(QuiesceError, match=f"^{told}$"):
+        quiescer.quiesce()
+
+
 def test_who_may_release() -> None:
     """Only the run that holds it, or the one that ends for it."""
     assert is_release_of("20260101T000000-12345678", "20260101T000000-12345678")
