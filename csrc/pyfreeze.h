@@ -33,7 +33,7 @@ enum pf_op {
     PF_OP_PLAN,        /* the plan, and the memory shared about it */
     PF_OP_CHILD_FORK,  /* pipes and processes of one child */
     PF_OP_SEQUENCE,    /* a request that does not fit the state */
-    PF_OP_GUARD,       /* the client's guard thread */
+    PF_OP_WATCHDOG,    /* the client's watchdog thread */
     PF_OP_RCU,         /* putting rcu_expedited back */
     PF_OP_COUNT
 };

@@ -27,11 +27,11 @@ struct pf_run {
     _Atomic int overdue_looks;
     _Atomic uint64_t overdue_look_ns;
 
-    /* The guard watches the supervisor while the caller is busy in an open window. */
-    pthread_t guard;
-    int guard_runs;
-    int guard_fd; /* eventfd: stop */
-    _Atomic int guard_stop;
+    /* The watchdog's thread looks after the supervisor while the caller is busy in an open window. */
+    pthread_t watchdog;
+    int watchdog_runs;
+    int watchdog_fd; /* eventfd: stop */
+    _Atomic int watchdog_stop;
 
     int signals_held;
     sigset_t signals_before;
@@ -78,8 +78,8 @@ uint64_t pf_watchdog_next_look(const struct pf_run *run);
 /* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
 void pf_rescue(struct pf_run *run);
 int pf_is_lost(struct pf_run *run);
-int pf_guard_start(struct pf_run *run, pf_fault *fault);
-void pf_guard_end(struct pf_run *run);
+int pf_watchdog_start(struct pf_run *run, pf_fault *fault);
+void pf_watchdog_end(struct pf_run *run);
 /* Wait until the supervisor's last thread has ended; 0: not within the time. */
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns);
 

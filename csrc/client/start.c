@@ -30,7 +30,7 @@ static void release(pf_run *run)
     pf_plan_page_unmap(run->plan);
     pf_page_unmap(run->page);
     int *const fds[] = {&run->pidfd,   &run->socket_fd, &run->directory_fd,
-                        &run->lock_fd, &run->page_fd,   &run->guard_fd};
+                        &run->lock_fd, &run->page_fd,   &run->watchdog_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         pf_close_fd(fds[i]);
     pthread_mutex_destroy(&run->rescue_lock);
@@ -60,12 +60,12 @@ static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fa
     run->page_fd = pf_page_create(&run->page, run->directory_fd, options, fault);
     if (run->page_fd < 0)
         return run->page_fd;
-    run->guard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    run->watchdog_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     run->filesystem_fds = calloc(options->target_count + 1, sizeof *run->filesystem_fds);
     for (uint32_t i = 0; run->filesystem_fds && i < options->target_count; i++)
         run->filesystem_fds[i] = -1;
-    if (run->guard_fd < 0 || !run->filesystem_fds) {
-        pf_fail(fault, PF_OP_PAGE, run->guard_fd < 0 ? errno : ENOMEM);
+    if (run->watchdog_fd < 0 || !run->filesystem_fds) {
+        pf_fail(fault, PF_OP_PAGE, run->watchdog_fd < 0 ? errno : ENOMEM);
         pf_page_remove(run->page, run->directory_fd);
         return -fault->error;
     }
@@ -131,7 +131,7 @@ int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
     if (!run)
         return pf_fail(fault, PF_OP_PAGE, ENOMEM);
     run->pidfd = run->socket_fd = run->directory_fd = run->lock_fd = run->page_fd = -1;
-    run->guard_fd = -1;
+    run->watchdog_fd = -1;
     pthread_mutex_init(&run->rescue_lock, NULL);
 
     run->program = strdup(options->program);
@@ -195,7 +195,7 @@ static int part(pf_run *run)
 
 static int end(pf_run *run)
 {
-    pf_guard_end(run);
+    pf_watchdog_end(run);
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost)

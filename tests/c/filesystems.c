@@ -285,7 +285,7 @@ TEST(wrong_mount)
 
 /* ---- rescues -------------------------------------------------------------------------------- */
 
-/* The caller hears nothing, it is busy writing; its guard thread thaws. */
+/* The caller hears nothing, it is busy writing; its watchdog thread thaws. */
 TEST(killed_supervisor)
 {
     int rcu = read_rcu();

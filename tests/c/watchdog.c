@@ -31,7 +31,7 @@ static void close_window(void)
     atomic_store(&run.page->window_ns, 0);
 }
 
-/* As the guard and pf_next_message() do. Returns after how long it counts as mute. */
+/* As the watchdog and pf_next_message() do. Returns after how long it counts as mute. */
 static uint64_t look_until_mute(void)
 {
     uint64_t begin = pf_now_ns();

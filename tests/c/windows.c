@@ -271,7 +271,7 @@ TEST(many_runs)
     for (int i = 0; i < 20; i++) {
         pf_run *run = running_start(NULL, 0);
         request_window(run,
-                       10 * PF_NS_PER_S); /* closed in its midst: with a guard, events unread */
+                       10 * PF_NS_PER_S); /* closed in its midst: with a watchdog, events unread */
         running_end(run);
     }
     CHECK_EQ(check_count_fds(getpid()), before);
