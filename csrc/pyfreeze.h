@@ -297,7 +297,6 @@ int pf_run_child_output(pf_run *run, uint32_t step, char *buffer, uint32_t size,
 uint32_t pf_run_facts(pf_run *run);
 
 int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
-int pf_run_supervisor_pid(pf_run *run);
 
 /* End the run: what scripts left is ended, the supervisor exits, page and lock go. Returns how many
  * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run; its handle is NULL

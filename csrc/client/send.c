@@ -140,8 +140,3 @@ int pf_run_transition(pf_run *run, uint64_t after, pf_transition *out)
 {
     return pf_blackbox_read(&run->page->blackbox, after, out);
 }
-
-int pf_run_supervisor_pid(pf_run *run)
-{
-    return run->supervisor;
-}

@@ -294,7 +294,7 @@ TEST(killed_supervisor)
     window.max_window_ns = 3600 * PF_NS_PER_S;
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
-    CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
+    CHECK_EQ(kill(running_supervisor(run), SIGKILL), 0);
     check_writable(); /* returns once it is thawed */
     running_expect(run, PF_EVENT_LOST);
     const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
@@ -313,8 +313,8 @@ static void die_in_window(int tell_fd, int kill_supervisor)
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
     if (kill_supervisor) {
-        REQUIRE(kill(pf_run_supervisor_pid(run), SIGSTOP) == 0);
-        int pid = pf_run_supervisor_pid(run);
+        REQUIRE(kill(running_supervisor(run), SIGSTOP) == 0);
+        pid_t pid = running_supervisor(run);
         REQUIRE(write(tell_fd, &pid, sizeof pid) == sizeof pid);
     } else {
         int none = 0;
