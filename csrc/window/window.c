@@ -120,7 +120,7 @@ int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault)
     for (uint32_t i = 0; i < window->page->count; i++) {
         struct pf_slot *slot = &window->page->slots[i];
         if (pf_slot_state(slot) == PF_STATE_THAWED) /* by an earlier window of this run */
-            atomic_store(&slot->state, PF_STATE_OPEN);
+            pf_slot_enter(window->page, slot, PF_STATE_OPEN, 0);
         slot->error = 0;
         slot->op = PF_OP_NONE;
         atomic_store(&window->workers[i].abandoned, 0);

@@ -8,6 +8,7 @@
 #include "running.h"
 
 #define COUNT 2
+#define WINDOWS 5
 
 static const char *const names[COUNT] = {"alpha", "beta"};
 static char mounts[COUNT][256];
@@ -182,13 +183,27 @@ TEST(window_with_child)
     running_end(run);
 }
 
+/* Each window notes the same states of a filesystem, from open to thawed. */
+static void check_black_box(pf_run *run, int windows)
+{
+    enum { STATES = PF_TRANSITION_THAWED - PF_TRANSITION_OPEN + 1 };
+    pf_transition one = {0};
+    int states = 0;
+    while (pf_run_transition(run, one.number, &one))
+        if (one.kind >= PF_TRANSITION_CHOSEN && one.kind <= PF_TRANSITION_STUCK && one.index == 0) {
+            CHECK_EQ(one.kind, PF_TRANSITION_OPEN + states % STATES);
+            states++;
+        }
+    CHECK_EQ(states, windows * STATES);
+}
+
 TEST(windows_of_the_caller)
 {
     int rcu = read_rcu();
     pf_fault fault;
     pf_run *run = start_and_open();
     uint32_t rounds = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < WINDOWS; i++) {
         pf_window_options window = expedited_window();
         request_window(run, &window, NULL);
         running_expect(run, PF_EVENT_WAITING);
@@ -203,6 +218,7 @@ TEST(windows_of_the_caller)
         rounds = filesystem(run, 0).figures.flush_rounds;
         check_writable();
     }
+    check_black_box(run, WINDOWS);
     running_end(run);
 }
 
