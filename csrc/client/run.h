@@ -58,8 +58,8 @@ struct pf_lost {
     int directory_fd;
     const int *fds; /* the filesystems, by slot */
 };
-/* recover.c: have a process thaw it. 1: that is over; 0: it goes on after `patience_ns`, by itself;
- * or -errno: it could not be started. */
+/* recover.c: have a process thaw it. 1: that is over; 0: it goes on by itself, `patience_ns` after
+ * all its turns must have begun; or -errno: it could not be started. */
 int pf_recover_by_process(const struct pf_lost *lost, uint64_t patience_ns);
 
 /* receive.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,

@@ -14,7 +14,7 @@
 /* Beyond its deadline a supervisor that is alive has long begun to thaw. */
 #define MARGIN_NS (50 * PF_NS_PER_MS)
 /* Death takes far less than the first, but for a thread that is in FIFREEZE or FITHAW; the second
- * is for a machine that is short of processors, and for whoever recovers. */
+ * is for a machine that is short of processors, and for a recovery that has begun all its turns. */
 #define DEATH_NS (50 * PF_NS_PER_MS)
 #define SLOW_DEATH_NS (1 * PF_NS_PER_S)
 /* How often we look for what nothing tells us of. */

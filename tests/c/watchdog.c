@@ -1,6 +1,7 @@
 /* When a supervisor counts as unresponsive. After the whole machine has stood still, the client may
  * wake up before the supervisor and find its deadline passed: the supervisor gets a moment. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -151,8 +152,37 @@ TEST(limits)
         CHECK(pf_limit_thawing_ns(levels) > levels * PF_THAW_LIMIT_NS + PF_SETTLE_LIMIT_NS);
         CHECK(pf_limit_thawed_ns(levels) >= pf_limit_thawing_ns(levels) + PF_MARGIN_NS);
         CHECK(pf_limit_leaving_ns(levels) >= pf_limit_thawed_ns(levels) + PF_KILL_LIMIT_NS);
+        CHECK(pf_limit_recovering_ns(levels) >= levels * PF_RECOVER_TURN_NS);
         CHECK(pf_limit_thawing_ns(levels) + PF_THAW_LIMIT_NS == pf_limit_thawing_ns(levels + 1));
     }
+}
+
+/* A FITHAW that hangs delays each turn of a recovery: its process is given that time besides. */
+TEST(recovery_of_many_levels)
+{
+    const uint32_t levels = 60;
+    static const char script[] = "#!/bin/sh\nsleep 0.3 &\n"; /* it has PF_FD_DONE until it ends */
+    struct pf_page *page = calloc(1, sizeof *page + levels * sizeof *page->slots);
+    int *fds = malloc(levels * sizeof *fds);
+    REQUIRE(page != NULL && fds != NULL);
+    page->count = levels;
+    for (uint32_t i = 0; i < levels; i++) {
+        page->slots[i].level = i;
+        fds[i] = -1;
+    }
+    int program = open("slow", O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    REQUIRE(write(program, script, sizeof script - 1) == sizeof script - 1);
+    close(program);
+    const struct pf_lost lost = {.program = "./slow",
+                                 .page = page,
+                                 .page_fd = -1,
+                                 .owner_fd = -1,
+                                 .lock_fd = -1,
+                                 .directory_fd = -1,
+                                 .fds = fds};
+    CHECK_EQ(pf_recover_by_process(&lost, 0), 1);
+    free(fds);
+    free(page);
 }
 
 int main(int count, char **words)
