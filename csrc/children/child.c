@@ -14,7 +14,7 @@
 #include "protocol/limits.h"
 
 #define READ_BYTES 65536
-/* One pass of the loop drains at most so much of one child, so that none can keep it busy. */
+/* One pass of the loop reads at most this often from one child, so that none keeps the loop busy. */
 #define READS_PER_PASS 4
 #define FURTHER_FORKS 10
 

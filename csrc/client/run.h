@@ -27,7 +27,7 @@ struct pf_run {
     _Atomic int overdue_looks;
     _Atomic uint64_t overdue_look_ns;
 
-    /* The watchdog's thread looks after the supervisor while the caller is busy in an open window. */
+    /* The thread that watches the supervisor while the caller is busy in an open window. */
     pthread_t watchdog;
     int watchdog_runs;
     int watchdog_fd; /* eventfd: stop */
@@ -73,7 +73,7 @@ int pf_run_request(pf_run *run, int kind, pf_fault *fault);
 /* watchdog.c: whether the supervisor does its duty, and what to do when it does not. */
 int pf_watchdog_check(struct pf_run *run);
 int pf_leader_is_dead(const struct pf_run *run);
-/* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
+/* Until when one may sleep without looking again; UINT64_MAX: nothing is pending. */
 uint64_t pf_watchdog_next_look(const struct pf_run *run);
 /* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
 void pf_rescue(struct pf_run *run);

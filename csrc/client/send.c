@@ -13,7 +13,7 @@ static int send_request(pf_run *run, int kind, int error, const int *fds, int co
                                        .fault_index = -1,
                                        .error = error};
     int result = pf_wire_send(run->socket_fd, &message, fds, count, fault);
-    /* That the supervisor is lost is told in one way only: as the next event. */
+    /* The caller learns of a lost supervisor in one way only: by the next event. */
     return result == -EPIPE || result == -ECONNRESET ? 0 : result;
 }
 

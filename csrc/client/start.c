@@ -80,8 +80,9 @@ static int start_supervisor(pf_run *run, pf_fault *fault)
         return pf_fail_errno(fault, PF_OP_SOCKET);
     run->socket_fd = pair[0];
     PF_AUTO_FD theirs = pair[1];
-    /* Room for whatever a run may have to say: the supervisor never waits for a reader, and takes
-     * one that lets this run full for dead. Beyond wmem_max it needs CAP_NET_ADMIN. */
+    /* The queue has room for all messages of a run: the supervisor never waits for a reader, and
+     * takes a reader that lets the queue run full for dead. Beyond wmem_max the size needs
+     * CAP_NET_ADMIN. */
     for (int end = 0; end < 2; end++)
         if (setsockopt(pair[end], SOL_SOCKET, SO_SNDBUFFORCE, &queue_bytes, sizeof queue_bytes) < 0)
             (void)!setsockopt(pair[end], SOL_SOCKET, SO_SNDBUF, &queue_bytes, sizeof queue_bytes);
@@ -158,7 +159,7 @@ int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
 
 /* ---- ending --------------------------------------------------------------------------------- */
 
-/* The longest that anything still running may take by its own rights. */
+/* The longest that a child which still runs, and then the supervisor, may take by their limits. */
 static uint64_t farewell_ns(const pf_run *run)
 {
     uint64_t longest = 0;
@@ -185,7 +186,7 @@ static int part(pf_run *run)
         if (result == 1)
             return message.index == 0;
     } else {
-        /* The end of all we say means the same to it, but then it answers nobody. */
+        /* The supervisor takes the end of the messages for a PF_REQUEST_BYE, but does not answer. */
         shutdown(run->socket_fd, SHUT_WR);
         pf_wait_for_death(run, farewell_ns(run));
     }

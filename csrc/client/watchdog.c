@@ -70,8 +70,7 @@ uint64_t pf_watchdog_next_look(const struct pf_run *run)
         return UINT64_MAX;
     if (overdue <= now)
         return now + LOOK_AGAIN_NS;
-    /* Nobody tells us when a window begins and when its deadline is there; nor does anybody tell us
-     * of the leader's death. */
+    /* No event tells when a window begins, when its deadline is set, or when the leader dies. */
     uint64_t soon = pf_add_ns(now, LOOK_NS);
     return soon < overdue ? soon : overdue;
 }

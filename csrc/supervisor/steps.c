@@ -62,7 +62,7 @@ static void end_window_if_due(struct pf_supervisor *supervisor)
     int was_good = step->verdict == PF_VERDICT_GOOD;
     int froze_not = step->verdict == PF_VERDICT_FREEZE_FAILED ||
                     step->verdict == PF_VERDICT_FREEZE_TIMEOUT;
-    /* Of a child that could not even be parked nothing was frozen for it: that is its own failure. */
+    /* Nothing was frozen for a child that could not even be parked: the failure is the child's. */
     if (step->verdict == PF_VERDICT_FREEZE_FAILED && child &&
         atomic_load(&child->page->exec_error) != 0)
         froze_not = 0;
@@ -281,7 +281,7 @@ void pf_plan_on_child(struct pf_supervisor *supervisor, uint32_t step, enum pf_c
 {
     struct pf_child *child = supervisor->plan.children[step];
     if (pf_step_at(supervisor, step)->kind == PF_STEP_WINDOW) {
-        /* What an earlier window's command has left may end now: that is nothing to this window. */
+        /* A process left by an earlier window's command may end now: this window goes on. */
         if (pf_step_find_lone(supervisor, PF_STEP_WINDOW) != pf_step_at(supervisor, step))
             return;
         thaw_if_snapshot_ended(supervisor, step);

@@ -32,8 +32,8 @@ static void close_window(void)
     atomic_store(&run.page->window_ns, 0);
 }
 
-/* As the watchdog and pf_next_message() do. Returns after how long it counts as mute. */
-static uint64_t look_until_mute(void)
+/* As the watchdog and pf_next_message() do. Returns after how long it counts as unresponsive. */
+static uint64_t look_until_unresponsive(void)
 {
     uint64_t begin = pf_now_ns();
     while (!pf_watchdog_check(&run)) {
@@ -46,7 +46,7 @@ static uint64_t look_until_mute(void)
 }
 
 /* With no plan, and after one: nobody has to look. */
-TEST(nothing_is_owed)
+TEST(nothing_is_pending)
 {
     struct pf_plan_page *plan = run.plan;
     close_window();
@@ -80,7 +80,7 @@ TEST(not_frozen_yet)
     CHECK(!pf_watchdog_check(&run));
     CHECK_EQ(run.overdue_looks, 0);
     run.flush_limit_ns = 0;
-    CHECK(look_until_mute() >= LEAST_MERCY_NS);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS);
     close_window();
 }
 
@@ -109,12 +109,12 @@ TEST(mercy_after_a_pause)
 TEST(mercy_anew)
 {
     open_window(pf_now_ns() - LONG_AGO_NS);
-    CHECK(look_until_mute() >= LEAST_MERCY_NS);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS);
     close_window();
     CHECK(!pf_watchdog_check(&run));
     open_window(pf_now_ns() - LONG_AGO_NS);
     CHECK(!pf_watchdog_check(&run));
-    CHECK(look_until_mute() >= LEAST_MERCY_NS / 2);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS / 2);
     close_window();
 }
 
@@ -137,7 +137,7 @@ TEST(thawing)
             usleep(50 * 1000);
         }
         open_window(pf_now_ns() - pf_limit_thawed_ns(levels));
-        CHECK(look_until_mute() > 0);
+        CHECK(look_until_unresponsive() > 0);
         atomic_store(&run.page->thawing, 0);
         close_window();
         CHECK(!pf_watchdog_check(&run));
@@ -145,7 +145,7 @@ TEST(thawing)
     set_levels(0);
 }
 
-/* Whoever waits for another's answer waits for longer than that one gives itself. */
+/* A process waits longer for another's answer than that one gives itself. */
 TEST(limits)
 {
     for (uint32_t levels = 1; levels <= MOST_LEVELS; levels++) {
