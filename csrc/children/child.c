@@ -168,7 +168,7 @@ static void command_reaper(struct pf_child *child, enum pf_reaper_command comman
         (void)!PF_RETRY(send(child->control_fd, &byte, 1, MSG_NOSIGNAL));
 }
 
-static int has_succeeded(const struct pf_child *child)
+int pf_child_has_succeeded(const struct pf_child *child)
 {
     return child->attempt_ended && child->page->wait_status == 0 && !child->page->timed_out &&
            !child->page->ended_early && atomic_load(&child->page->exec_error) == 0;
@@ -181,7 +181,7 @@ static enum pf_child_event report(struct pf_child *child)
     return PF_CHILD_EVENT_REPORTED;
 }
 
-static int is_reported(const struct pf_child *child)
+int pf_child_is_reported(const struct pf_child *child)
 {
     return atomic_load(&child->page->state) == PF_CHILD_ENDED;
 }
@@ -210,7 +210,7 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
     if (child->stage != PF_STAGE_RUNNING)
         return PF_CHILD_EVENT_NONE;
     pf_timer_disarm(child->timer_fd);
-    if (!has_succeeded(child))
+    if (!pf_child_has_succeeded(child))
         return end_tree(child);
     child->stage = PF_STAGE_LINGERING;
     if (child->page->flags & PF_CHILD_LEAVE)
@@ -222,7 +222,7 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
 static int may_try_again(struct pf_child *child)
 {
     struct pf_child_page *page = child->page;
-    if (is_reported(child) || child->parks || page->attempts >= page->attempts_allowed ||
+    if (pf_child_is_reported(child) || child->parks || page->attempts >= page->attempts_allowed ||
         page->ended_early)
         return 0;
     page->timed_out |= pf_now_ns() >= child->deadline_ns;
@@ -316,7 +316,7 @@ enum pf_child_event pf_child_end(struct pf_child *child)
 void pf_child_abandon(struct pf_child *child, int error)
 {
     let_go(child); /* the reaper takes it for our death, and kills */
-    if (!is_reported(child)) {
+    if (!pf_child_is_reported(child)) {
         atomic_store(&child->page->exec_error, error);
         child->page->wait_status = 126 << 8;
     }
