@@ -218,15 +218,11 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
     return report(child);
 }
 
-/* Attempts share one deadline: what is left of a failed one may have used it up. */
-static int may_try_again(struct pf_child *child)
+static int has_attempts_left(const struct pf_child *child)
 {
-    struct pf_child_page *page = child->page;
-    if (pf_child_is_reported(child) || child->parks || page->attempts >= page->attempts_allowed ||
-        page->ended_early)
-        return 0;
-    page->timed_out |= pf_now_ns() >= child->deadline_ns;
-    return !page->timed_out;
+    const struct pf_child_page *page = child->page;
+    return !pf_child_is_reported(child) && !child->parks &&
+           page->attempts < page->attempts_allowed && !page->ended_early;
 }
 
 /* Nothing of the attempt is left, or its reaper was killed by somebody. */
@@ -242,8 +238,12 @@ static enum pf_child_event on_tree_end(struct pf_child *child)
         child->page->wait_status = SIGKILL;
         child->page->end_ns = pf_now_ns();
     }
-    if (may_try_again(child))
-        return PF_CHILD_EVENT_AGAIN;
+    if (has_attempts_left(child)) {
+        /* Attempts share one deadline: what is left of a failed one may have used it up. */
+        child->page->timed_out |= pf_now_ns() >= child->deadline_ns;
+        if (!child->page->timed_out)
+            return PF_CHILD_EVENT_AGAIN;
+    }
     child->stage = PF_STAGE_OVER;
     return report(child);
 }
@@ -261,7 +261,7 @@ enum pf_child_event pf_child_on_control(struct pf_child *child)
 
 enum pf_child_event pf_child_on_timer(struct pf_child *child)
 {
-    if (!pf_timer_has_fired(child->timer_fd))
+    if (!pf_timer_take(child->timer_fd))
         return PF_CHILD_EVENT_NONE;
     switch (child->stage) {
     case PF_STAGE_RUNNING:

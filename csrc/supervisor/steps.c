@@ -250,7 +250,7 @@ void pf_plan_proceed(struct pf_supervisor *supervisor, int failed)
 
 void pf_plan_on_wait_limit(struct pf_supervisor *supervisor)
 {
-    if (pf_timer_has_fired(supervisor->plan.wait_fd) && pf_step_find_lone(supervisor, PF_STEP_WAIT))
+    if (pf_timer_take(supervisor->plan.wait_fd) && pf_step_find_lone(supervisor, PF_STEP_WAIT))
         pf_step_end_wait(supervisor, 1, ETIMEDOUT);
 }
 

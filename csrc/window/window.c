@@ -325,7 +325,7 @@ void pf_window_cut_short(struct pf_window *window)
 
 void pf_window_on_deadline(struct pf_window *window)
 {
-    if (!pf_timer_has_fired(window->deadline_fd))
+    if (!pf_timer_take(window->deadline_fd))
         return;
     pf_page_note(window->page, PF_TRANSITION_DEADLINE, -1, 0);
     if (window->stage == PF_WINDOW_FREEZING)
@@ -335,7 +335,7 @@ void pf_window_on_deadline(struct pf_window *window)
 
 void pf_window_on_limit(struct pf_window *window)
 {
-    if (!pf_timer_has_fired(window->limit_fd))
+    if (!pf_timer_take(window->limit_fd))
         return;
     if (window->stage != PF_WINDOW_OPEN) /* in that stage the limit ends only the boost */
         pf_page_note(window->page, PF_TRANSITION_LIMIT, -1, 0);
