@@ -33,7 +33,7 @@ enum pf_op {
     PF_OP_PLAN,        /* the plan, and the memory shared about it */
     PF_OP_CHILD_FORK,  /* pipes and processes of one child */
     PF_OP_SEQUENCE,    /* a request that does not fit the state */
-    PF_OP_GUARD,       /* the client's guard thread */
+    PF_OP_WATCHDOG,    /* the client's watchdog thread */
     PF_OP_RCU,         /* putting rcu_expedited back */
     PF_OP_COUNT
 };
@@ -187,7 +187,7 @@ typedef struct {
     uint32_t attempts; /* run again after a failure, up to this many in all */
     uint64_t timeout_ns; /* over all attempts, from its start or release */
     uint64_t grace_ns; /* between SIGTERM and SIGKILL */
-    uint32_t output_bytes; /* how much of its output is kept: the last so many */
+    uint32_t output_bytes; /* at most this much of its output is kept: the end */
 } pf_child_options;
 
 enum pf_step_kind {
@@ -297,11 +297,10 @@ int pf_run_child_output(pf_run *run, uint32_t step, char *buffer, uint32_t size,
 uint32_t pf_run_facts(pf_run *run);
 
 int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault *fault);
-int pf_run_supervisor_pid(pf_run *run);
 
 /* End the run: what scripts left is ended, the supervisor exits, page and lock go. Returns how many
  * filesystems may still be frozen or hang in FIFREEZE; their page stays. Frees the run; its handle is NULL
- * then. Of NULL nothing; in a forked child it only frees. */
+ * then. A NULL handle is left alone; in a forked child it only frees. */
 int pf_run_close(pf_run **handle);
 
 /* ---- the black box of a state page: what a run did, and when ----------------------------------- */
@@ -410,7 +409,8 @@ typedef struct {
 int pf_record_recover(pf_record *record, const pf_recover_options *options, pf_fault *fault);
 void pf_record_close(pf_record *record);
 
-/* FITHAW a mount that must have that id, whoever froze it. 1: it was frozen, 0: it was not. */
+/* FITHAW a mount that must have that id, also if it was frozen by another program. 1: it was frozen,
+ * 0: it was not. */
 int pf_thaw_mount(const char *mount, uint64_t mount_id, pf_fault *fault);
 
 #endif

@@ -28,7 +28,7 @@ void pf_timer_disarm(int timer_fd)
     set(timer_fd, 0);
 }
 
-int pf_timer_has_fired(int timer_fd)
+int pf_timer_take(int timer_fd)
 {
     uint64_t expirations;
     return PF_RETRY(read(timer_fd, &expirations, sizeof expirations)) > 0; /* else EAGAIN */

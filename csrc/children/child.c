@@ -14,7 +14,7 @@
 #include "protocol/limits.h"
 
 #define READ_BYTES 65536
-/* One pass of the loop drains at most so much of one child, so that none can keep it busy. */
+/* One pass of the loop reads at most this often from one child, so that none keeps the loop busy. */
 #define READS_PER_PASS 4
 #define FURTHER_FORKS 10
 
@@ -168,7 +168,7 @@ static void command_reaper(struct pf_child *child, enum pf_reaper_command comman
         (void)!PF_RETRY(send(child->control_fd, &byte, 1, MSG_NOSIGNAL));
 }
 
-static int has_succeeded(const struct pf_child *child)
+int pf_child_has_succeeded(const struct pf_child *child)
 {
     return child->attempt_ended && child->page->wait_status == 0 && !child->page->timed_out &&
            !child->page->ended_early && atomic_load(&child->page->exec_error) == 0;
@@ -181,7 +181,7 @@ static enum pf_child_event report(struct pf_child *child)
     return PF_CHILD_EVENT_REPORTED;
 }
 
-static int is_reported(const struct pf_child *child)
+int pf_child_is_reported(const struct pf_child *child)
 {
     return atomic_load(&child->page->state) == PF_CHILD_ENDED;
 }
@@ -210,7 +210,7 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
     if (child->stage != PF_STAGE_RUNNING)
         return PF_CHILD_EVENT_NONE;
     pf_timer_disarm(child->timer_fd);
-    if (!has_succeeded(child))
+    if (!pf_child_has_succeeded(child))
         return end_tree(child);
     child->stage = PF_STAGE_LINGERING;
     if (child->page->flags & PF_CHILD_LEAVE)
@@ -218,15 +218,11 @@ static enum pf_child_event on_attempt_end(struct pf_child *child,
     return report(child);
 }
 
-/* Attempts share one deadline: what is left of a failed one may have used it up. */
-static int may_try_again(struct pf_child *child)
+static int has_attempts_left(const struct pf_child *child)
 {
-    struct pf_child_page *page = child->page;
-    if (is_reported(child) || child->parks || page->attempts >= page->attempts_allowed ||
-        page->ended_early)
-        return 0;
-    page->timed_out |= pf_now_ns() >= child->deadline_ns;
-    return !page->timed_out;
+    const struct pf_child_page *page = child->page;
+    return !pf_child_is_reported(child) && !child->parks &&
+           page->attempts < page->attempts_allowed && !page->ended_early;
 }
 
 /* Nothing of the attempt is left, or its reaper was killed by somebody. */
@@ -242,8 +238,12 @@ static enum pf_child_event on_tree_end(struct pf_child *child)
         child->page->wait_status = SIGKILL;
         child->page->end_ns = pf_now_ns();
     }
-    if (may_try_again(child))
-        return PF_CHILD_EVENT_AGAIN;
+    if (has_attempts_left(child)) {
+        /* Attempts share one deadline: what is left of a failed one may have used it up. */
+        child->page->timed_out |= pf_now_ns() >= child->deadline_ns;
+        if (!child->page->timed_out)
+            return PF_CHILD_EVENT_AGAIN;
+    }
     child->stage = PF_STAGE_OVER;
     return report(child);
 }
@@ -261,7 +261,7 @@ enum pf_child_event pf_child_on_control(struct pf_child *child)
 
 enum pf_child_event pf_child_on_timer(struct pf_child *child)
 {
-    if (!pf_timer_has_fired(child->timer_fd))
+    if (!pf_timer_take(child->timer_fd))
         return PF_CHILD_EVENT_NONE;
     switch (child->stage) {
     case PF_STAGE_RUNNING:
@@ -316,7 +316,7 @@ enum pf_child_event pf_child_end(struct pf_child *child)
 void pf_child_abandon(struct pf_child *child, int error)
 {
     let_go(child); /* the reaper takes it for our death, and kills */
-    if (!is_reported(child)) {
+    if (!pf_child_is_reported(child)) {
         atomic_store(&child->page->exec_error, error);
         child->page->wait_status = 126 << 8;
     }

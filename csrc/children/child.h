@@ -60,6 +60,10 @@ enum pf_child_event pf_child_on_control(struct pf_child *child);
 enum pf_child_event pf_child_on_timer(struct pf_child *child);
 void pf_child_on_output(struct pf_child *child);
 
+/* Whether its end, which is final, is in its page. */
+int pf_child_is_reported(const struct pf_child *child);
+int pf_child_has_succeeded(const struct pf_child *child);
+
 /* SIGTERM, then after the grace SIGKILL, to all that is left of it. pf_child_on_control() and
  * pf_child_on_timer() return the event. */
 enum pf_child_event pf_child_end(struct pf_child *child);

@@ -40,9 +40,10 @@ struct state {
 static void restore_signals(void)
 {
     /* The kernel's own call, because sigaction() keeps the C library's two signals to itself, and a
-     * client may have had them ignored. A struct kernel_sigaction of zeros is SIG_DFL. */
+     * client may have had them ignored. A struct kernel_sigaction of zeros is SIG_DFL. SIGKILL and
+     * SIGSTOP always have that, and the call says EINVAL. */
     static const uint64_t standard[8];
-    for (int signal = 1; signal <= KERNEL_SIGNALS; signal++) /* KILL and STOP refuse: they are it */
+    for (int signal = 1; signal <= KERNEL_SIGNALS; signal++)
         syscall(SYS_rt_sigaction, signal, standard, NULL, KERNEL_SIGNALS / 8);
     sigset_t none;
     sigemptyset(&none);
@@ -64,8 +65,9 @@ static void restore_descriptor_limit(const struct rlimit *limit)
         setrlimit(RLIMIT_NOFILE, limit);
 }
 
-/* 1: go; 0: the supervisor gave the window up, or is gone; -1: nobody will ever know. Nothing is
- * frozen before our word has come: what we do until then would take the processors from it. */
+/* 1: go; 0: the supervisor gave the window up, or is gone; -1: the socket failed, with errno. The
+ * supervisor freezes nothing before it has the child's byte: what the child does until then would
+ * take the processors from the freeze. */
 static ssize_t wait_to_be_let_go(int park_fd)
 {
     char byte = 'p';

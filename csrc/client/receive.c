@@ -28,7 +28,7 @@ static int event_of(pf_run *run, const struct pf_message *message, pf_event *eve
     case PF_REPLY_ENDED:
         if (message->error != 0 && run->plan) /* it was refused: nobody else says so in the file */
             atomic_store(&run->plan->is_over, 1);
-        pf_guard_end(run);
+        pf_watchdog_end(run);
         run->end = *event;
         return run->end.kind = PF_EVENT_ENDED;
     default:
@@ -129,7 +129,7 @@ int pf_run_next(pf_run *run, int64_t timeout_ns, pf_event *event, pf_fault *faul
         struct pf_message message;
         int result = pf_next_message(run, until, mask, &message, fault);
         if (result == -EPIPE) {
-            pf_guard_end(run);
+            pf_watchdog_end(run);
             return event->kind = PF_EVENT_LOST;
         }
         if (result == -EINTR)

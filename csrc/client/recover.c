@@ -7,6 +7,8 @@
 #include "base/timer.h"
 #include "base/util.h"
 #include "client/run.h"
+#include "protocol/limits.h"
+#include "protocol/order.h"
 #include "protocol/wire.h"
 
 static int spawn(const struct pf_lost *lost, int done_fd)
@@ -44,5 +46,8 @@ int pf_recover_by_process(const struct pf_lost *lost, uint64_t patience_ns)
     PF_AUTO_FD ours = pair[0];
     int result = spawn(lost, pair[1]);
     close(pair[1]);
-    return result < 0 ? result : pf_wait_readable(ours, patience_ns);
+    if (result < 0)
+        return result;
+    uint64_t turns_ns = pf_limit_recovering_ns(pf_order_turns(lost->page));
+    return pf_wait_readable(ours, pf_add_ns(turns_ns, patience_ns));
 }

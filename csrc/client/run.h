@@ -27,11 +27,11 @@ struct pf_run {
     _Atomic int overdue_looks;
     _Atomic uint64_t overdue_look_ns;
 
-    /* The guard watches the supervisor while the caller is busy in an open window. */
-    pthread_t guard;
-    int guard_runs;
-    int guard_fd; /* eventfd: stop */
-    _Atomic int guard_stop;
+    /* The thread that watches the supervisor while the caller is busy in an open window. */
+    pthread_t watchdog;
+    int watchdog_runs;
+    int watchdog_fd; /* eventfd: stop */
+    _Atomic int watchdog_stop;
 
     int signals_held;
     sigset_t signals_before;
@@ -58,8 +58,8 @@ struct pf_lost {
     int directory_fd;
     const int *fds; /* the filesystems, by slot */
 };
-/* recover.c: have a process thaw it. 1: that is over; 0: it goes on after `patience_ns`, by itself;
- * or -errno: it could not be started. */
+/* recover.c: have a process thaw it. 1: that is over; 0: it goes on by itself, `patience_ns` after
+ * all its turns must have begun; or -errno: it could not be started. */
 int pf_recover_by_process(const struct pf_lost *lost, uint64_t patience_ns);
 
 /* receive.c: the next message. 1: there it is; 0: `until` has passed; -EPIPE: the supervisor is lost,
@@ -73,13 +73,13 @@ int pf_run_request(pf_run *run, int kind, pf_fault *fault);
 /* watchdog.c: whether the supervisor does its duty, and what to do when it does not. */
 int pf_watchdog_check(struct pf_run *run);
 int pf_leader_is_dead(const struct pf_run *run);
-/* Until when one may sleep without looking again; UINT64_MAX: nothing is owed. */
+/* Until when one may sleep without looking again; UINT64_MAX: nothing is pending. */
 uint64_t pf_watchdog_next_look(const struct pf_run *run);
 /* Kill the supervisor, if it still lives, and thaw what it froze. Safe from any thread, once. */
 void pf_rescue(struct pf_run *run);
 int pf_is_lost(struct pf_run *run);
-int pf_guard_start(struct pf_run *run, pf_fault *fault);
-void pf_guard_end(struct pf_run *run);
+int pf_watchdog_start(struct pf_run *run, pf_fault *fault);
+void pf_watchdog_end(struct pf_run *run);
 /* Wait until the supervisor's last thread has ended; 0: not within the time. */
 int pf_wait_for_death(struct pf_run *run, uint64_t timeout_ns);
 

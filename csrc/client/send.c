@@ -13,7 +13,7 @@ static int send_request(pf_run *run, int kind, int error, const int *fds, int co
                                        .fault_index = -1,
                                        .error = error};
     int result = pf_wire_send(run->socket_fd, &message, fds, count, fault);
-    /* That the supervisor is lost is told in one way only: as the next event. */
+    /* The caller learns of a lost supervisor in one way only: by the next event. */
     return result == -EPIPE || result == -ECONNRESET ? 0 : result;
 }
 
@@ -35,7 +35,7 @@ int pf_run_request_abort(pf_run *run, pf_fault *fault)
 /* ---- the plan -------------------------------------------------------------------------------- */
 
 /* While the caller is busy in an open window, nobody else would see that the supervisor is lost. */
-static int needs_guard(const struct pf_plan_page *plan)
+static int needs_watchdog(const struct pf_plan_page *plan)
 {
     for (uint32_t i = 0; i < plan->count; i++)
         if (plan->steps[i].kind == PF_STEP_WINDOW &&
@@ -64,18 +64,18 @@ int pf_run_request_plan(pf_run *run, const pf_plan_options *options, pf_fault *f
                                              fault);
     if (plan_fd < 0)
         return plan_fd;
-    pf_guard_end(run); /* of the plan before, which it reads */
+    pf_watchdog_end(run); /* of the plan before, which it reads */
     pf_plan_page_unmap(run->plan);
     run->plan = plan;
     run->end.kind = PF_EVENT_TIMEOUT;
     run->flush_limit_ns = longest_flush_ns(plan);
-    int result = needs_guard(plan) ? pf_guard_start(run, fault) : 0;
+    int result = needs_watchdog(plan) ? pf_watchdog_start(run, fault) : 0;
     const int fds[PF_WIRE_MAX_FDS] = {plan_fd, options->notify_fd, options->done_fd};
     int has_peer = options->notify_fd >= 0 && options->done_fd >= 0;
     if (result == 0)
         result = send_request(run, PF_REQUEST_PLAN, 0, fds, has_peer ? PF_WIRE_MAX_FDS : 1, fault);
     if (result < 0) {
-        pf_guard_end(run);
+        pf_watchdog_end(run);
         atomic_store(&plan->is_over, 1); /* it never began */
         run->end = (pf_event){.kind = PF_EVENT_ENDED, .index = -1, .fault = *fault};
     }
@@ -139,9 +139,4 @@ int pf_run_filesystem(pf_run *run, uint32_t index, pf_filesystem *out, pf_fault 
 int pf_run_transition(pf_run *run, uint64_t after, pf_transition *out)
 {
     return pf_blackbox_read(&run->page->blackbox, after, out);
-}
-
-int pf_run_supervisor_pid(pf_run *run)
-{
-    return run->supervisor;
 }

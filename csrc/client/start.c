@@ -30,7 +30,7 @@ static void release(pf_run *run)
     pf_plan_page_unmap(run->plan);
     pf_page_unmap(run->page);
     int *const fds[] = {&run->pidfd,   &run->socket_fd, &run->directory_fd,
-                        &run->lock_fd, &run->page_fd,   &run->guard_fd};
+                        &run->lock_fd, &run->page_fd,   &run->watchdog_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         pf_close_fd(fds[i]);
     pthread_mutex_destroy(&run->rescue_lock);
@@ -60,12 +60,12 @@ static int make_state(pf_run *run, const pf_start_options *options, pf_fault *fa
     run->page_fd = pf_page_create(&run->page, run->directory_fd, options, fault);
     if (run->page_fd < 0)
         return run->page_fd;
-    run->guard_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    run->watchdog_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     run->filesystem_fds = calloc(options->target_count + 1, sizeof *run->filesystem_fds);
     for (uint32_t i = 0; run->filesystem_fds && i < options->target_count; i++)
         run->filesystem_fds[i] = -1;
-    if (run->guard_fd < 0 || !run->filesystem_fds) {
-        pf_fail(fault, PF_OP_PAGE, run->guard_fd < 0 ? errno : ENOMEM);
+    if (run->watchdog_fd < 0 || !run->filesystem_fds) {
+        pf_fail(fault, PF_OP_PAGE, run->watchdog_fd < 0 ? errno : ENOMEM);
         pf_page_remove(run->page, run->directory_fd);
         return -fault->error;
     }
@@ -80,8 +80,9 @@ static int start_supervisor(pf_run *run, pf_fault *fault)
         return pf_fail_errno(fault, PF_OP_SOCKET);
     run->socket_fd = pair[0];
     PF_AUTO_FD theirs = pair[1];
-    /* Room for whatever a run may have to say: the supervisor never waits for a reader, and takes
-     * one that lets this run full for dead. Beyond wmem_max it needs CAP_NET_ADMIN. */
+    /* The queue has room for all messages of a run: the supervisor never waits for a reader, and
+     * takes a reader that lets the queue run full for dead. Beyond wmem_max the size needs
+     * CAP_NET_ADMIN. */
     for (int end = 0; end < 2; end++)
         if (setsockopt(pair[end], SOL_SOCKET, SO_SNDBUFFORCE, &queue_bytes, sizeof queue_bytes) < 0)
             (void)!setsockopt(pair[end], SOL_SOCKET, SO_SNDBUF, &queue_bytes, sizeof queue_bytes);
@@ -131,7 +132,7 @@ int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
     if (!run)
         return pf_fail(fault, PF_OP_PAGE, ENOMEM);
     run->pidfd = run->socket_fd = run->directory_fd = run->lock_fd = run->page_fd = -1;
-    run->guard_fd = -1;
+    run->watchdog_fd = -1;
     pthread_mutex_init(&run->rescue_lock, NULL);
 
     run->program = strdup(options->program);
@@ -158,7 +159,7 @@ int pf_run_start(pf_run **out, const pf_start_options *options, pf_fault *fault)
 
 /* ---- ending --------------------------------------------------------------------------------- */
 
-/* The longest that anything still running may take by its own rights. */
+/* The longest that a child which still runs, and then the supervisor, may take by their limits. */
 static uint64_t farewell_ns(const pf_run *run)
 {
     uint64_t longest = 0;
@@ -185,7 +186,7 @@ static int part(pf_run *run)
         if (result == 1)
             return message.index == 0;
     } else {
-        /* The end of all we say means the same to it, but then it answers nobody. */
+        /* The supervisor takes the end of the messages for a PF_REQUEST_BYE, but does not answer. */
         shutdown(run->socket_fd, SHUT_WR);
         pf_wait_for_death(run, farewell_ns(run));
     }
@@ -195,7 +196,7 @@ static int part(pf_run *run)
 
 static int end(pf_run *run)
 {
-    pf_guard_end(run);
+    pf_watchdog_end(run);
     int goes = pf_is_lost(run) ? run->has_ended : part(run);
     int left = (int)pf_page_count_needing_thaw(run->page);
     if (run->lost)

@@ -14,7 +14,7 @@
 /* Beyond its deadline a supervisor that is alive has long begun to thaw. */
 #define MARGIN_NS (50 * PF_NS_PER_MS)
 /* Death takes far less than the first, but for a thread that is in FIFREEZE or FITHAW; the second
- * is for a machine that is short of processors, and for whoever recovers. */
+ * is for a machine that is short of processors, and for a recovery that has begun all its turns. */
 #define DEATH_NS (50 * PF_NS_PER_MS)
 #define SLOW_DEATH_NS (1 * PF_NS_PER_S)
 /* How often we look for what nothing tells us of. */
@@ -55,7 +55,7 @@ int pf_watchdog_check(struct pf_run *run)
         atomic_store(&run->overdue_looks, 0);
         return 0;
     }
-    /* The guard and the caller both look: of two looks at the same time one counts. */
+    /* The watchdog and the caller both look: of two looks at the same time one counts. */
     uint64_t last = atomic_load(&run->overdue_look_ns);
     if (now - last >= LOOK_AGAIN_NS &&
         atomic_compare_exchange_strong(&run->overdue_look_ns, &last, now))
@@ -70,8 +70,7 @@ uint64_t pf_watchdog_next_look(const struct pf_run *run)
         return UINT64_MAX;
     if (overdue <= now)
         return now + LOOK_AGAIN_NS;
-    /* Nobody tells us when a window begins and when its deadline is there; nor does anybody tell us
-     * of the leader's death. */
+    /* No event tells when a window begins, when its deadline is set, or when the leader dies. */
     uint64_t soon = pf_add_ns(now, LOOK_NS);
     return soon < overdue ? soon : overdue;
 }
@@ -140,18 +139,18 @@ void pf_rescue(struct pf_run *run)
     pthread_mutex_unlock(&run->rescue_lock);
 }
 
-/* ---- the guard ------------------------------------------------------------------------------ */
+/* ---- the watchdog --------------------------------------------------------------------------- */
 
-static void *guard(void *argument)
+static void *watchdog(void *argument)
 {
     struct pf_run *run = argument;
     struct pollfd fds[2] = {{.fd = run->pidfd, .events = POLLIN},
-                            {.fd = run->guard_fd, .events = POLLIN}};
-    while (!atomic_load(&run->guard_stop)) {
+                            {.fd = run->watchdog_fd, .events = POLLIN}};
+    while (!atomic_load(&run->watchdog_stop)) {
         uint64_t now = pf_now_ns(), until = pf_watchdog_next_look(run);
         struct timespec left = pf_timespec(until > now ? until - now : 0);
         int count = ppoll(fds, 2, until == UINT64_MAX ? NULL : &left, NULL);
-        if (atomic_load(&run->guard_stop))
+        if (atomic_load(&run->watchdog_stop))
             break;
         if ((count > 0 && fds[0].revents) || pf_leader_is_dead(run) || pf_watchdog_check(run)) {
             pf_rescue(run);
@@ -161,31 +160,31 @@ static void *guard(void *argument)
     return NULL;
 }
 
-int pf_guard_start(struct pf_run *run, pf_fault *fault)
+int pf_watchdog_start(struct pf_run *run, pf_fault *fault)
 {
-    atomic_store(&run->guard_stop, 0);
+    atomic_store(&run->watchdog_stop, 0);
     /* The embedding process's signals are for its own threads. */
     sigset_t all, before;
     sigfillset(&all);
     int error = pthread_sigmask(SIG_SETMASK, &all, &before);
     if (error == 0) {
-        error = pthread_create(&run->guard, NULL, guard, run);
+        error = pthread_create(&run->watchdog, NULL, watchdog, run);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (error != 0)
-        return pf_fail(fault, PF_OP_GUARD, error);
-    run->guard_runs = 1;
+        return pf_fail(fault, PF_OP_WATCHDOG, error);
+    run->watchdog_runs = 1;
     return 0;
 }
 
-void pf_guard_end(struct pf_run *run)
+void pf_watchdog_end(struct pf_run *run)
 {
-    if (!run->guard_runs)
+    if (!run->watchdog_runs)
         return;
     uint64_t count = 1;
-    atomic_store(&run->guard_stop, 1);
-    (void)!PF_RETRY(write(run->guard_fd, &count, sizeof count)); /* cannot fail: it is at 0 */
-    pthread_join(run->guard, NULL);
-    (void)!PF_RETRY(read(run->guard_fd, &count, sizeof count)); /* back to 0 for the next window */
-    run->guard_runs = 0;
+    atomic_store(&run->watchdog_stop, 1);
+    (void)!PF_RETRY(write(run->watchdog_fd, &count, sizeof count)); /* cannot fail: it is at 0 */
+    pthread_join(run->watchdog, NULL);
+    (void)!PF_RETRY(read(run->watchdog_fd, &count, sizeof count)); /* back to 0 for the next */
+    run->watchdog_runs = 0;
 }

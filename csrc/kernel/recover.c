@@ -11,10 +11,9 @@
 #include "base/util.h"
 #include "kernel/rcu.h"
 #include "kernel/thaw.h"
+#include "protocol/limits.h"
 #include "protocol/order.h"
 
-/* A turn that takes longer is taken to hang, and the next one begins. */
-#define TURN_NS (250 * PF_NS_PER_MS)
 /* How often a thread looks whether a FIFREEZE has returned: no event tells. */
 #define LOOK_NS (20 * PF_NS_PER_MS)
 
@@ -107,7 +106,8 @@ static void wait_until_idle(struct recovery *recovery, uint64_t timeout_ns)
     uint64_t count, now, until = pf_add_ns(pf_now_ns(), timeout_ns);
     while (atomic_load(&recovery->at_work) > 0 && (now = pf_now_ns()) < until) {
         /* In parts: an event may be of a turn before, or may not have been written. */
-        pf_wait_readable(recovery->idle_fd, until - now < TURN_NS ? until - now : TURN_NS);
+        pf_wait_readable(recovery->idle_fd,
+                         until - now < PF_RECOVER_TURN_NS ? until - now : PF_RECOVER_TURN_NS);
         (void)!read(recovery->idle_fd, &count, sizeof count);
     }
 }
@@ -137,7 +137,7 @@ static void in_order(struct pf_page *page, struct recovery *recovery, const int 
                     see_to(page, &page->slots[i], fds[i], owner);
             }
             if (by_threads && sure)
-                wait_until_idle(recovery, TURN_NS);
+                wait_until_idle(recovery, PF_RECOVER_TURN_NS);
         }
 }
 

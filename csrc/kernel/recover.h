@@ -1,7 +1,7 @@
 /* recover.h - thawing what a lost supervisor left, in the order of thawing.
  *
  * FITHAW can hang: where what lies below is frozen by somebody else, or no longer answers. So each
- * filesystem has a thread of its own, and nobody who has called this waits for ever. */
+ * filesystem has a thread of its own, and the caller chooses how long it waits. */
 #ifndef PF_RECOVER_H
 #define PF_RECOVER_H
 #include "protocol/page.h"

@@ -63,8 +63,9 @@ int pf_thaw_if_frozen(struct pf_page *page, struct pf_slot *slot, int fd)
 
 void pf_thaw_left(struct pf_page *page, struct pf_slot *slot, int fd)
 {
-    /* Caught between the two: EINVAL then means that it never became frozen, or that the owner's own
-     * FITHAW had already worked. Neither is somebody else's doing. */
+    /* The owner may have died between a system call and its note in the slot: EINVAL then means that
+     * the filesystem never became frozen, or that the owner's own FITHAW had already worked. Neither
+     * is a foreign thaw. */
     uint32_t before = pf_slot_state(slot);
     if (pf_thaw(page, slot, fd) == PF_STATE_FOREIGN_THAW && before != PF_STATE_FROZEN)
         pf_slot_enter(page, slot, before == PF_STATE_FREEZING ? PF_STATE_FAILED : PF_STATE_THAWED,

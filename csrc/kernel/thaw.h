@@ -10,7 +10,7 @@ int pf_fithaw(int fd);
 uint32_t pf_thaw(struct pf_page *page, struct pf_slot *slot, int fd);
 /* The same, once, for what may not be frozen yet: then nothing changes. Returns whether it worked. */
 int pf_thaw_if_frozen(struct pf_page *page, struct pf_slot *slot, int fd);
-/* The same, after whose slot it was has died: it may have come further than the slot says. */
+/* The same, after the slot's supervisor has died, which may have come further than the slot says. */
 void pf_thaw_left(struct pf_page *page, struct pf_slot *slot, int fd);
 
 #endif

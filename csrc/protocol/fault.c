@@ -21,7 +21,7 @@ static const char *const texts[PF_OP_COUNT] = {
     [PF_OP_PLAN] = "handing over the plan",
     [PF_OP_CHILD_FORK] = "starting a child process",
     [PF_OP_SEQUENCE] = "a request out of order",
-    [PF_OP_GUARD] = "starting the guard thread",
+    [PF_OP_WATCHDOG] = "starting the watchdog thread",
     [PF_OP_RCU] = "putting rcu_expedited back",
 };
 

@@ -1,5 +1,5 @@
-/* limits.h - how long one process gives another one: whatever follows from another limit is computed
- * from it. */
+/* limits.h - how long one process gives another one. A limit that depends on another limit is
+ * computed from it. */
 #ifndef PF_LIMITS_H
 #define PF_LIMITS_H
 #include "base/util.h"
@@ -13,7 +13,9 @@
 #define PF_KILL_LIMIT_NS (5 * PF_NS_PER_S)
 /* What a machine that is short of processors adds to any of it. */
 #define PF_MARGIN_NS (10 * PF_NS_PER_S)
-/* Whoever recovers thaws all that there is at once. */
+/* A turn of a recovery (kernel/recover.h) that takes longer is taken to hang, and the next begins. */
+#define PF_RECOVER_TURN_NS (250 * PF_NS_PER_MS)
+/* For the FITHAWs that a recovery has begun, once it has begun all turns. */
 #define PF_RECOVER_LIMIT_NS PF_THAW_LIMIT_NS
 
 /* The longest that thawing takes a supervisor before it says how it went. One turn more than there
@@ -29,10 +31,17 @@ static inline uint64_t pf_limit_thawed_ns(uint32_t turns)
     return pf_limit_thawing_ns(turns) + PF_MARGIN_NS;
 }
 
-/* The same with one that was told to leave, whose scripts are not given more than SIGKILL any more. */
+/* The client's patience with a supervisor that was told to leave: scripts may outlive SIGKILL, and
+ * that is all that they are given any more. */
 static inline uint64_t pf_limit_leaving_ns(uint32_t turns)
 {
     return pf_limit_thawed_ns(turns) + PF_KILL_LIMIT_NS;
+}
+
+/* The longest that it takes a recovery to begin all turns: after a FITHAW that hangs, each waits. */
+static inline uint64_t pf_limit_recovering_ns(uint32_t turns)
+{
+    return turns * PF_RECOVER_TURN_NS;
 }
 
 #endif

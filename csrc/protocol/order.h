@@ -1,4 +1,4 @@
-/* order.h - the order of thawing, for whoever thaws: the window, the rescue, the recovery.
+/* order.h - the order of thawing, the same in the window, the rescue and the recovery.
  *
  * It is the reverse of the order of freezing: what others lie on comes first, as FITHAW of those may
  * have to write to it. Those of one turn do not depend on each other and are thawed side by side; or

@@ -86,7 +86,7 @@ static int plausible(const struct pf_page *page, uint64_t size)
     return pf_blackbox_is_plausible(&page->blackbox);
 }
 
-/* Its run may well have frozen something: it must not be taken for a page that was only begun. */
+/* The run of such a page may have frozen something: it is not to be taken for one only begun. */
 static int is_of_another_version(int fd)
 {
     uint64_t magic;

@@ -2,8 +2,8 @@
  *
  * A file in the state directory (a tmpfs), mapped by the client and the supervisor. The client
  * writes the plan before the supervisor starts; after that only the supervisor's threads write,
- * each worker its own slot, until the supervisor is gone and the client takes over. Whoever finds
- * the file later knows from the slots alone what this run froze.
+ * each worker its own slot, until the supervisor is gone and the client takes over. A later
+ * reader of the file knows from the slots alone what this run froze.
  */
 #ifndef PF_PAGE_H
 #define PF_PAGE_H
@@ -46,7 +46,7 @@ struct pf_page {
     _Atomic int32_t rcu_saved; /* to write back into rcu_expedited, -1: nothing to do */
     _Atomic uint64_t window_ns; /* when the window under way was begun, 0: there is none */
     _Atomic uint64_t deadline_ns; /* of the window once it is freezing, else 0 */
-    _Atomic uint32_t thawing; /* the supervisor has begun to thaw: it is not mute */
+    _Atomic uint32_t thawing; /* the supervisor has begun to thaw: it is not unresponsive */
     uint32_t reserved;
     struct pf_blackbox blackbox;
     struct pf_slot slots[];

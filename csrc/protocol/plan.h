@@ -12,7 +12,7 @@
 
 #include "protocol/childpage.h"
 
-#define PF_PLAN_MAGIC 0x316e6c707a65726full /* "oerzpln1" */
+#define PF_PLAN_MAGIC 0x316e6c707a65726full /* "orezpln1" in a little-endian file */
 #define PF_PLAN_MAX_STEPS 1024u
 #define PF_JOURNAL_SUFFIX ".journal"
 

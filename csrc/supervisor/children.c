@@ -13,7 +13,7 @@ static int watch(struct pf_supervisor *supervisor, const struct pf_child *child,
     return result;
 }
 
-/* One that cannot be started or watched is over: unwatched it would run on unsupervised. */
+/* A child that cannot be started or watched is given up: unwatched, it would run unsupervised. */
 int pf_start_child(struct pf_supervisor *supervisor, uint32_t step, pf_fault *fault)
 {
     struct pf_child *child = supervisor->plan.children[step];

@@ -22,8 +22,8 @@ static void on_workers(struct pf_supervisor *supervisor)
 }
 
 /* A thaw that does not hang is a matter of microseconds, and kernel threads (a block device's, a
- * loop device's) carry it out. At SCHED_FIFO, whatever we did meanwhile would take the processor from
- * them: telling the client and burying the snapshot command can wait. */
+ * loop device's) carry it out. At SCHED_FIFO, any work of this thread would take the processor from
+ * them: telling the client and reaping the snapshot command can wait. */
 static int hold_still(struct pf_supervisor *supervisor)
 {
     uint64_t now = pf_now_ns(), until = supervisor->window.thaw_begin_ns + STILL_NS;
@@ -62,8 +62,8 @@ static void on_signals(struct pf_supervisor *supervisor)
             pf_page_note(supervisor->page, PF_TRANSITION_SIGNAL, -1, (int)info.ssi_signo);
             pf_window_give_up(&supervisor->window, PF_VERDICT_ABORTED);
         }
-    /* Keepers tell of their children by their sockets; here they, and orphans that outlived their
-     * reaper, are only buried. */
+    /* A reaper reports its child by its socket. Here only zombies go: reapers, and orphans that
+     * outlived their reaper. */
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
 }

@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "supervisor/plan.h"
 
-/* One shot, and none of it until the window is open: what the peer may have written before is no
+/* EPOLLONESHOT, and no event until the window is open: a byte that the peer has written before is no
  * answer yet, and must not keep the loop busy. */
 static int watch(struct pf_supervisor *supervisor, int operation, uint32_t events)
 {

@@ -34,8 +34,8 @@ static int make_child(struct pf_supervisor *supervisor, uint32_t index, pf_fault
     return result < 0 ? pf_fail_at(fault, PF_OP_PLAN, (int)index, -result) : 0;
 }
 
-/* One that cannot be written would be a SIGSEGV. One that tells of something was handed over before:
- * its pids are no longer those of our children. */
+/* A write to a page that is mapped for reading is a SIGSEGV. A page that is not fresh was handed over
+ * before: its pids are no longer those of our children. */
 static struct pf_plan_page *map_page(int fd, pf_fault *fault)
 {
     struct pf_plan_page *page = NULL;

@@ -17,7 +17,7 @@ static inline int pf_step_is_running(const struct pf_step *step)
 void pf_step_begin(struct pf_supervisor *supervisor, uint32_t index);
 /* The window or the waiting under way, which is alone in its group; NULL: neither is. */
 struct pf_step *pf_step_find_lone(const struct pf_supervisor *supervisor, uint32_t kind);
-/* The waiting under way ends; `error`: of its fault, 0: whoever was waited for has answered. */
+/* The waiting under way ends; `error`: of its fault, 0: the client or the peer has answered. */
 void pf_step_end_wait(struct pf_supervisor *supervisor, int failed, int error);
 
 #endif

@@ -5,8 +5,8 @@ static void send_to_client(struct pf_supervisor *supervisor, const struct pf_mes
                            const int *fds, int count)
 {
     pf_fault ignored;
-    /* The loop never waits for the client. One that cannot be told, because it is gone or has left so
-     * much unread that the queue is full, is given up like a dead one, in the loop. */
+    /* The loop never waits for the client. The send fails if the client is gone, or has left the
+     * queue full of unread messages: then the loop gives the client up like a dead one. */
     if (supervisor->client_lives && !supervisor->client_is_backlogged &&
         pf_wire_send(PF_FD_SOCKET, message, fds, count, &ignored) < 0)
         supervisor->client_is_backlogged = 1;

@@ -26,9 +26,9 @@ int pf_watch(struct pf_supervisor *supervisor, int fd, enum pf_source source, in
     return epoll_ctl(supervisor->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Where a pre-script can be started, a descriptor must not be lacking for its post-script. So there
- * are many, whatever the caller has (beyond the hard limit it needs CAP_SYS_RESOURCE), or nothing
- * begins at all. */
+/* Once a pre-script was started, its post-script must not lack a descriptor. So the supervisor gets
+ * many, whatever the caller's limit is (beyond the hard one this needs CAP_SYS_RESOURCE), or begins
+ * nothing at all. */
 static int raise_descriptor_limit(struct pf_supervisor *supervisor, pf_fault *fault)
 {
     struct rlimit before;

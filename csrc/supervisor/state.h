@@ -31,7 +31,7 @@ struct pf_plan {
     uint32_t end;
     int is_over;
     int has_closed;      /* the window of the step under way */
-    int has_failed;      /* whoever held the step under way said so */
+    int has_failed;      /* the client said so of the step under way */
     int wait_fd;         /* timerfd: the limit of a PF_STEP_WAIT */
     const char *outcome; /* PYFREEZE_OUTCOME, once a child was told */
 };

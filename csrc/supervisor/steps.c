@@ -13,17 +13,6 @@ struct pf_step *pf_step_find_lone(const struct pf_supervisor *supervisor, uint32
     return step->kind == kind && pf_step_is_running(step) ? step : NULL;
 }
 
-static int has_succeeded(const struct pf_child *child)
-{
-    return child->page->wait_status == 0 && !child->page->timed_out && !child->page->ended_early &&
-           atomic_load(&child->page->exec_error) == 0;
-}
-
-static int has_ended(const struct pf_child *child)
-{
-    return atomic_load(&child->page->state) == PF_CHILD_ENDED;
-}
-
 /* ---- a step's end ----------------------------------------------------------------------------- */
 
 static void tell_step(struct pf_supervisor *supervisor, uint32_t index)
@@ -57,16 +46,16 @@ static void end_window_if_due(struct pf_supervisor *supervisor)
     struct pf_plan *plan = &supervisor->plan;
     const struct pf_child *child = plan->children[plan->first];
     struct pf_step *step = pf_step_find_lone(supervisor, PF_STEP_WINDOW);
-    if (!step || !plan->has_closed || (child && !has_ended(child)))
+    if (!step || !plan->has_closed || (child && !pf_child_is_reported(child)))
         return;
     int was_good = step->verdict == PF_VERDICT_GOOD;
     int froze_not = step->verdict == PF_VERDICT_FREEZE_FAILED ||
                     step->verdict == PF_VERDICT_FREEZE_TIMEOUT;
-    /* Of a child that could not even be parked nothing was frozen for it: that is its own failure. */
+    /* Nothing was frozen for a child that could not even be parked: the failure is the child's. */
     if (step->verdict == PF_VERDICT_FREEZE_FAILED && child &&
         atomic_load(&child->page->exec_error) != 0)
         froze_not = 0;
-    int failed = !was_good || plan->has_failed || (child && !has_succeeded(child));
+    int failed = !was_good || plan->has_failed || (child && !pf_child_has_succeeded(child));
     end_step(supervisor, plan->first, failed, froze_not ? step->on_failure : 0);
 }
 
@@ -261,7 +250,7 @@ void pf_plan_proceed(struct pf_supervisor *supervisor, int failed)
 
 void pf_plan_on_wait_limit(struct pf_supervisor *supervisor)
 {
-    if (pf_timer_has_fired(supervisor->plan.wait_fd) && pf_step_find_lone(supervisor, PF_STEP_WAIT))
+    if (pf_timer_take(supervisor->plan.wait_fd) && pf_step_find_lone(supervisor, PF_STEP_WAIT))
         pf_step_end_wait(supervisor, 1, ETIMEDOUT);
 }
 
@@ -281,7 +270,7 @@ void pf_plan_on_child(struct pf_supervisor *supervisor, uint32_t step, enum pf_c
 {
     struct pf_child *child = supervisor->plan.children[step];
     if (pf_step_at(supervisor, step)->kind == PF_STEP_WINDOW) {
-        /* What an earlier window's command has left may end now: that is nothing to this window. */
+        /* A process left by an earlier window's command may end now: this window goes on. */
         if (pf_step_find_lone(supervisor, PF_STEP_WINDOW) != pf_step_at(supervisor, step))
             return;
         thaw_if_snapshot_ended(supervisor, step);
@@ -292,7 +281,8 @@ void pf_plan_on_child(struct pf_supervisor *supervisor, uint32_t step, enum pf_c
     }
     pf_fault fault;
     if (event == PF_CHILD_EVENT_REPORTED)
-        end_step(supervisor, step, !has_succeeded(child), pf_step_at(supervisor, step)->on_failure);
+        end_step(supervisor, step, !pf_child_has_succeeded(child),
+                 pf_step_at(supervisor, step)->on_failure);
     else if (event == PF_CHILD_EVENT_AGAIN && pf_start_child(supervisor, step, &fault) < 0)
         end_by_fault(supervisor, step, &fault);
 }

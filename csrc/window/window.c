@@ -120,7 +120,7 @@ int pf_window_begin_freeze(struct pf_window *window, pf_fault *fault)
     for (uint32_t i = 0; i < window->page->count; i++) {
         struct pf_slot *slot = &window->page->slots[i];
         if (pf_slot_state(slot) == PF_STATE_THAWED) /* by an earlier window of this run */
-            atomic_store(&slot->state, PF_STATE_OPEN);
+            pf_slot_enter(window->page, slot, PF_STATE_OPEN, 0);
         slot->error = 0;
         slot->op = PF_OP_NONE;
         atomic_store(&window->workers[i].abandoned, 0);
@@ -325,7 +325,7 @@ void pf_window_cut_short(struct pf_window *window)
 
 void pf_window_on_deadline(struct pf_window *window)
 {
-    if (!pf_timer_has_fired(window->deadline_fd))
+    if (!pf_timer_take(window->deadline_fd))
         return;
     pf_page_note(window->page, PF_TRANSITION_DEADLINE, -1, 0);
     if (window->stage == PF_WINDOW_FREEZING)
@@ -335,7 +335,7 @@ void pf_window_on_deadline(struct pf_window *window)
 
 void pf_window_on_limit(struct pf_window *window)
 {
-    if (!pf_timer_has_fired(window->limit_fd))
+    if (!pf_timer_take(window->limit_fd))
         return;
     if (window->stage != PF_WINDOW_OPEN) /* in that stage the limit ends only the boost */
         pf_page_note(window->page, PF_TRANSITION_LIMIT, -1, 0);

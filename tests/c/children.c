@@ -473,7 +473,7 @@ TEST(killed_supervisor)
     running_request(run, &plan);
     for (int i = 0; i < 3; i++)
         CHECK_EQ(fifo_next(&fifo), 'r');
-    CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
+    CHECK_EQ(kill(running_supervisor(run), SIGKILL), 0);
     running_expect(run, PF_EVENT_LOST);
     CHECK_EQ(fifo_rest(&fifo, 'T'), 0);
     /* Nobody could say otherwise. */

@@ -1,6 +1,7 @@
 /* Windows over two ext4 filesystems of the test's own, on loop devices over a tmpfs. */
 #define _GNU_SOURCE
 #include <linux/fs.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
@@ -8,6 +9,7 @@
 #include "running.h"
 
 #define COUNT 2
+#define WINDOWS 5
 
 static const char *const names[COUNT] = {"alpha", "beta"};
 static char mounts[COUNT][256];
@@ -183,6 +185,20 @@ TEST(window_with_child)
     running_end(run);
 }
 
+/* Each window notes the same states of a filesystem, from open to thawed. */
+static void check_black_box(pf_run *run, int windows)
+{
+    enum { STATES = PF_TRANSITION_THAWED - PF_TRANSITION_OPEN + 1 };
+    pf_transition one = {0};
+    int states = 0;
+    while (pf_run_transition(run, one.number, &one))
+        if (one.kind >= PF_TRANSITION_CHOSEN && one.kind <= PF_TRANSITION_STUCK && one.index == 0) {
+            CHECK_EQ(one.kind, PF_TRANSITION_OPEN + states % STATES);
+            states++;
+        }
+    CHECK_EQ(states, windows * STATES);
+}
+
 /* Until the caller goes on both are frozen, in each of several windows of one run. */
 TEST(windows_of_the_caller)
 {
@@ -190,7 +206,7 @@ TEST(windows_of_the_caller)
     pf_fault fault;
     pf_run *run = start_and_open();
     uint32_t rounds = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < WINDOWS; i++) {
         pf_window_options window = expedited_window();
         request_window(run, &window, NULL);
         running_expect(run, PF_EVENT_WAITING);
@@ -205,6 +221,7 @@ TEST(windows_of_the_caller)
         rounds = filesystem(run, 0).figures.flush_rounds;
         check_writable();
     }
+    check_black_box(run, WINDOWS);
     running_end(run);
 }
 
@@ -290,7 +307,7 @@ TEST(wrong_mount)
 
 /* ---- rescues -------------------------------------------------------------------------------- */
 
-/* The caller hears nothing, it is busy writing; its guard thread thaws. */
+/* The caller hears nothing, it is busy writing; its watchdog thread thaws. */
 TEST(killed_supervisor)
 {
     int rcu = read_rcu();
@@ -299,7 +316,7 @@ TEST(killed_supervisor)
     window.max_window_ns = 3600 * PF_NS_PER_S;
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
-    CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
+    CHECK_EQ(kill(running_supervisor(run), SIGKILL), 0);
     check_writable(); /* returns once it is thawed */
     running_expect(run, PF_EVENT_LOST);
     const pf_filesystem low = filesystem(run, 0), high = filesystem(run, 1);
@@ -318,8 +335,8 @@ static void die_in_window(int tell_fd, int kill_supervisor)
     request_window(run, &window, NULL);
     running_expect(run, PF_EVENT_WAITING);
     if (kill_supervisor) {
-        REQUIRE(kill(pf_run_supervisor_pid(run), SIGSTOP) == 0);
-        int pid = pf_run_supervisor_pid(run);
+        REQUIRE(kill(running_supervisor(run), SIGSTOP) == 0);
+        pid_t pid = running_supervisor(run);
         REQUIRE(write(tell_fd, &pid, sizeof pid) == sizeof pid);
     } else {
         int none = 0;
@@ -461,7 +478,10 @@ static void recover_all(const char *program, int by_process)
         CHECK_EQ(recorded(record, i).state, PF_STATE_FROZEN);
         CHECK_STR(recorded(record, i).mount, mounts[i]);
     }
+    int fds = check_count_fds(getpid());
     CHECK_EQ(recover_by(record, program, 0).error, 0);
+    while (check_count_fds(getpid()) > fds) /* the last thread closes the eventfd, maybe after us */
+        sched_yield();
     const pf_filesystem low = recorded(record, 0), high = recorded(record, 1);
     check_thaw_order(&low, &high);
     check_writable();

@@ -124,10 +124,10 @@ TEST(failed_fork)
     pf_run *run = running_start(NULL, 0);
     running_add(&plan, PF_STEP_CHILD, &(struct script){.words = {"touch", fifo.path}});
     /* The plan itself and the timer, and no pair of sockets. */
-    limit_descriptors(pf_run_supervisor_pid(run), 2);
+    limit_descriptors(running_supervisor(run), 2);
     running_request(run, &plan);
     running_finish(run);
-    lift_limit(pf_run_supervisor_pid(run));
+    lift_limit(running_supervisor(run));
     pf_step_report step = running_step(run, 0);
     CHECK_EQ(step.status, PF_STATUS_FAILED);
     CHECK_EQ(step.fault.op, PF_OP_CHILD_FORK);
@@ -143,12 +143,12 @@ TEST(failed_fork)
 TEST(unanswered_plan)
 {
     pf_run *run = running_start(NULL, 0);
-    limit_descriptors(pf_run_supervisor_pid(run), 0);
+    limit_descriptors(running_supervisor(run), 0);
     running_request_one(run, PF_STEP_CHILD, &(struct script){.words = {"exit", "0"}});
     pf_event event = running_expect(run, PF_EVENT_ENDED);
     CHECK_EQ(event.fault.error, EMFILE);
     CHECK_EQ(running_step(run, 0).status, PF_STATUS_PENDING);
-    lift_limit(pf_run_supervisor_pid(run));
+    lift_limit(running_supervisor(run));
     pf_child_report report = running_run(run, &(struct script){.words = {"exit", "0"}});
     CHECK_EQ(report.wait_status, 0);
     running_end(run);

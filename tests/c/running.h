@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "check.h"
+#include "client/run.h"
 #include "fifo.h"
 #include "private.h"
 #include "pyfreeze.h"
@@ -61,6 +62,11 @@ static inline pf_run *running_start(const pf_target *targets, uint32_t count)
         fprintf(stderr, "pf_run_start: %s: %s\n", pf_op_text(fault.op), strerror(fault.error));
     REQUIRE(result == 0);
     return run;
+}
+
+static inline pid_t running_supervisor(const pf_run *run)
+{
+    return run->supervisor;
 }
 
 static inline int running_state_is_empty(void)

@@ -1,6 +1,7 @@
 /* When a supervisor counts as unresponsive. After the whole machine has stood still, the client may
  * wake up before the supervisor and find its deadline passed: the supervisor gets a moment. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -31,8 +32,8 @@ static void close_window(void)
     atomic_store(&run.page->window_ns, 0);
 }
 
-/* As the guard and pf_next_message() do. Returns after how long it counts as mute. */
-static uint64_t look_until_mute(void)
+/* As the watchdog and pf_next_message() do. Returns after how long it counts as unresponsive. */
+static uint64_t look_until_unresponsive(void)
 {
     uint64_t begin = pf_now_ns();
     while (!pf_watchdog_check(&run)) {
@@ -45,7 +46,7 @@ static uint64_t look_until_mute(void)
 }
 
 /* With no plan, and after one: nobody has to look. */
-TEST(nothing_is_owed)
+TEST(nothing_is_pending)
 {
     struct pf_plan_page *plan = run.plan;
     close_window();
@@ -79,7 +80,7 @@ TEST(not_frozen_yet)
     CHECK(!pf_watchdog_check(&run));
     CHECK_EQ(run.overdue_looks, 0);
     run.flush_limit_ns = 0;
-    CHECK(look_until_mute() >= LEAST_MERCY_NS);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS);
     close_window();
 }
 
@@ -108,12 +109,12 @@ TEST(mercy_after_a_pause)
 TEST(mercy_anew)
 {
     open_window(pf_now_ns() - LONG_AGO_NS);
-    CHECK(look_until_mute() >= LEAST_MERCY_NS);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS);
     close_window();
     CHECK(!pf_watchdog_check(&run));
     open_window(pf_now_ns() - LONG_AGO_NS);
     CHECK(!pf_watchdog_check(&run));
-    CHECK(look_until_mute() >= LEAST_MERCY_NS / 2);
+    CHECK(look_until_unresponsive() >= LEAST_MERCY_NS / 2);
     close_window();
 }
 
@@ -136,7 +137,7 @@ TEST(thawing)
             usleep(50 * 1000);
         }
         open_window(pf_now_ns() - pf_limit_thawed_ns(levels));
-        CHECK(look_until_mute() > 0);
+        CHECK(look_until_unresponsive() > 0);
         atomic_store(&run.page->thawing, 0);
         close_window();
         CHECK(!pf_watchdog_check(&run));
@@ -144,15 +145,44 @@ TEST(thawing)
     set_levels(0);
 }
 
-/* Whoever waits for another's answer waits for longer than that one gives itself. */
+/* A process waits longer for another's answer than that one gives itself. */
 TEST(limits)
 {
     for (uint32_t levels = 1; levels <= MOST_LEVELS; levels++) {
         CHECK(pf_limit_thawing_ns(levels) > levels * PF_THAW_LIMIT_NS + PF_SETTLE_LIMIT_NS);
         CHECK(pf_limit_thawed_ns(levels) >= pf_limit_thawing_ns(levels) + PF_MARGIN_NS);
         CHECK(pf_limit_leaving_ns(levels) >= pf_limit_thawed_ns(levels) + PF_KILL_LIMIT_NS);
+        CHECK(pf_limit_recovering_ns(levels) >= levels * PF_RECOVER_TURN_NS);
         CHECK(pf_limit_thawing_ns(levels) + PF_THAW_LIMIT_NS == pf_limit_thawing_ns(levels + 1));
     }
+}
+
+/* A FITHAW that hangs delays each turn of a recovery: its process is given that time besides. */
+TEST(recovery_of_many_levels)
+{
+    const uint32_t levels = 60;
+    static const char script[] = "#!/bin/sh\nsleep 0.3 &\n"; /* it has PF_FD_DONE until it ends */
+    struct pf_page *page = calloc(1, sizeof *page + levels * sizeof *page->slots);
+    int *fds = malloc(levels * sizeof *fds);
+    REQUIRE(page != NULL && fds != NULL);
+    page->count = levels;
+    for (uint32_t i = 0; i < levels; i++) {
+        page->slots[i].level = i;
+        fds[i] = -1;
+    }
+    int program = open("slow", O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    REQUIRE(write(program, script, sizeof script - 1) == sizeof script - 1);
+    close(program);
+    const struct pf_lost lost = {.program = "./slow",
+                                 .page = page,
+                                 .page_fd = -1,
+                                 .owner_fd = -1,
+                                 .lock_fd = -1,
+                                 .directory_fd = -1,
+                                 .fds = fds};
+    CHECK_EQ(pf_recover_by_process(&lost, 0), 1);
+    free(fds);
+    free(page);
 }
 
 int main(int count, char **words)

@@ -112,7 +112,7 @@ TEST_WITH_RUN(caller)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         request_window(run, 10 * PF_NS_PER_S);
         running_expect(run, PF_EVENT_WAITING);
-        CHECK_EQ(kill(pf_run_supervisor_pid(run), signals[i]), 0);
+        CHECK_EQ(kill(running_supervisor(run), signals[i]), 0);
         CHECK_EQ(running_verdict(run), PF_VERDICT_ABORTED);
     }
 }
@@ -266,12 +266,12 @@ TEST_WITH_RUN(many)
         CHECK_EQ(running_verdict(run), PF_VERDICT_GOOD);
         if (i == 0) {
             ours = check_count_fds(getpid());
-            theirs = check_count_fds(pf_run_supervisor_pid(run));
+            theirs = check_count_fds(running_supervisor(run));
         }
     }
     CHECK_EQ(check_count_fds(getpid()), ours);
     /* Of the last plan's child the supervisor may still hear its reaper. */
-    CHECK(check_count_fds(pf_run_supervisor_pid(run)) <= theirs + 2);
+    CHECK(check_count_fds(running_supervisor(run)) <= theirs + 2);
 }
 
 /* Runs that are closed in the midst of a window cost no descriptor. */
@@ -281,7 +281,7 @@ TEST(many_runs)
     for (int i = 0; i < 20; i++) {
         pf_run *run = running_start(NULL, 0);
         request_window(run,
-                       10 * PF_NS_PER_S); /* closed in its midst: with a guard, events unread */
+                       10 * PF_NS_PER_S); /* closed in its midst: with a watchdog, events unread */
         running_end(run);
     }
     CHECK_EQ(check_count_fds(getpid()), before);
@@ -296,7 +296,7 @@ TEST(killed_in_window)
         request_window(run, 10 * PF_NS_PER_S);
         if (i % 2)
             running_expect(run, PF_EVENT_WAITING);
-        CHECK_EQ(kill(pf_run_supervisor_pid(run), SIGKILL), 0);
+        CHECK_EQ(kill(running_supervisor(run), SIGKILL), 0);
         for (pf_event event; (event = running_next(run)).kind != PF_EVENT_LOST;)
             CHECK(event.kind == PF_EVENT_WAITING && i % 2 == 0);
         CHECK_EQ(pf_run_request_proceed(run, 0, &fault), 0); /* the next event tells */

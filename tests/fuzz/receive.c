@@ -73,7 +73,7 @@ static pf_run *make_run(const struct receive_head *head, int socket)
     pthread_mutex_init(&run->rescue_lock, NULL);
     run->socket_fd = socket;
     run->pidfd = fcntl(dead, F_DUPFD_CLOEXEC, 0);
-    run->guard_fd = eventfd(0, EFD_CLOEXEC);
+    run->watchdog_fd = eventfd(0, EFD_CLOEXEC);
     run->directory_fd = open(".", O_PATH | O_CLOEXEC);
     run->lock_fd = open(".", O_RDONLY | O_CLOEXEC);
     run->page_fd = pf_page_create(&run->page, run->directory_fd, &options, &fault);
@@ -129,7 +129,7 @@ static void check_event(const pf_run *run, const pf_event *event)
 {
     MUST(event->kind >= PF_EVENT_STEP && event->kind <= PF_EVENT_LOST);
     if (event->kind == PF_EVENT_LOST)
-        MUST(run->page->window_ns == 0 && !run->guard_runs);
+        MUST(run->page->window_ns == 0 && !run->watchdog_runs);
     fuzz_read(pf_op_text(event->fault.op));
 }
 

@@ -87,9 +87,7 @@ def test_single_disk_falls_back_to_crash_consistent(code: OutcomeCode, freeze: b
     policy = Policy(freeze=freeze, single_disk=True, continue_on_failure=False)
     assert_facts(decide_snapshot(failures, policy), snapshot=True, freeze=False)
     outcome = decide_outcome(Facts(True, failures), policy)
-    assert_facts(
-        outcome, success=True, level=Level.CRASH, code=code, below_required=False
-    )
+    assert_facts(outcome, success=True, level=Level.CRASH, code=code, below_required=False)
 
 
 @pytest.mark.parametrize("code", POST)
