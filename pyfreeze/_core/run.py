@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyfreeze._base.paths import STATE_DIRECTORY
@@ -27,7 +28,7 @@ from pyfreeze._model.errors import FreezeError, SupervisorError
 from pyfreeze._native import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from pyfreeze._core.types import Step
@@ -83,6 +84,11 @@ class Run:
         # A signal's handler may raise wherever Python code runs: the C core alone sets and clears
         # what this points at, so that no run is lost between two lines, and ends it in any case.
         self._run = ffi.gc(ffi.new("pf_run **"), lib.pf_run_close)
+        self.close: Callable[[], int] = partial(lib.pf_run_close, self._run)
+        """End the run, after what is pending. Returns how many filesystems may be frozen.
+
+        Nothing in Python, so that no handler can raise between the call and the end.
+        """
         try:
             self._check(lib.pf_run_start(self._run, options, self._fault))
         except BaseException:
@@ -245,12 +251,6 @@ class Run:
         return read_transitions(
             lambda after, out: lib.pf_run_transition(self._handle(), after, out)
         )
-
-    # ---- ending ------------------------------------------------------------------------------
-
-    def close(self) -> int:
-        """End the run, after what is pending. Returns how many filesystems may be frozen."""
-        return int(lib.pf_run_close(self._run))
 
     def __enter__(self) -> Run:
         return self

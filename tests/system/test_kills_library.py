@@ -32,7 +32,7 @@ def wait_with_the_gil_held(pid: int, timeout_ms: int) -> bool:
 
 
 def test_supervisor_killed_in_a_block_of_busy_python(disk: Disk) -> None:
-    """The guard, a thread that needs no GIL, thaws while the block goes on."""
+    """The watchdog, a thread that needs no GIL, thaws while the block goes on."""
 
     def lose_supervisor() -> None:
         with frozen([disk], max_window=300):
