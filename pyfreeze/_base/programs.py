@@ -12,6 +12,7 @@ CLEAN_ENVIRONMENT = {
 }
 
 
-def find_in_path(*names: str, path: str = CLEAN_ENVIRONMENT["PATH"]) -> str | None:
+def find_in_path(*names: str, path: str | None = None) -> str | None:
     """The first of some programs that there is, by default in the PATH that scripts have."""
+    path = CLEAN_ENVIRONMENT["PATH"] if path is None else path
     return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
